@@ -1,0 +1,273 @@
+"""What to do with an image, declared once as frozen values, and one draw of it for one image.
+
+Names, defaults, rounding and validation are torchvision's. A transform knows nothing of how pixels are made:
+`draw` folds its steps into one `View`, and whatever decodes the image (CPU or DALI) carries the view out.
+"""
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple, assert_never, cast
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels, as Pillow has it: `right` and `bottom` are the first ones outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+
+class View(NamedTuple):
+    """One draw of a transform for one image: all that a decoder needs to know.
+
+    The `box` of the upright image (EXIF orientation applied) is resized to `size` (width, height); `window` is
+    cut out of that, black where it reaches beyond; then it is mirrored left to right if `flip`.
+    `antialias` and `reducing_gap` are the transform's.
+    """
+
+    box: Box
+    size: tuple[int, int]
+    window: Box
+    flip: bool
+    antialias: bool = True
+    reducing_gap: float | None = 2.0
+
+
+def _two_sizes(size: int | Sequence[int], name: str) -> tuple[int, int]:
+    """(height, width) from an int (a square) or a sequence of one or two, as torchvision takes them."""
+    sizes = (size,) if isinstance(size, int) else tuple(size)
+    if len(sizes) not in (1, 2) or any(not isinstance(s, int) or s < 1 for s in sizes):
+        raise ValueError(f"{name}: size must be one or two positive integers (height, width), got {size!r}")
+    return sizes[0], sizes[-1]
+
+
+def _check_range(name: str, values: tuple[float, float]) -> tuple[float, float]:
+    if len(values) != 2 or not 0 < values[0] <= values[1] < math.inf:
+        raise ValueError(f"RandomResizedCrop: {name} must be (min, max) with 0 < min <= max, got {values!r}")
+    return float(values[0]), float(values[1])
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Crop a random area and aspect ratio, resized to `size` ((height, width), or a square's side).
+
+    `scale` is the range of the crop's share of the image's area, `ratio` that of its width over its height.
+    """
+
+    size: int | Sequence[int]
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _two_sizes(self.size, "RandomResizedCrop"))
+        object.__setattr__(self, "scale", _check_range("scale", self.scale))
+        object.__setattr__(self, "ratio", _check_range("ratio", self.ratio))
+
+
+@dataclass(frozen=True)
+class RandomHorizontalFlip:
+    """Mirror left to right with probability `p`."""
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.p <= 1.0:
+            raise ValueError(f"RandomHorizontalFlip: p must lie between 0 and 1, got {self.p!r}")
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resize to (height, width), or so that the shorter side is `size` (an int, or a sequence of one)."""
+
+    size: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        height, width = _two_sizes(self.size, "Resize")
+        one = isinstance(self.size, int) or len(self.size) == 1
+        object.__setattr__(self, "size", height if one else (height, width))
+
+
+@dataclass(frozen=True)
+class CenterCrop:
+    """Cut `size` ((height, width), or a square's side) from the middle, padded with black where it is larger."""
+
+    size: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _two_sizes(self.size, "CenterCrop"))
+
+
+Step = RandomResizedCrop | RandomHorizontalFlip | Resize | CenterCrop
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A sequence of steps and how they resample.
+
+    With `antialias` resizing is bilinear as Pillow and torchvision do it, without it OpenCV's plain bilinear.
+    `reducing_gap` lets a JPEG that is far larger than its output be decoded at 1/2, 1/4 or 1/8 of its size, never
+    below `reducing_gap` times the output's (None: never; as in Pillow's `Image.thumbnail`).
+
+    Pixels are resampled once, so only one of the steps may resize; otherwise ValueError.
+    """
+
+    steps: Sequence[Step]
+    antialias: bool = True
+    reducing_gap: float | None = 2.0
+
+    def __post_init__(self) -> None:
+        steps = tuple(self.steps)
+        object.__setattr__(self, "steps", steps)
+        for step in steps:
+            if not isinstance(step, Step):
+                raise TypeError(f"a transform's steps are {Step}, got {step!r}")
+        resizing = [step for step in steps if isinstance(step, RandomResizedCrop | Resize)]
+        if len(resizing) > 1:
+            raise ValueError(f"only one step of a transform may resize, got {resizing}")
+        if self.reducing_gap is not None and not self.reducing_gap >= 1.0:
+            raise ValueError(f"reducing_gap must be None or at least 1.0, got {self.reducing_gap!r}")
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it draws the same view of an image every time."""
+        return not any(isinstance(step, RandomResizedCrop | RandomHorizontalFlip) for step in self.steps)
+
+    @property
+    def output_size(self) -> tuple[int, int] | None:
+        """(width, height) of what comes out, or None where that depends on the image."""
+        size = None
+        for step in self.steps:
+            match step:
+                case RandomHorizontalFlip():
+                    pass
+                case RandomResizedCrop(size=(int(height), int(width))) | CenterCrop(size=(int(height), int(width))):
+                    size = (width, height)
+                case Resize(size=(int(height), int(width))):
+                    size = (width, height)
+                case _:
+                    size = None
+        return size
+
+
+def as_transform(transform: Transform | Iterable[Step] | None) -> Transform:
+    """`transform` itself, a list of steps with the defaults, or for None the one that leaves images as they are."""
+    return transform if isinstance(transform, Transform) else Transform(tuple(transform or ()))
+
+
+def sample_rng(seed: int, epoch: int, key: str) -> random.Random:
+    """The random numbers of one sample in one epoch, and of nothing else.
+
+    Python promises that `Random(integer).random()` gives the same numbers in every version; `draw` uses only it.
+    """
+    name = f"{seed}/{epoch}/{key}".encode(errors="surrogateescape")
+    return random.Random(int.from_bytes(blake2b(name, digest_size=16).digest(), "little"))
+
+
+def draw(transform: Transform | Iterable[Step], image_size: tuple[int, int], rng: random.Random) -> View:
+    """One view of an upright image of `image_size` (width, height).
+
+    ValueError where it can't be: a side below 1, or a CenterCrop that pads this image before a step that resizes.
+    """
+    transform = as_transform(transform)
+    width, height = image_size
+    if width < 1 or height < 1:
+        raise ValueError(f"an image has at least one pixel, got {width}x{height}")
+    whole = Box(0, 0, width, height)
+    view = View(whole, image_size, whole, False, transform.antialias, transform.reducing_gap)
+    for step in transform.steps:
+        now = (view.window.width, view.window.height)
+        match step:
+            case RandomResizedCrop():
+                view = _resize(_crop(view, _random_crop(step, now, rng)), _output(step), step)
+            case RandomHorizontalFlip():
+                view = view._replace(flip=view.flip != (rng.random() < step.p))
+            case Resize():
+                view = _resize(view, _resized(step, now), step)
+            case CenterCrop():
+                view = _crop(view, _center(step, now))
+            case _:
+                assert_never(step)
+    return view
+
+
+def _output(step: RandomResizedCrop | CenterCrop) -> tuple[int, int]:
+    height, width = cast("tuple[int, int]", step.size)
+    return width, height
+
+
+def _random_crop(step: RandomResizedCrop, image_size: tuple[int, int], rng: random.Random) -> Box:
+    """torchvision's `RandomResizedCrop.get_params`: ten attempts, then the largest central crop in the ratio."""
+    width, height = image_size
+    low, high = math.log(step.ratio[0]), math.log(step.ratio[1])
+    for _ in range(10):
+        area = width * height * (step.scale[0] + (step.scale[1] - step.scale[0]) * rng.random())
+        ratio = math.exp(low + (high - low) * rng.random())
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top = int(rng.random() * (height - h + 1))
+            left = int(rng.random() * (width - w + 1))
+            return Box(left, top, left + w, top + h)
+    w, h = width, height
+    if width / height < step.ratio[0]:
+        h = max(1, round(width / step.ratio[0]))
+    elif width / height > step.ratio[1]:
+        w = max(1, round(height * step.ratio[1]))
+    left, top = (width - w) // 2, (height - h) // 2
+    return Box(left, top, left + w, top + h)
+
+
+def _resized(step: Resize, image_size: tuple[int, int]) -> tuple[int, int]:
+    """torchvision's rule: the longer side is rounded down."""
+    if not isinstance(step.size, int):
+        height, width = step.size
+        return width, height
+    width, height = image_size
+    if width <= height:
+        return step.size, int(step.size * height / width)
+    return int(step.size * width / height), step.size
+
+
+def _center(step: CenterCrop, image_size: tuple[int, int]) -> Box:
+    """torchvision's offsets: rounded half to even inside the image; padding has its odd pixel right and below."""
+    size = _output(step)
+    left, top = (
+        -((crop - side) // 2) if crop > side else round((side - crop) / 2.0)
+        for crop, side in zip(size, image_size, strict=True)
+    )
+    return Box(left, top, left + size[0], top + size[1])
+
+
+def _crop(view: View, crop: Box) -> View:
+    """`view` with `crop`, in coordinates of what `view` shows, cut out of it."""
+    box, size, window = view.box, view.size, view.window
+    left = window.width - crop.right if view.flip else crop.left
+    left, top = window.left + left, window.top + crop.top
+    window = Box(left, top, left + crop.width, top + crop.height)
+    inside = left >= 0 and top >= 0 and window.right <= size[0] and window.bottom <= size[1]
+    if size == (box.width, box.height) and inside:
+        # Nothing is resized yet: the crop is a smaller box of the source, and the rest need not be decoded.
+        box = Box(box.left + left, box.top + top, box.left + window.right, box.top + window.bottom)
+        size = (box.width, box.height)
+        window = Box(0, 0, *size)
+    return view._replace(box=box, size=size, window=window)
+
+
+def _resize(view: View, size: tuple[int, int], step: Step) -> View:
+    if view.window != Box(0, 0, *view.size):
+        raise ValueError(
+            f"{step} can't follow a CenterCrop that pads: the image is {view.size[0]}x{view.size[1]}, "
+            f"padded to {view.window.width}x{view.window.height}. Put the step that resizes first"
+        )
+    return view._replace(size=size, window=Box(0, 0, *size))
