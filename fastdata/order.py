@@ -1,0 +1,351 @@
+"""Which sample comes when, and who delivers it: shuffling, splitting and resuming as arithmetic on integers.
+
+Nothing here stores an epoch: a position is turned into a sample id, and a place into positions, when asked.
+"""
+
+import hashlib
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+Last = Literal["partial", "drop", "pad"]
+
+LARGEST = 2**48
+STATE_VERSION = 1
+
+# Up to here a shuffle sorts all n ids by random numbers, which reaches every permutation; a Feistel network
+# on so few ids would not. It costs no more than a network's rounds do.
+_SORTED_UP_TO = 1024
+_SAMPLES_AT_ONCE = 4096
+_LOW_BITS = np.uint64(_SORTED_UP_TO - 1)
+_GOLDEN, _MULTIPLY_1, _MULTIPLY_2 = (
+    np.uint64(word) for word in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+_27, _30, _31, _32 = (np.uint64(bits) for bits in (27, 30, 31, 32))
+
+
+def _check(name: str, value: int, low: int, high: int | None = None) -> None:
+    if value < low or (high is not None and value > high):
+        allowed = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {allowed}, not {value}")
+
+
+@dataclass(frozen=True)
+class EpochOrder:
+    """The sequence of one epoch: position to sample id, both in [0, num_samples), `num_samples` up to 2**48.
+
+    With `shuffle` it is a permutation keyed by (seed, epoch, num_samples), the same on every platform and
+    computed for just the positions asked for: a Feistel network over two halves of about sqrt(n) values each,
+    whose excess over n, fewer than sqrt(n) values, is walked along its cycle back into [0, n)
+    (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002; method 3, generalized Feistel).
+    """
+
+    num_samples: int
+    shuffle: bool = True
+    seed: int = 0
+    epoch: int = 0
+
+    def __post_init__(self) -> None:
+        _check("num_samples", self.num_samples, 0, LARGEST)
+        _check("seed", self.seed, 0)
+        _check("epoch", self.epoch, 0)
+
+    def samples(self, start: int, stop: int) -> Ids:
+        """The sample ids at positions [start, stop), int64; ValueError outside 0 <= start <= stop <= n."""
+        if not 0 <= start <= stop <= self.num_samples:
+            raise ValueError(f"positions [{start}, {stop}) are not within [0, {self.num_samples})")
+        return self._at(np.arange(start, stop, dtype=np.int64))
+
+    def at(self, positions: Ids) -> Ids:
+        """The sample ids at any int64 positions, in their shape; ValueError if one is outside [0, n)."""
+        outside = positions[(positions < 0) | (positions >= self.num_samples)]
+        if outside.size:
+            raise ValueError(f"position {outside.flat[0]} is not within [0, {self.num_samples})")
+        return self._at(positions)
+
+    def _at(self, positions: Ids) -> Ids:
+        if not self.shuffle or not positions.size:
+            return positions.astype(np.int64)
+        digest = hashlib.blake2b(f"{self.seed},{self.epoch},{self.num_samples}".encode()).digest()
+        keys = np.frombuffer(digest, "<u8").astype(np.uint64)
+        if self.num_samples <= _SORTED_UP_TO:
+            return _sorted_permutation(self.num_samples, keys[0])[positions]
+        return _permuted(positions.astype(np.uint64), self.num_samples, keys).astype(np.int64)
+
+
+def _mixed(values: Words, key: np.uint64) -> Words:
+    """The numbers of splitmix64 (Steele, Lea and Flood, 2014) that starts at `key`, at indices `values`."""
+    z = values * _GOLDEN + key
+    z = (z ^ (z >> _30)) * _MULTIPLY_1
+    z = (z ^ (z >> _27)) * _MULTIPLY_2
+    return z ^ (z >> _31)
+
+
+def _sorted_permutation(n: int, key: np.uint64) -> Ids:
+    ids = np.arange(n, dtype=np.uint64)
+    # The id in the low bits makes every number different, so that any sorting algorithm gives the same.
+    return (np.sort((_mixed(ids, key) & ~_LOW_BITS) | ids) & _LOW_BITS).astype(np.int64)
+
+
+def _permuted(values: Words, n: int, keys: Words) -> Words:
+    root = math.isqrt(n - 1) + 1
+    sizes = np.uint64(root), np.uint64(-(-n // root))
+    values = _feistel(values, sizes, keys)
+    while (outside := np.flatnonzero(values >= np.uint64(n))).size:
+        values.flat[outside] = _feistel(values.flat[outside], sizes, keys)
+    return values
+
+
+def _feistel(values: Words, sizes: tuple[np.uint64, np.uint64], keys: Words) -> Words:
+    left_size, right_size = sizes
+    left = values // right_size
+    right = values - left * right_size
+    for left_key, right_key in keys.reshape(-1, 2):
+        left = _moved(left, _mixed(right, left_key), left_size)
+        right = _moved(right, _mixed(left, right_key), right_size)
+    return left * right_size + right
+
+
+def _moved(values: Words, noise: Words, size: np.uint64) -> Words:
+    """(values + noise scaled to [0, size)) modulo size, for size up to 2**32, without a division."""
+    moved = values + ((noise >> _32) * size >> _32)
+    return np.minimum(moved, moved - size)  # unsigned: what is below size wraps around to a huge number
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this process stands: `rank` of `world_size`, and in that rank `worker` of `num_workers`."""
+
+    rank: int = 0
+    world_size: int = 1
+    worker: int = 0
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        _check("world_size", self.world_size, 1)
+        _check("rank", self.rank, 0, self.world_size - 1)
+        _check("num_workers", self.num_workers, 1)  # a process without workers is 0 of 1
+        _check("worker", self.worker, 0, self.num_workers - 1)
+
+    @classmethod
+    def detect(
+        cls,
+        rank: int | None = None,
+        world_size: int | None = None,
+        worker: int | None = None,
+        num_workers: int | None = None,
+    ) -> "Place":
+        """The given arguments, and for the rest what this process can see.
+
+        Ranks come from torch.distributed where it is initialized, else from RANK and WORLD_SIZE in the
+        environment, else 0 of 1; workers from torch's DataLoader, else 0 of 1. torch is never imported for it.
+        ValueError for half a pair, such as a rank without its world_size.
+        """
+        ranks = _pair("rank", rank, "world_size", world_size) or _visible_ranks()
+        workers = _pair("worker", worker, "num_workers", num_workers) or _visible_workers()
+        return cls(*ranks, *workers)
+
+
+def _pair(name: str, value: int | None, of_name: str, of: int | None) -> tuple[int, int] | None:
+    if value is None and of is None:
+        return None
+    if value is None or of is None:
+        raise ValueError(f"{name}={value} and {of_name}={of}: give both or neither")
+    return value, of
+
+
+def _visible_ranks() -> tuple[int, int]:
+    distributed: Any = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    rank, world_size = (_environment_int(name) for name in ("RANK", "WORLD_SIZE"))
+    return _pair("environment variable RANK", rank, "WORLD_SIZE", world_size) or (0, 1)
+
+
+def _environment_int(name: str) -> int | None:
+    text = os.environ.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"environment variable {name} must be an integer, not {text!r}") from None
+
+
+def _visible_workers() -> tuple[int, int]:
+    data: Any = sys.modules.get("torch.utils.data")
+    info = data.get_worker_info() if data is not None else None
+    return (0, 1) if info is None else (info.id, info.num_workers)
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """Who delivers which positions of an epoch, from global position `start` (of a resumed run) to its end.
+
+    Step t covers the global batch of positions start + [t*B*R, (t+1)*B*R), with batch size B and R ranks; rank r
+    takes the r-th B of them. When fewer, k, are left for the final step, `last` decides:
+
+    - "partial" spreads them over the ranks, consecutively and as evenly as possible. With k < R that leaves
+      ranks k and beyond one step short: the plan is `uneven`, and ranks that meet in collectives would hang;
+    - "drop" takes no such step, on any rank;
+    - "pad" fills it up, on all ranks, with the epoch's positions from 0 on (round and round when n is tiny).
+    """
+
+    num_samples: int
+    batch_size: int
+    world_size: int = 1
+    last: Last = "partial"
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        _check("num_samples", self.num_samples, 0, LARGEST)
+        _check("batch_size", self.batch_size, 1)
+        _check("world_size", self.world_size, 1)
+        if self.last not in get_args(Last):
+            raise ValueError(f"last must be one of {', '.join(map(repr, get_args(Last)))}, not {self.last!r}")
+        _check("start", self.start, 0, self.num_samples)
+
+    @property
+    def global_batch(self) -> int:
+        """The number of positions that all ranks together deliver in a step."""
+        return self.batch_size * self.world_size
+
+    @property
+    def _full_steps(self) -> int:
+        remaining = self.num_samples - self.start
+        return -(-remaining // self.global_batch) if self.last == "pad" else remaining // self.global_batch
+
+    @property
+    def _leftover(self) -> int:
+        """The positions of an incomplete final step; "drop" and "pad" leave none to share."""
+        return (self.num_samples - self.start) % self.global_batch if self.last == "partial" else 0
+
+    def _share(self, rank: int) -> range:
+        """The positions of the incomplete final step that are this rank's."""
+        each, more = divmod(self._leftover, self.world_size)
+        first = self.num_samples - self._leftover + rank * each + min(rank, more)
+        return range(first, first + each + (rank < more))
+
+    @property
+    def uneven(self) -> bool:
+        """Whether some ranks have one step fewer than others; only with "partial"."""
+        return 0 < self._leftover < self.world_size
+
+    def warn_if_uneven(self) -> None:
+        """Warn where ranks that meet in collectives would wait for ever for those that are a step short."""
+        if self.uneven:
+            warnings.warn(
+                f"the epoch's final step has samples for only {self._leftover} of {self.world_size} ranks, the others "
+                "take one step fewer and collectives would hang: choose last='drop' or last='pad'",
+                stacklevel=3,
+            )
+
+    def steps(self, rank: int) -> int:
+        """The number of steps, and so of batches, that this rank takes."""
+        _check("rank", rank, 0, self.world_size - 1)
+        return self._full_steps + (len(self._share(rank)) > 0)
+
+    def steps_of(self, rank: int, worker: int, num_workers: int) -> range:
+        """The steps whose batches this worker of the rank makes: `worker`, `worker + num_workers`, …"""
+        return range(worker, self.steps(rank), num_workers)
+
+    def samples_of(self, rank: int) -> int:
+        """The number of samples that this rank delivers."""
+        _check("rank", rank, 0, self.world_size - 1)
+        return self._full_steps * self.batch_size + len(self._share(rank))
+
+    def positions(self, rank: int, step: int, stop: int | None = None, stride: int = 1) -> Ids:
+        """The global positions of the rank's batch at `step`, or of those at range(step, stop, stride) in turn.
+
+        Shape (N,), int64; ValueError unless 0 <= step <= stop <= steps(rank).
+        """
+        stop = step + 1 if stop is None else stop
+        if not 0 <= step <= stop <= self.steps(rank):
+            raise ValueError(f"steps [{step}, {stop}) are not within rank {rank}'s [0, {self.steps(rank)})")
+        firsts = np.arange(step, min(stop, self._full_steps), stride, dtype=np.int64) * self.global_batch
+        firsts += self.start + rank * self.batch_size
+        positions = (firsts[:, None] + np.arange(self.batch_size, dtype=np.int64)).ravel()
+        if self._full_steps in range(step, stop, stride):
+            share = self._share(rank)
+            positions = np.concatenate([positions, np.arange(share.start, share.stop, dtype=np.int64)])
+        return positions % self.num_samples if self.last == "pad" and positions.size else positions
+
+    def position_after(self, steps: int) -> int:
+        """The global position reached once every rank has taken that many steps."""
+        _check("steps", steps, 0, self.steps(0))
+        return min(self.start + steps * self.global_batch, self.num_samples)
+
+
+class StateError(ValueError):
+    """A state that can't be resumed from, or that can't be told: says what differs or is missing."""
+
+
+class EpochState(NamedTuple):
+    """How far a run has come: `position` samples of epoch `epoch` are delivered, over all ranks.
+
+    The other fields say in which order of which dataset that is. It holds for any number of ranks and workers
+    and any batch size. `fingerprint` names the dataset's contents, None where it has no name.
+    """
+
+    epoch: int
+    position: int
+    seed: int
+    shuffle: bool
+    samples: int
+    fingerprint: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict that survives JSON; `from_dict` reads it."""
+        return {"version": STATE_VERSION, **self._asdict()}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> "EpochState":
+        """The state that `to_dict` wrote; StateError names the key that is missing, unknown or wrong."""
+        if state.get("version") != STATE_VERSION:
+            raise StateError(f"state has version {state.get('version')!r}, this fastdata reads version {STATE_VERSION}")
+        if differing := set(state) ^ {"version", *cls._fields}:
+            raise StateError(f"state lacks, or should not have, {', '.join(map(repr, sorted(differing)))}")
+        loaded = cls(*(state[name] for name in cls._fields))
+        for name in ("epoch", "position", "seed", "samples"):
+            value = state[name]
+            if type(value) is not int or value < 0:
+                raise StateError(f"state's {name} must be a whole number from 0 on, not {value!r}")
+        if type(loaded.shuffle) is not bool:
+            raise StateError(f"state's shuffle must be true or false, not {loaded.shuffle!r}")
+        if not isinstance(loaded.fingerprint, str | None):
+            raise StateError(f"state's fingerprint must be a string or null, not {loaded.fingerprint!r}")
+        if loaded.position > loaded.samples:
+            raise StateError(f"state's position {loaded.position} is beyond its {loaded.samples} samples")
+        return loaded
+
+    def check(self, current: "EpochState") -> None:
+        """StateError if this state is not one of `current`'s dataset and order; epoch and position may differ."""
+        differences = [
+            f"{name} is {getattr(self, name)!r} in the state, {getattr(current, name)!r} here"
+            for name in ("fingerprint", "samples", "seed", "shuffle")
+            if getattr(self, name) != getattr(current, name)
+        ]
+        if differences:
+            raise StateError(f"the state is another dataset's or order's: {'; '.join(differences)}")
+
+
+def batches_of_samples(order: EpochOrder, plan: EpochPlan, rank: int, steps: range) -> Iterator[Ids]:
+    """The sample ids of a rank's batches at `steps`, one array a step.
+
+    Computed for some thousand samples at a time: enough to hide numpy's cost per call, few enough to cost nothing.
+    """
+    at_once = max(1, _SAMPLES_AT_ONCE // plan.batch_size)
+    for first in range(0, len(steps), at_once):
+        chunk = steps[first : first + at_once]
+        ids = order.at(plan.positions(rank, chunk[0], chunk[-1] + 1, chunk.step))
+        for begin in range(0, len(ids), plan.batch_size):
+            yield ids[begin : begin + plan.batch_size]
