@@ -1,0 +1,269 @@
+"""Bytes and a view become pixels, on the CPU.
+
+JPEG goes through simplejpeg (libjpeg-turbo, without the GIL); what that refuses, and everything that is not JPEG,
+through Pillow, whose verdict counts. The content decides what a file is, never its name.
+"""
+
+import io
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from fastdata.jpeg import JpegError, JpegHeader, is_jpeg
+from fastdata.jpeg import read_header as read_jpeg_header
+from fastdata.transforms import Box, View
+
+MAX_PIXELS = 178_956_970
+"""Pillow's own limit: a larger image is taken for a decompression bomb."""
+
+Pixels = npt.NDArray[np.uint8]
+
+# Pillow's others are not asked: rare, and EPS would run Ghostscript on what was read.
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+
+
+class DecodeError(ValueError):
+    """These bytes are no image that can be decoded, or one that claims to be too large."""
+
+
+class Header(NamedTuple):
+    """What an image says of itself before it is decoded; `width` and `height` are those of the upright image."""
+
+    width: int
+    height: int
+    orientation: int
+    jpeg: JpegHeader | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
+
+class Source(NamedTuple):
+    """Decoded pixels, in stored orientation, that hold a view's box at (left, top, right, bottom) in them."""
+
+    pixels: Pixels
+    box: tuple[float, float, float, float]
+
+
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """Size and EXIF orientation of an image, without decoding it.
+
+    DecodeError where it is none that Pillow knows, or larger than `max_pixels`.
+    """
+    header = _read_header(data)
+    if header.width * header.height > max_pixels:
+        raise DecodeError(
+            f"the image claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}: "
+            "raise max_pixels if that is meant"
+        )
+    return header
+
+
+def _read_header(data: bytes) -> Header:
+    if is_jpeg(data):
+        try:
+            jpeg = read_jpeg_header(data)
+        except JpegError:
+            jpeg = None  # Pillow is more patient with odd markers; its verdict counts.
+        if jpeg is not None:
+            width, height = jpeg.width, jpeg.height
+            if jpeg.orientation >= 5:
+                width, height = height, width
+            return Header(width, height, jpeg.orientation, jpeg)
+    with _open(data) as image:
+        width, height = image.size
+        # The base class's getexif: that of PNG decodes the whole image to look for EXIF behind the pixels.
+        # TIFF is left out since Pillow turns it upright by itself.
+        orientation = 1 if image.format == "TIFF" else Image.Image.getexif(image).get(0x0112, 1)
+    if orientation not in range(1, 9):
+        orientation = 1
+    return Header(height, width, orientation, None) if orientation >= 5 else Header(width, height, orientation, None)
+
+
+def decode(data: bytes, view: View, out: Pixels | None = None, header: Header | None = None) -> Pixels:
+    """The pixels of one view: uint8, shape (height, width, 3), RGB, written into `out` where it is given.
+
+    `header` is `read_header(data)`, where the caller has it. DecodeError where the image can't be decoded,
+    ValueError where `out` is not a writable uint8 array of the view's window, or the view is not of this image.
+    """
+    header = header or read_header(data)
+    return resample(decode_box(data, view, header), view, header, out)
+
+
+def decode_box(data: bytes, view: View, header: Header) -> Source:
+    """The first half of `decode`: at least the pixels of the view's box, scaled down by JPEG where that helps."""
+    box, size = view.box, view.size
+    if not (0 <= box.left < box.right <= header.width and 0 <= box.top < box.bottom <= header.height):
+        raise ValueError(f"{box} is not a box of an image of {header.width}x{header.height}")
+    # A strip of 1 x 60,000 pixels resized by its shorter side asks for as much memory as any bomb.
+    if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+        raise DecodeError(f"resizing {box.width}x{box.height} to {size[0]}x{size[1]} is out of bounds")
+    box = _to_stored(box, header)
+    factor = 1
+    pixels = None
+    if header.jpeg is not None and header.jpeg.components != 4:  # simplejpeg's CMYK is a level off Pillow's
+        factor = _scale_factor(box, _stored_size(view, header), view.reducing_gap)
+        pixels = _decode_by_simplejpeg(data, header.jpeg, factor)
+    if pixels is None:
+        factor = 1
+        pixels = _decode_by_pillow(data, header)
+    left, top, right, bottom = (edge / factor for edge in box)
+    return Source(pixels, (left, top, right, bottom))
+
+
+def resample(source: Source, view: View, header: Header, out: Pixels | None = None) -> Pixels:
+    """The second half of `decode`: resize, turn upright, window and flip."""
+    shape = (view.window.height, view.window.width, 3)
+    if out is None:
+        out = np.empty(shape, np.uint8)
+    elif out.shape != shape or out.dtype != np.uint8:
+        raise ValueError(f"out must be a uint8 array of shape {shape}, got {out.dtype} of {out.shape}")
+    pixels = _resize(source, _stored_size(view, header), view.antialias)
+    if header.orientation != 1:
+        transposed, flip_x, flip_y = _ORIENTATION[header.orientation]
+        pixels = pixels.transpose(1, 0, 2) if transposed else pixels
+        pixels = pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    _finish(pixels, view, out)
+    return out
+
+
+# How to turn stored pixels upright, by EXIF orientation: transpose?, then mirror in x?, in y?
+_ORIENTATION = {
+    1: (False, False, False),
+    2: (False, True, False),
+    3: (False, True, True),
+    4: (False, False, True),
+    5: (True, False, False),
+    6: (True, True, False),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+
+
+def _to_stored(box: Box, header: Header) -> Box:
+    """A box of the upright image in coordinates of the pixels as they are stored."""
+    transposed, flip_x, flip_y = _ORIENTATION[header.orientation]
+    left, top, right, bottom = box
+    if flip_x:
+        left, right = header.width - right, header.width - left
+    if flip_y:
+        top, bottom = header.height - bottom, header.height - top
+    return Box(top, left, bottom, right) if transposed else Box(left, top, right, bottom)
+
+
+def _stored_size(view: View, header: Header) -> tuple[int, int]:
+    transposed = _ORIENTATION[header.orientation][0]
+    return (view.size[1], view.size[0]) if transposed else view.size
+
+
+def _decode_by_simplejpeg(data: bytes, header: JpegHeader, factor: int) -> Pixels | None:
+    """The whole picture at 1/factor of its size; None for what simplejpeg refuses."""
+    width, height = -(-header.width // factor), -(-header.height // factor)
+    try:
+        # Asking for this very size makes libjpeg-turbo scale by 1/factor.
+        pixels: Pixels = simplejpeg.decode_jpeg(data, min_width=width, min_height=height)
+    except ValueError:
+        return None  # Damaged, or a kind that it does not know (4:1:0, ...).
+    return pixels if pixels.shape == (height, width, 3) else None
+
+
+def _scale_factor(box: Box, size: tuple[int, int], reducing_gap: float | None) -> int:
+    """By how much JPEG may scale down; 3/8 and the like are left out, having no SIMD code in libjpeg-turbo."""
+    if reducing_gap is None:
+        return 1
+    gap = min(box.width / size[0], box.height / size[1]) / reducing_gap
+    return 8 if gap >= 8 else 4 if gap >= 4 else 2 if gap >= 2 else 1
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
+    except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to.
+        raise DecodeError(f"not an image that Pillow can read: {error}") from error
+
+
+def _decode_by_pillow(data: bytes, header: Header) -> Pixels:
+    """The whole picture as it is stored."""
+    with _open(data) as image:
+        try:
+            pixels = np.array(_to_rgb(image))  # copied, since torch wants memory that can be written
+        except DecodeError:
+            raise
+        except Exception as error:  # as above
+            raise DecodeError(f"Pillow can't decode this {image.format} image: {error}") from error
+    height, width = pixels.shape[:2]
+    if (height, width) != (header.height, header.width)[:: -1 if header.orientation >= 5 else 1]:
+        raise DecodeError(f"the header says {header.width}x{header.height}, the pixels are {width}x{height}")
+    return pixels
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8 bit RGB. Pillow takes the high byte of 16 bit colour, but clips 16 bit grey and floats: not here."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise DecodeError(f"{image.format} pixels of mode {image.mode} have no known range: make them 8 or 16 bit")
+    return image.convert("RGB")
+
+
+def _resize(source: Source, size: tuple[int, int], antialias: bool) -> Pixels:
+    """The source's box, resized to `size` (width, height)."""
+    left, top = int(source.box[0]), int(source.box[1])
+    right, bottom = -int(-source.box[2] // 1), -int(-source.box[3] // 1)
+    box = source.pixels[top:bottom, left:right]
+    if source.box != (left, top, right, bottom):
+        inside = (source.box[0] - left, source.box[1] - top, source.box[2] - left, source.box[3] - top)
+        return _resize_between_pixels(Source(box, inside), size, antialias)
+    if size == (right - left, bottom - top):
+        return box
+    if not antialias:
+        return np.asarray(cv2.resize(box, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    # Contiguous, since torch's AVX2 kernel starts threads to make it so.
+    tensor = torch.from_numpy(np.ascontiguousarray(box)).permute(2, 0, 1).unsqueeze(0)
+    resized = F.interpolate(tensor, (size[1], size[0]), mode="bilinear", antialias=True)
+    return resized.squeeze(0).permute(1, 2, 0).numpy()
+
+
+def _resize_between_pixels(source: Source, size: tuple[int, int], antialias: bool) -> Pixels:
+    """The same for a box that ends between pixels, as boxes do in a JPEG decoded at a fraction of its size."""
+    if antialias:
+        image = Image.fromarray(np.ascontiguousarray(source.pixels))
+        return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=source.box))
+    left, top, right, bottom = source.box
+    step_x, step_y = (right - left) / size[0], (bottom - top) / size[1]
+    # From the centres of output pixels to the source's, as cv2.resize does for whole boxes.
+    to_source = np.array([[step_x, 0, left + step_x / 2 - 0.5], [0, step_y, top + step_y / 2 - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    resized = cv2.warpAffine(source.pixels, to_source, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(resized, np.uint8)
+
+
+def _finish(pixels: Pixels, view: View, out: Pixels) -> None:
+    """Window and flip, copied into `out`."""
+    window = view.window
+    if window.left < 0 or window.top < 0 or window.right > view.size[0] or window.bottom > view.size[1]:
+        pixels = _padded(pixels, window)
+    else:
+        pixels = pixels[window.top : window.bottom, window.left : window.right]
+    if not view.flip:
+        np.copyto(out, pixels)
+    elif out.flags.c_contiguous:
+        cv2.flip(pixels, 1, dst=out)  # a thirtieth of the time that numpy takes for negative strides
+    else:
+        np.copyto(out, pixels[:, ::-1])
+
+
+def _padded(pixels: Pixels, window: Box) -> Pixels:
+    """The window of `pixels`, black where it reaches beyond them."""
+    padded = np.zeros((window.height, window.width, 3), np.uint8)
+    shown = pixels[max(window.top, 0) : window.bottom, max(window.left, 0) : window.right]
+    top, left = max(-window.top, 0), max(-window.left, 0)
+    padded[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
+    return padded

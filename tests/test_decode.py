@@ -1,0 +1,250 @@
+import io
+import random
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from fastdata.decode import DecodeError, decode, read_header
+from fastdata.transforms import Box, CenterCrop, RandomResizedCrop, Resize, Transform, View, draw
+from tests.images import encoded, jpeg, photo
+
+ORIENTATIONS = range(1, 9)
+
+
+def whole(width: int, height: int) -> View:
+    """The view of an image as it is."""
+    return View(Box(0, 0, width, height), (width, height), Box(0, 0, width, height), flip=False)
+
+
+def by_pillow(data: bytes, view: View) -> np.ndarray:
+    """What a view means, in Pillow's words: crop, then resize, then window (black outside), then mirror."""
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    image = image.crop(view.box).resize(view.size, Image.Resampling.BILINEAR).crop(view.window)
+    return np.asarray(ImageOps.mirror(image) if view.flip else image)
+
+
+def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
+    assert a.shape == b.shape
+    return int(np.abs(a.astype(int) - b).max())
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_antialiased_views_are_pillows_within_one_level(data):
+    width, height = data.draw(st.integers(1, 130)), data.draw(st.integers(1, 130))
+    left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    box = Box(left, top, data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height)))
+    size = (data.draw(st.integers(1, 150)), data.draw(st.integers(1, 150)))
+    x, y = data.draw(st.integers(-9, size[0] - 1)), data.draw(st.integers(-9, size[1] - 1))
+    window = Box(
+        x, y, data.draw(st.integers(max(x, 0) + 1, size[0] + 9)), data.draw(st.integers(max(y, 0) + 1, size[1] + 9))
+    )
+    view = View(box, size, window, data.draw(st.booleans()), reducing_gap=None)
+    image = encoded(photo(width, height, seed=width), "PNG")
+    assert largest_difference(decode(image, view), by_pillow(image, view)) <= 1
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("quality", [60, 95])
+def test_jpeg_views_are_pillows_within_one_level(subsampling, quality):
+    image = jpeg(333, 251, quality=quality, subsampling=subsampling)
+    evaluate = Transform([Resize(100), CenterCrop(90)], reducing_gap=None)
+    train = Transform([RandomResizedCrop(64)], reducing_gap=None)
+    views = [
+        draw(evaluate, (333, 251), random.Random(0)),
+        *(draw(train, (333, 251), random.Random(i)) for i in range(20)),
+    ]
+    for view in views:
+        assert largest_difference(decode(image, view), by_pillow(image, view)) <= 1
+
+
+def test_resize_256_and_center_crop_224_are_pillows_within_one_level_on_real_photos(photos):
+    evaluate = Transform([Resize(256), CenterCrop(224)], reducing_gap=None)
+    for path in sorted(photos.glob("*/*/*.jpg"))[::20]:
+        image = path.read_bytes()
+        view = draw(evaluate, read_header(image).size, random.Random(0))
+        assert largest_difference(decode(image, view), by_pillow(image, view)) <= 1
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_all_eight_orientations_come_out_alike(format, antialias):
+    upright = photo(64, 48)
+    view = View(Box(5, 3, 50, 44), (32, 24), Box(2, 1, 30, 20), flip=True, antialias=antialias, reducing_gap=None)
+    options = (
+        {"quality": 100, "subsampling": "4:4:4"} if format == "JPEG" else {"lossless": True} if format == "WEBP" else {}
+    )
+    for orientation in ORIENTATIONS:
+        stored = np.asarray(ImageOps.exif_transpose(_tagged(upright, _UNDO[orientation])))
+        image = encoded(stored, format, orientation, **options)
+        header = read_header(image)
+        assert header.size == (64, 48), orientation
+        difference = largest_difference(decode(image, view, header=header), decode(encoded(upright, "PNG"), view))
+        assert difference <= (3 if format == "JPEG" else 1), orientation
+
+
+# Storing an image so that orientation o turns it upright is turning it by the inverse of o.
+_UNDO = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
+
+
+def _tagged(pixels: np.ndarray, orientation: int) -> Image.Image:
+    image = Image.fromarray(pixels)
+    image.getexif()[0x0112] = orientation
+    return image
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_photo_far_larger_than_its_output_is_decoded_smaller_and_looks_the_same(antialias, factor):
+    width, height = 1203, 901
+    image = jpeg(width, height, quality=95)
+    box = Box(101, 53, 101 + 110 * factor, 53 + 90 * factor)
+    box = Box(box.left, box.top, min(box.right, width), min(box.bottom, height))
+    size = (int(box.width / factor / 2), int(box.height / factor / 2))
+    view = View(box, size, Box(0, 0, *size), flip=False, antialias=antialias)
+    scaled, full = decode(image, view), decode(image, view._replace(reducing_gap=None))
+    assert not np.array_equal(scaled, full), "scaled decoding was not used"
+    difference = np.abs(scaled.astype(int) - full)
+    # Plain bilinear reads single pixels of what it is given, so grain that scaling averages away stays in it.
+    assert difference.mean() < (1.0 if antialias else 4.0)
+    shifted = np.abs(scaled[:, 1:].astype(int) - full[:, :-1])
+    assert difference.mean() < shifted.mean() / 1.5, "the picture has moved"
+
+
+def test_scaled_decoding_never_goes_below_the_gap():
+    image = jpeg(800, 800)
+    view = View(Box(0, 0, 800, 800), (401, 401), Box(0, 0, 401, 401), flip=False, reducing_gap=2.0)
+    assert np.array_equal(decode(image, view), decode(image, view._replace(reducing_gap=None)))
+
+
+def test_pixels_are_written_into_the_array_that_is_given():
+    image = jpeg(60, 40)
+    batch = np.zeros((3, 20, 30, 3), np.uint8)
+    for flip in (False, True):
+        view = View(Box(0, 0, 60, 40), (30, 20), Box(0, 0, 30, 20), flip)
+        assert decode(image, view, out=batch[1]).base is batch
+        assert np.array_equal(batch[1], decode(image, view))
+        apart = np.zeros((20, 60, 3), np.uint8)[:, ::2]
+        assert np.array_equal(decode(image, view, out=apart), batch[1])
+    assert not batch[0].any()
+    assert not batch[2].any()
+
+
+@pytest.mark.parametrize("out", [np.zeros((20, 30, 3), np.float32), np.zeros((20, 31, 3), np.uint8)])
+def test_an_array_that_does_not_fit_is_refused(out):
+    with pytest.raises(ValueError, match="out must be a uint8 array"):
+        decode(jpeg(60, 40), View(Box(0, 0, 60, 40), (30, 20), Box(0, 0, 30, 20), flip=False), out=out)
+
+
+def test_a_box_outside_the_image_is_refused():
+    with pytest.raises(ValueError, match="is not a box of an image"):
+        decode(jpeg(60, 40), View(Box(0, 0, 61, 40), (30, 20), Box(0, 0, 30, 20), flip=False))
+
+
+@pytest.mark.parametrize(
+    ("format", "mode"),
+    [("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("PNG", "1"), ("GIF", "P"),
+     ("BMP", "RGB"), ("WEBP", "RGBA"), ("TIFF", "CMYK"), ("PPM", "L")],
+)  # fmt: skip
+def test_every_kind_of_image_becomes_rgb_as_pillows_convert_does(format, mode):
+    image = encoded(photo(33, 21), format, mode=mode)
+    assert np.array_equal(decode(image, whole(33, 21)), np.asarray(Image.open(io.BytesIO(image)).convert("RGB")))
+
+
+@pytest.mark.parametrize("subsampling", ["4:1:1", "4:4:0", "4:1:0"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpegs_of_rare_sampling_are_pillows(subsampling, progressive):
+    import cv2
+
+    flags = {
+        "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
+        "4:4:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
+        "4:1:0": 0x421111,
+    }
+    options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, flags[subsampling], cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]
+    ok, buffer = cv2.imencode(".jpg", photo(61, 47), options)
+    assert ok
+    image = buffer.tobytes()
+    assert np.array_equal(decode(image, whole(61, 47)), np.asarray(Image.open(io.BytesIO(image)).convert("RGB")))
+
+
+def test_16_bit_grey_is_scaled_not_clipped():
+    grey = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG")
+    pixels = decode(file.getvalue(), whole(16, 16))
+    assert np.array_equal(pixels[..., 0].ravel(), np.arange(256))
+
+
+def test_pixels_without_a_range_are_refused():
+    file = io.BytesIO()
+    Image.fromarray(np.ones((4, 4), np.float32)).save(file, "TIFF")
+    with pytest.raises(DecodeError, match="no known range"):
+        decode(file.getvalue(), whole(4, 4))
+
+
+def test_the_content_decides_what_a_file_is(tmp_path: Path):
+    path = tmp_path / "really.jpg"
+    path.write_bytes(encoded(photo(8, 6), "PNG"))
+    assert np.array_equal(decode(path.read_bytes(), whole(8, 6)), photo(8, 6))
+
+
+def test_a_size_over_the_limit_is_refused_before_anything_is_allocated():
+    image = bytearray(jpeg(16, 16))
+    start = image.index(b"\xff\xc0")
+    image[start + 5 : start + 9] = b"\xff\xff\xff\xff"
+    with pytest.raises(DecodeError, match="65535x65535 pixels, more than the limit of 178956970"):
+        read_header(bytes(image))
+    with pytest.raises(DecodeError, match="more than the limit of 100"):
+        read_header(encoded(photo(11, 10), "PNG"), max_pixels=100)
+    assert read_header(encoded(photo(10, 10), "PNG"), max_pixels=100).size == (10, 10)
+
+
+def test_resizing_a_strip_to_an_immense_size_is_refused():
+    image = encoded(photo(2000, 1), "PNG")
+    with pytest.raises(DecodeError, match="out of bounds"):
+        decode(image, draw([Resize(400)], (2000, 1), random.Random(0)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda image: image[: len(image) // 2],
+        lambda image: b"",
+        lambda image: b"no image at all",
+        lambda image: b"\xff\xd8\xff" + bytes(100),
+        lambda image: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n",
+    ],
+)
+def test_what_is_no_image_is_refused(damage):
+    image = damage(jpeg(64, 64))
+    with pytest.raises(DecodeError):
+        decode(image, whole(64, 64))
+
+
+@given(st.binary(max_size=40), st.integers(0, 900), st.sampled_from(["JPEG", "PNG", "GIF", "WEBP"]))
+@settings(max_examples=200)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_bytes_decode_or_are_refused_and_nothing_else(junk, at, format):
+    image = bytearray(encoded(photo(24, 24), format))
+    at %= len(image)
+    image[at : at + len(junk)] = junk
+    try:
+        header = read_header(bytes(image), max_pixels=10**6)
+        pixels = decode(bytes(image), draw([Resize((8, 8))], header.size, random.Random(0)), header=header)
+    except DecodeError:
+        return
+    assert pixels.shape == (8, 8, 3)
+
+
+def test_decoding_starts_no_threads():
+    image = jpeg(900, 700)
+    before = {thread.ident for thread in threading.enumerate()}, len(list(Path("/proc/self/task").iterdir()))
+    for antialias in (True, False):
+        decode(image, View(Box(3, 3, 880, 600), (224, 224), Box(0, 0, 224, 224), flip=True, antialias=antialias))
+    assert before == ({thread.ident for thread in threading.enumerate()}, len(list(Path("/proc/self/task").iterdir())))
