@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from fastdata.crop_ready import cut_stored
 from fastdata.jpeg import JpegError, JpegHeader, is_jpeg
 from fastdata.jpeg import read_header as read_jpeg_header
 from fastdata.transforms import Box, View
@@ -106,16 +107,12 @@ def decode_box(data: bytes, view: View, header: Header) -> Source:
     if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
         raise DecodeError(f"resizing {box.width}x{box.height} to {size[0]}x{size[1]} is out of bounds")
     box = _to_stored(box, header)
-    factor = 1
-    pixels = None
     if header.jpeg is not None and header.jpeg.components != 4:  # simplejpeg's CMYK is a level off Pillow's
         factor = _scale_factor(box, _stored_size(view, header), view.reducing_gap)
-        pixels = _decode_by_simplejpeg(data, header.jpeg, factor)
-    if pixels is None:
-        factor = 1
-        pixels = _decode_by_pillow(data, header)
-    left, top, right, bottom = (edge / factor for edge in box)
-    return Source(pixels, (left, top, right, bottom))
+        source = _decode_cut(data, header.jpeg, box, factor) or _decode_jpeg(data, header.jpeg, box, factor)
+        if source is not None:
+            return source
+    return Source(_decode_by_pillow(data, header), box)
 
 
 def resample(source: Source, view: View, header: Header, out: Pixels | None = None) -> Pixels:
@@ -163,7 +160,7 @@ def _stored_size(view: View, header: Header) -> tuple[int, int]:
     return (view.size[1], view.size[0]) if transposed else view.size
 
 
-def _decode_by_simplejpeg(data: bytes, header: JpegHeader, factor: int) -> Pixels | None:
+def _decode_jpeg(data: bytes, header: JpegHeader, box: Box, factor: int) -> Source | None:
     """The whole picture at 1/factor of its size; None for what simplejpeg refuses."""
     width, height = -(-header.width // factor), -(-header.height // factor)
     try:
@@ -171,7 +168,18 @@ def _decode_by_simplejpeg(data: bytes, header: JpegHeader, factor: int) -> Pixel
         pixels: Pixels = simplejpeg.decode_jpeg(data, min_width=width, min_height=height)
     except ValueError:
         return None  # Damaged, or a kind that it does not know (4:1:0, ...).
-    return pixels if pixels.shape == (height, width, 3) else None
+    if pixels.shape != (height, width, 3):
+        return None
+    left, top, right, bottom = box
+    return Source(pixels, (left / factor, top / factor, right / factor, bottom / factor))
+
+
+def _decode_cut(data: bytes, header: JpegHeader, box: Box, factor: int) -> Source | None:
+    """The same box of only as much of the picture as it needs; None where restart markers don't allow that."""
+    if not header.restart_interval or (part := cut_stored(data, header, box, factor)) is None:
+        return None
+    smaller, (left, top) = part
+    return _decode_jpeg(smaller, read_jpeg_header(smaller), Box(left, top, left + box.width, top + box.height), factor)
 
 
 def _scale_factor(box: Box, size: tuple[int, int], reducing_gap: float | None) -> int:
