@@ -1,0 +1,135 @@
+"""Paths in arrays, and the keys that name their samples.
+
+A worker that touches a Python object writes its reference count and so copies the page it lies on; 100,000 strings
+would be copied into every worker over an epoch.
+"""
+
+import os
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Paths(Sequence[str]):
+    """An immutable sequence of paths, relative to a root and separated by '/', in two arrays.
+
+    `joined` is uint8, all paths' bytes one after the other (`os.fsencode`, so names that are not UTF-8
+    survive); `offsets` is int64 of shape (N + 1,), path i being `joined[offsets[i]:offsets[i + 1]]`.
+    """
+
+    __slots__ = ("joined", "offsets")
+
+    def __init__(self, joined: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        self.joined, self.offsets = joined, offsets
+        self.joined.setflags(write=False)
+        self.offsets.setflags(write=False)
+
+    @classmethod
+    def of(cls, paths: Iterable[str]) -> "Paths":
+        """The given paths, in the given order."""
+        joined, offsets = bytearray(), array("q", [0])
+        for path in paths:
+            joined += os.fsencode(path)
+            offsets.append(len(joined))
+        return cls(np.frombuffer(bytes(joined), np.uint8), np.frombuffer(offsets.tobytes(), np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Paths": ...
+
+    def __getitem__(self, index: int | slice) -> "str | Paths":
+        if isinstance(index, slice):
+            return Paths.of(self[i] for i in range(*index.indices(len(self))))
+        i = range(len(self))[index]
+        return os.fsdecode(self.joined[self.offsets[i] : self.offsets[i + 1]].tobytes())
+
+    def __reduce__(self) -> "tuple[type[Paths], tuple[NDArray[np.uint8], NDArray[np.int64]]]":
+        return Paths, (self.joined, self.offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Keys(Sequence[str]):
+    """The keys of `paths`, made when asked for. `apart`, bool of shape (N,), marks those told apart."""
+
+    paths: Paths
+    apart: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Keys": ...
+
+    def __getitem__(self, index: int | slice) -> "str | Keys":
+        if isinstance(index, slice):
+            return Keys(self.paths[index], self.apart[index])
+        path = self.paths[index]
+        return _key_with_extension(path) if self.apart[index] else key_of(path)
+
+
+def key_of(path: str) -> str:
+    """The path without its extension, other dots of the basename as '_'.
+
+    WebDataset's rule splits a member's name at the first dot of its basename, so a key has none there. Dots
+    in folder names stay.
+    """
+    folder, stem, _ = _split(path)
+    return folder + stem.replace(".", "_")
+
+
+def find_key_collisions(paths: Sequence[str]) -> list[list[int]]:
+    """The groups of positions in `paths` whose files share a `key_of`, in order of their first."""
+    return _groups_of_equals(lambda: map(key_of, paths))
+
+
+def keys_of(paths: Paths) -> Keys:
+    """The unique keys of `paths`: `key_of`, with '_' and the extension appended where files share that.
+
+    'a.jpg' and 'a.png' become 'a_jpg' and 'a_png', whatever the order of the paths. Raises ValueError that
+    names the files when that does not tell them apart ('x.y.jpg' and 'x_y.jpg').
+    """
+    keys = Keys(paths, np.zeros(len(paths), np.bool_))
+    for group in find_key_collisions(paths):
+        keys.apart[group] = True
+    if keys.apart.any():
+        for group in _groups_of_equals(lambda: keys):
+            first, second = paths[group[0]], paths[group[1]]
+            raise ValueError(f"{first} and {second} share the key {keys[group[0]]!r}: rename one of them")
+    keys.apart.setflags(write=False)
+    return keys
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    """Folder with its '/', stem, extension without its dot; '.x' has the stem '.x'."""
+    folder, slash, name = path.rpartition("/")
+    stem, _, extension = name.rpartition(".")
+    return (folder + slash, stem, extension) if stem else (folder + slash, name, "")
+
+
+def _key_with_extension(path: str) -> str:
+    extension = _split(path)[2]
+    return f"{key_of(path)}_{extension}" if extension else key_of(path)
+
+
+def _groups_of_equals(keys: Callable[[], Iterable[str]]) -> list[list[int]]:
+    """Groups of positions with equal keys. Goes over the keys twice, so that only hashes are kept of all."""
+    hashes = np.fromiter(map(hash, keys()), np.int64)
+    values, counts = np.unique(hashes, return_counts=True)
+    suspects = np.isin(hashes, values[counts > 1])
+    groups: dict[str, list[int]] = {}
+    for index, key in enumerate(keys()):
+        if suspects[index]:
+            groups.setdefault(key, []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
