@@ -1,0 +1,306 @@
+"""The index of a shard: which of its members make which sample, kept in a file beside it."""
+
+import errno
+import os
+import secrets
+import struct
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeAlias
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdata.members import BLOCK, Member, TarError, pread, walk
+
+NO_CLASS = -(2**63)  # in `cls` of a sample without a cls member, or with one that is no integer
+ABSENT = -1  # the offset of a component that the sample lacks
+
+Rows: TypeAlias = NDArray[np.void]
+"""One row a sample, in the shard's order, of fields
+
+`key`: uint64, `key_hash` of the sample's key;
+`start`: int64, where the first header of its first member lies, from which its key can be read again;
+`cls`: int64, the integer in its cls member, or NO_CLASS;
+and for each extension in the shard a field named by it with its dot (`.jpg`): `offset` of the component's data
+(int64, ABSENT if the sample lacks it) and `size` in bytes (int64).
+"""
+
+_MAX_EXTENSIONS = 64
+_MAX_CLASS_BYTES = 32
+_SPAN = [("offset", "<i8"), ("size", "<i8")]
+# Behind the rows: magic with version, samples, the shard's size and time (ns) that the rows hold for, the CRC of
+# the rows, and the CRC of all that.
+_TRAILER = struct.Struct("<8sqqqI")
+_CRC = struct.Struct("<I")
+_TRAILER_SIZE = _TRAILER.size + _CRC.size
+_MAGIC = b"fdindex1"
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+_REMEMBERED = 4096  # indexes a process keeps, mapped or where they can't be stored in memory, for shards opened again
+
+
+class Group(NamedTuple):
+    """The members of one sample by extension; `start` is where the first header of the first one lies."""
+
+    key: str
+    start: int
+    parts: dict[str, Member]
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """Key and extension of a member's name, by WebDataset's rule.
+
+    The key reaches up to the first dot of the basename, directories included (without a leading `./`, which tar
+    writes for a folder packed as `.`); the extension is the rest in lower case. None for what is no component of
+    a sample: names without extension, hidden files, and those below WebDataset's `__meta__` names. (webdataset's
+    own expression hides `.a.jpg` but takes `b/.a.jpg` for the component `a.jpg` of a sample `b/`.)
+    """
+    name = name.removeprefix("./")
+    directory, slash, base = name.rpartition("/")
+    stem, _, extension = base.partition(".")
+    if not stem or not extension:
+        return None
+    if name.startswith("__") and (top := name.partition("/")[0]).endswith("__") and len(top) >= 4:
+        return None
+    return directory + slash + stem, extension.lower()
+
+
+def key_hash(key: str) -> int:
+    """The first 8 bytes of the key's BLAKE2b, little-endian."""
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogateescape")).digest()[:8], "little")
+
+
+def index_path(path: str | os.PathLike[str]) -> Path:
+    """Where the index of a shard lies: `train-000000.index.npy` beside `train-000000.tar`."""
+    shard = Path(path)
+    return shard.with_name(shard.name.removesuffix(".tar") + ".index.npy")
+
+
+def groups(fd: int, path: str) -> Iterator[Group]:
+    """The samples of an open shard in order: consecutive members that share a key.
+
+    Raises TarError for an extension twice in one sample, a key that comes back after another, and links.
+    """
+
+    def refuse_link(name: str, start: int) -> None:
+        if split_name(name) is not None:  # without its bytes the sample would be lost in silence
+            problem = f"{name!r} is a link, whose bytes are elsewhere; repack by tar --dereference --hard-dereference"
+            raise TarError.at(path, start, problem)
+
+    seen: dict[str, int] = {}
+    group = Group("", 0, {})
+    for member in walk(fd, path, on_link=refuse_link):
+        split = split_name(member.name)
+        if split is None:
+            continue
+        key, extension = split
+        if key != group.key:
+            if group.parts:
+                yield group
+            if key in seen:
+                problem = f"key {key!r} again, after the one at {seen[key]} and others: members of a sample must be"
+                raise TarError.at(path, member.start, f"{problem} consecutive, and keys unique; repack the shard")
+            seen[key] = member.start
+            group = Group(key, member.start, {})
+        if extension in group.parts:
+            problem = f"key {key!r} has two components {extension!r}; rename one and repack the shard"
+            raise TarError.at(path, member.start, problem)
+        group.parts[extension] = member
+    if group.parts:
+        yield group
+
+
+def build(fd: int, path: str) -> Rows:
+    """The index of an open shard, from its headers and cls members."""
+    keys, starts, classes = array("Q"), array("q"), array("q")
+    spans: dict[str, array[int]] = {}
+    for row, (key, start, parts) in enumerate(groups(fd, path)):
+        keys.append(key_hash(key))
+        starts.append(start)
+        classes.append(_class(fd, parts["cls"]) if "cls" in parts else NO_CLASS)
+        for extension, member in parts.items():
+            column = spans.get(extension)
+            if column is None:
+                if len(spans) == _MAX_EXTENSIONS:
+                    problem = f"{extension!r} is extension {len(spans) + 1} after {', '.join(list(spans)[:5])}, …"
+                    raise TarError.at(path, member.start, f"{problem}: is this a shard in WebDataset layout?")
+                column = spans[extension] = array("q")
+            column.extend((row, member.offset, member.size))
+    rows = np.empty(len(keys), _dtype(list(spans)))
+    rows["key"], rows["start"], rows["cls"] = keys, starts, classes
+    for extension, column in spans.items():
+        field = rows["." + extension]
+        field["offset"], field["size"] = ABSENT, 0
+        which, offset, size = np.frombuffer(column, np.int64).reshape(-1, 3).T
+        field["offset"][which], field["size"][which] = offset, size
+    return rows
+
+
+def shard_rows(fd: int, path: str) -> Rows:
+    """The index of an open shard: the stored one if it is this shard's, else built and, where one may, stored.
+
+    The last ones stay in memory: a shard that is opened again and again does not pay for its index each time, nor
+    does one for which no index can be stored.
+    """
+    stat = os.fstat(fd)
+    memory = _memory(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if not memory:
+        rows = load(path, stat)
+        if rows is None:
+            built = build(fd, path)
+            store(path, stat, built)
+            rows = load(path, stat)  # mapped, so that processes share its memory
+        memory.append(built if rows is None else rows)
+    return memory[0]
+
+
+@lru_cache(_REMEMBERED)
+def _memory(device: int, inode: int, size: int, time: int) -> list[Rows]:
+    """The place for the index of a shard in this state, empty at first. (lru_cache locks nothing over a fork.)"""
+    return []
+
+
+def index_count(path: str | os.PathLike[str]) -> int:
+    """Number of samples in a shard: from its index's trailer, or by indexing the shard.
+
+    Raises TarError if the shard has no valid index and can't be indexed, OSError if it can't be opened.
+    """
+    path = os.fspath(path)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        stat = os.fstat(fd)
+        with suppress(OSError), index_path(path).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - _TRAILER_SIZE, 0))
+            trailer = _trailer(file.read(), stat)
+            if trailer is not None:
+                return trailer[0]
+        return len(shard_rows(fd, path))
+    finally:
+        os.close(fd)
+
+
+def load(path: str, stat: os.stat_result) -> Rows | None:
+    """The stored index of the shard in that state, memory-mapped; None if there is none or it is not to be trusted.
+
+    An index is derived, so whatever is wrong with one only means that it is built again.
+    """
+    file = index_path(path)
+    try:
+        rows = np.lib.format.open_memmap(file, mode="r")
+        with file.open("rb") as stream:
+            stream.seek(rows.offset + rows.nbytes)
+            trailer = _trailer(stream.read(_TRAILER_SIZE + 1), stat)
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
+        return None
+    if rows.ndim != 1 or rows.dtype != _dtype(list(extensions(rows))) or trailer != (len(rows), _crc_of(rows)):
+        return None
+    return np.asarray(rows) if _within(rows, stat.st_size) else None
+
+
+def store(path: str, stat: os.stat_result, rows: Rows) -> None:
+    """Writes the index of the shard in that state, or nothing where the directory can't be written."""
+    trailer = _TRAILER.pack(_MAGIC, len(rows), stat.st_size, stat.st_mtime_ns, _crc_of(rows))
+    try:
+        with whole_file(index_path(path)) as file:
+            np.lib.format.write_array(file, rows, version=(3, 0), allow_pickle=False)
+            file.write(trailer + _CRC.pack(crc32(trailer)))
+    except OSError as error:
+        if error.errno not in _NOT_WRITABLE:
+            raise
+
+
+def extensions(rows: Rows) -> tuple[str, ...]:
+    """The extensions that an index has a field for, in the order of their first appearance in the shard."""
+    return tuple(name[1:] for name in rows.dtype.names or () if name.startswith("."))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that appears under its name when it is complete and on disk, or not at all."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    unwritten = temporary.open("xb")
+    try:
+        with unwritten as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def dali_index(path: str | os.PathLike[str]) -> str:
+    """The index of a shard for DALI's `fn.readers.webdataset(index_paths=…)`: the text of its `.idx`, version 1.2.
+
+    A line a sample, for each component `<extension> <data offset> <size> <name>`, as DALI's wds2idx writes it, but
+    the extension in lower case. DALI splits lines at blanks and shows names in messages only, so a name's blanks
+    are written as `_`. Names may hold surrogates: write the text with errors="surrogateescape".
+    Raises TarError for an extension with a blank, and what `members` raises.
+    """
+    path = os.fspath(path)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        lines = [_dali_line(path, group) for group in groups(fd, path)]
+    finally:
+        os.close(fd)
+    return "".join([f"v1.2 {len(lines)}\n", *lines])
+
+
+def _dali_line(path: str, group: Group) -> str:
+    words = []
+    for extension, member in group.parts.items():
+        if extension.split() != [extension]:
+            problem = f"component {extension!r} of {group.key!r}: DALI's index has no way to write a blank"
+            raise TarError.at(path, member.start, f"{problem}; rename it and repack the shard")
+        words += [extension, str(member.offset), str(member.size), "_".join(member.name.split())]
+    return " ".join(words) + "\n"
+
+
+def _dtype(names: list[str]) -> np.dtype[np.void]:
+    """The type of a row in a shard with these extensions."""
+    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *(("." + name, _SPAN) for name in names)])
+
+
+def _class(fd: int, member: Member) -> int:
+    """The integer in a cls member, or NO_CLASS."""
+    if member.size > _MAX_CLASS_BYTES:
+        return NO_CLASS
+    try:
+        value = int(pread(fd, member.size, member.offset))
+    except ValueError:
+        return NO_CLASS
+    return value if -(2**63) < value < 2**63 else NO_CLASS
+
+
+def _within(rows: Rows, shard_size: int) -> bool:
+    """Whether all that the rows point at lies in the shard."""
+    if np.any((rows["start"] < 0) | (rows["start"] >= shard_size)):
+        return False
+    for extension in extensions(rows):
+        offset, size = rows["." + extension]["offset"], rows["." + extension]["size"]
+        inside = (offset >= BLOCK) & (offset <= shard_size) & (size >= 0) & (size <= shard_size - offset)
+        if not np.all(inside | (offset == ABSENT)):
+            return False
+    return True
+
+
+def _crc_of(rows: Rows) -> int:
+    """A checksum of the rows and their type, so that a damaged index is told from a good one."""
+    return crc32(rows.view(np.uint8).data, crc32(ascii(rows.dtype).encode()))
+
+
+def _trailer(raw: bytes, stat: os.stat_result) -> tuple[int, int] | None:
+    """Samples and the rows' checksum, if the trailer is intact and that of the shard in this state."""
+    if len(raw) != _TRAILER_SIZE or _CRC.pack(crc32(raw[: _TRAILER.size])) != raw[_TRAILER.size :]:
+        return None
+    magic, samples, size, time, crc = _TRAILER.unpack_from(raw)
+    if magic != _MAGIC or (size, time) != (stat.st_size, stat.st_mtime_ns):
+        return None
+    return samples, crc
