@@ -1,0 +1,167 @@
+"""Write shards from files, in parallel processes, and verify what was written."""
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdata.conversion import Conversion, convert
+from fastdata.manifest import ShardEntry
+from fastdata.paths import Paths
+from fastdata.tar import Shard, ShardWriter, key_hash
+
+Progress = Callable[[int, int], None]
+"""Told how many files, and how many bytes of them, were read since it was last told."""
+
+_REPORT_EVERY = 0.1  # seconds
+
+
+class PackError(OSError):
+    """A file that can't be packed, or a shard that does not hold what was written: names it."""
+
+
+class Job(NamedTuple):
+    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
+
+    path: Path
+    root: str
+    files: Paths
+    keys: Sequence[str]
+    targets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    conversion: Conversion
+
+
+class Written(NamedTuple):
+    """A shard that was written and verified, and what became of its images (as in `manifest.Made`)."""
+
+    entry: ShardEntry
+    source_bytes: int
+    changed: int
+    refused: int
+    image_bytes: int
+
+
+def write_shards(jobs: Sequence[Job], processes: int, progress: Progress | None = None) -> dict[Path, Written]:
+    """Writes and verifies each job's shard, each with its index; the same bytes by any number of processes.
+
+    Shards appear one by one, whole. Raises PackError for a file that can't be read or is not as large as planned,
+    ValueError for a key that shards can't have.
+    """
+    if processes < 1:
+        raise ValueError(f"jobs must be at least 1, not {processes}")
+    processes = min(processes, len(jobs))
+    report = progress or _ignore
+    if processes == 1:
+        return {job.path: _write(job, report) for job in jobs}
+    return _write_in_processes(jobs, processes, report)
+
+
+def extension_of(path: str) -> str:
+    """What stands behind the last dot of a path's basename, in lower case."""
+    _, dot, extension = path.rpartition("/")[2].rpartition(".")
+    return extension.lower() if dot else ""
+
+
+def _ignore(files: int, size: int) -> None:
+    """The progress that nobody asked for."""
+
+
+def _write(job: Job, report: Progress) -> Written:
+    changed = refused = image_bytes = 0
+    with ShardWriter(job.path) as shard:
+        for file, key, target, size in zip(job.files, job.keys, job.targets, job.sizes, strict=True):
+            data = _read(f"{job.root}/{file}", int(size))
+            image = convert(data, extension_of(file), job.conversion)
+            components = {image.extension: image.data}
+            if target >= 0:
+                components["cls"] = str(target).encode()
+            shard.write(key, components)
+            changed += image.data is not data
+            refused += image.refused
+            image_bytes += len(image.data)
+            report(1, len(data))
+    return Written(_verified(job), int(job.sizes.sum()), changed, refused, image_bytes)
+
+
+def _read(path: str, size: int) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 -- a Path for each file takes as long as the rest
+            data = file.read(size + 1)
+    except OSError as error:
+        raise PackError(f"{path} can't be read: {error.strerror}") from error
+    if len(data) != size:
+        raise PackError(f"{path} changed while it was packed: it had {size} bytes")
+    return data
+
+
+def _verified(job: Job) -> ShardEntry:
+    """The shard's entry, from reading it again."""
+    shard = Shard(job.path)
+    if shard.rows["key"].tolist() != [key_hash(key) for key in job.keys]:
+        raise PackError(f"{job.path} does not hold the samples written into it: is the disk failing?")
+    shard.close()
+    with job.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return ShardEntry(job.path.name, len(job.keys), os.fstat(file.fileno()).st_size, digest)
+
+
+def _write_in_processes(jobs: Sequence[Job], processes: int, report: Progress) -> dict[Path, Written]:
+    context = get_context("spawn")  # a fork would copy whatever threads and locks the caller has
+    tally = context.RawArray("q", 2 * len(jobs) + 1)
+    with ProcessPoolExecutor(processes, context, _start_process, (tally,)) as pool:
+        futures = [pool.submit(_write_counted, number, job) for number, job in enumerate(jobs)]
+        try:
+            _wait(futures, tally, report)
+        except BaseException as error:
+            tally[-1] = True
+            pool.shutdown(cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise PackError("a packing process died, for lack of memory perhaps: try with fewer jobs") from error
+            raise
+    return {job.path: future.result() for job, future in zip(jobs, futures, strict=True)}
+
+
+def _wait(futures: Sequence[Future[Written]], tally: Any, report: Progress) -> None:
+    """Until all are done, reporting what they read; raises what the first one to fail raised."""
+    waiting, files, size = set(futures), 0, 0
+    while waiting:
+        done, waiting = wait(waiting, _REPORT_EVERY, FIRST_EXCEPTION)
+        files_before, size_before = files, size
+        files, size = sum(tally[:-1:2]), sum(tally[1:-1:2])
+        report(files - files_before, size - size_before)
+        for future in done:
+            future.result()
+
+
+# In a packing process: for each job the files and bytes that it has read, and last whether all should stop. Each
+# number has one writer, so there is no lock that a killed process could keep.
+_tally: Any = None
+
+
+def _start_process(tally: Any) -> None:
+    global _tally
+    _tally = tally
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and stops all
+
+
+class _StoppedError(Exception):
+    """Another process has failed, so this one's work is of no use."""
+
+
+def _write_counted(number: int, job: Job) -> Written:
+    def count(files: int, size: int) -> None:
+        if _tally[-1]:
+            raise _StoppedError
+        _tally[2 * number] += files
+        _tally[2 * number + 1] += size
+
+    return _write(job, count)

@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastdata import manifest
+from fastdata.manifest import Made, Manifest, ManifestError, ShardEntry
+
+ENTRIES = tuple(ShardEntry(f"train-{i:06}.tar", 10 + i, 10240 * (i + 1), f"{i}" * 64) for i in range(3))
+MADE = Made("0.1.0", 7, True, "9/10", "keep", 1234, 0, 0, 1234)
+MANIFEST = Manifest("train", ENTRIES, ("cat", "dög", "\udcff"), MADE)
+
+
+def damaged(directory: Path, path: tuple[Any, ...], value: Any) -> Path:
+    """A stored manifest with the field at `path` set to `value`, or taken away where that is `...`."""
+    file = manifest.store(MANIFEST, directory)
+    document = json.loads(file.read_text())
+    at = document
+    for step in path[:-1]:
+        at = at[step]
+    if value is ...:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = value
+    file.write_text(json.dumps(document))
+    return file
+
+
+def test_what_is_stored_is_loaded_again(tmp_path: Path) -> None:
+    assert manifest.load(manifest.store(MANIFEST, tmp_path)) == MANIFEST
+    assert [file.name for file in tmp_path.iterdir()] == ["train.json"]
+
+
+def test_storing_replaces_what_was_there_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = manifest.store(MANIFEST, tmp_path).read_bytes()
+    assert manifest.store(MANIFEST, tmp_path).read_bytes() == first
+
+
+def test_the_json_is_a_wids_index(tmp_path: Path) -> None:
+    document = json.loads(manifest.store(MANIFEST, tmp_path).read_bytes())
+    assert (document["__kind__"], document["wids_version"]) == ("wids-shard-index-v1", 1)
+    assert document["shardlist"][1] == {
+        "url": "train-000001.tar",
+        "nsamples": 11,
+        "filesize": 20480,
+        "sha256": "1" * 64,
+    }
+
+
+@pytest.mark.parametrize("path", ["wids_version", "name", "classes", "shardlist", "fastdata"])
+def test_a_missing_field_is_named_with_the_file(tmp_path: Path, path: str) -> None:
+    file = damaged(tmp_path, (path,), ...)
+    with pytest.raises(ManifestError, match=f"{file}: {path} is missing"):
+        manifest.load(file)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("wids_version",), 2, "wids_version is 2"),
+        (("__kind__",), "else", "__kind__ is 'else'"),
+        (("name",), 3, "name must be a string, not 3"),
+        (("name",), "", "name must be a non-empty string"),
+        (("classes",), "cat", "classes must be a list"),
+        (("classes", 1), None, r"classes\[1\] must be a string"),
+        (("shardlist",), {}, "shardlist must be a list"),
+        (("shardlist", 0), [], r"shardlist\[0\] must be an object"),
+        (("shardlist", 2, "nsamples"), -1, r"shardlist\[2\].nsamples must be a whole number from 0 on, not -1"),
+        (("shardlist", 2, "nsamples"), True, r"shardlist\[2\].nsamples must be a whole number"),
+        (("shardlist", 2, "filesize"), 1.0, r"shardlist\[2\].filesize must be a whole number"),
+        (("shardlist", 0, "sha256"), "abc", r"shardlist\[0\].sha256 must be 64 hex digits"),
+        (("shardlist", 0, "url"), None, r"shardlist\[0\].url must be a string"),
+        (("shardlist", 0, "url"), "train-000001.tar", "shardlist has 'train-000001.tar' twice"),
+        (("fastdata",), None, "fastdata must be an object"),
+        (("fastdata", "shuffle"), 1, "fastdata.shuffle must be true or false"),
+        (("fastdata", "seed"), "0", "fastdata.seed must be a whole number"),
+        (("fastdata", "jpeg"), ..., "fastdata.jpeg is missing"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named_with_the_file(
+    tmp_path: Path, path: tuple[Any, ...], value: Any, named: str
+) -> None:
+    with pytest.raises(ManifestError, match=f"train.json: {named}"):
+        manifest.load(damaged(tmp_path, path, value))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"3"])
+def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "train.json"
+    file.write_bytes(content)
+    with pytest.raises(ManifestError, match=str(file)):
+        manifest.load(file)
+
+
+def test_the_manifest_of_a_shard_is_found_beside_it(tmp_path: Path) -> None:
+    manifest.store(MANIFEST, tmp_path)
+    assert manifest.find(tmp_path / "train-000001.tar") == MANIFEST
+    assert manifest.find(str(tmp_path / "train-000002.tar")) == MANIFEST
+
+
+@pytest.mark.parametrize("name", ["train-000003.tar", "val-000000.tar", "train.tar", "train-000001.tgz", "-1.tar"])
+def test_a_shard_that_no_manifest_lists_has_none(tmp_path: Path, name: str) -> None:
+    manifest.store(MANIFEST, tmp_path)
+    assert manifest.find(tmp_path / name) is None
+
+
+def test_a_json_of_someone_else_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text('{"images": []}\n{"images": []}\n')
+    assert manifest.find(tmp_path / "train-000001.tar") is None
+
+
+def test_a_damaged_manifest_beside_a_shard_is_an_error(tmp_path: Path) -> None:
+    damaged(tmp_path, ("classes",), 1)
+    with pytest.raises(ManifestError, match="classes"):
+        manifest.find(tmp_path / "train-000001.tar")
