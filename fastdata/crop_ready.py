@@ -62,7 +62,7 @@ def make_crop_ready(data: Data, max_pixels: int = MAX_PIXELS) -> bytes:
 
     Progressive files become baseline; what follows EOI is left out; what is crop-ready is returned as it is.
     Raises JpegError that says why for what can't be made so (CMYK, 12 bit, arithmetic, lossless) and for what
-    is damaged, RuntimeError where the program jpegtran (libjpeg-turbo's) is missing.
+    is damaged, RuntimeError where the program jpegtran (libjpeg-turbo's) is missing or killed.
     """
     data = bytes(data)
     if is_crop_ready(data):
@@ -77,6 +77,8 @@ def make_crop_ready(data: Data, max_pixels: int = MAX_PIXELS) -> bytes:
         _refuse_missing_scans(data, header)
     command = [_jpegtran(), "-copy", "all", "-optimize", "-restart", f"{restart_interval(header)}B"]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
+    if done.returncode < 0:
+        raise RuntimeError(f"jpegtran was killed by signal {-done.returncode}: that says nothing about the image")
     if done.returncode or done.stderr:
         # Status 2 means warnings: a decoder should see that damage, jpegtran's output would hide it.
         raise JpegError(f"jpegtran refuses it: {done.stderr.decode(errors='replace').strip()}")
