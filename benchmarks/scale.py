@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.order import EpochOrder, EpochPlan, EpochState, Place
+from fastdata.order import EpochOrder, EpochPlan, Place
+from fastdata.state import EpochState
 
 Ints = npt.NDArray[np.int64]
 MEGABYTE = 10**6

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastdata.collate import Normalize, collate
     from fastdata.crop_ready import cut, is_crop_ready, make_crop_ready
+    from fastdata.dali import Dali
     from fastdata.datasets import ImageDirectoryDataset, TarImageDataset
     from fastdata.decode import DecodeError, decode, read_header
     from fastdata.jpeg import JpegError
     from fastdata.loader import Loader, Stats
-    from fastdata.order import EpochOrder, EpochPlan, Place, StateError
+    from fastdata.order import EpochOrder, EpochPlan, Place
     from fastdata.sample import Batch, Sample, SampleError
     from fastdata.sampler import EpochSampler
     from fastdata.skipping import Skipped, TooManySkippedError
+    from fastdata.state import StateError
     from fastdata.tar import TarError
     from fastdata.transforms import (
         Box,
@@ -38,6 +40,7 @@ _HOME = {
     "Batch": "sample",
     "Box": "transforms",
     "CenterCrop": "transforms",
+    "Dali": "dali",
     "DecodeError": "decode",
     "EpochOrder": "order",
     "EpochPlan": "order",
@@ -53,7 +56,7 @@ _HOME = {
     "Sample": "sample",
     "SampleError": "sample",
     "Skipped": "skipping",
-    "StateError": "order",
+    "StateError": "state",
     "Stats": "loader",
     "TarError": "tar",
     "TarImageDataset": "datasets",
@@ -74,6 +77,7 @@ __all__ = [
     "Batch",
     "Box",
     "CenterCrop",
+    "Dali",
     "DecodeError",
     "EpochOrder",
     "EpochPlan",

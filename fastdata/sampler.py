@@ -5,7 +5,8 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from fastdata.order import EpochOrder, EpochPlan, EpochState, Last, Place, StateError, batches_of_samples
+from fastdata.order import EpochOrder, EpochPlan, Last, Place, batches_of_samples
+from fastdata.state import EpochState, StateError
 
 # Marks a sampler's state that means nothing without the state of its iterator, as StatefulDataLoader saves both.
 _PARTNER = "needs_iterator"

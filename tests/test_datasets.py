@@ -20,10 +20,11 @@ from fastdata.collate import collate
 from fastdata.datasets import ImageDirectoryDataset, TarImageDataset
 from fastdata.decode import decode, read_header
 from fastdata.folder import scan_classes
-from fastdata.order import EpochOrder, Place, StateError
+from fastdata.order import EpochOrder, Place
 from fastdata.sample import SampleError
 from fastdata.shard_plan import ShardCount
 from fastdata.sharding import pack
+from fastdata.state import StateError
 from fastdata.tar import ShardWriter
 from fastdata.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, draw, sample_rng
 from tests.images import encoded, jpeg, photo

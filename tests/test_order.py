@@ -12,7 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.order import EpochOrder, EpochPlan, EpochState, Last, Place, StateError, batches_of_samples
+from fastdata.order import EpochOrder, EpochPlan, Last, Place, batches_of_samples
+from fastdata.state import EpochState, StateError
 
 LASTS: tuple[Last, ...] = ("partial", "drop", "pad")
 
