@@ -1,0 +1,253 @@
+"""One batch from sample ids to tensors: the work that the Loader's threads share."""
+
+import time
+import weakref
+from queue import Empty, SimpleQueue
+from threading import get_ident
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastdata.collate import collate_targets
+from fastdata.datasets import ImageDataset
+from fastdata.decode import Pixels
+from fastdata.encoded import Encoded, encoded, layout, placeholder
+from fastdata.order import Ids
+from fastdata.sample import Batch, SampleError
+
+
+class StageTimes:
+    """Nanoseconds that one thread has spent in the stages of samples: read, draw, decode, resize."""
+
+    def __init__(self) -> None:
+        self.spent = [0, 0, 0, 0]
+        self._stage = 0
+        self._since = 0
+
+    def start(self) -> None:
+        """A sample begins."""
+        self._stage = 0
+        self._since = time.perf_counter_ns()
+
+    def lap(self) -> None:
+        """A stage of it is done."""
+        now = time.perf_counter_ns()
+        self.spent[self._stage] += now - self._since
+        self._stage += 1
+        self._since = now
+
+
+class Memory:
+    """Arrays for batches, all of one shape. One is used again only when nothing holds it any more.
+
+    `pinned` memory is what a GPU copies from; it is dear to allocate, which is why arrays are used again at all. Of
+    those that are lent the last `keep` are awaited back, older ones are left to who holds them.
+    """
+
+    def __init__(self, shape: tuple[int, ...], pinned: bool, keep: int) -> None:
+        self.shape = shape
+        self._pinned = pinned
+        self._keep = keep
+        self._lent: dict[int, tuple[weakref.ref[Pixels], Pixels]] = {}
+        # What is dropped puts itself in here by C code alone: Python's would be a place for Ctrl-C to be raised in,
+        # where it is ignored, and for a garbage collection in the middle of `lend` to wait for a lock.
+        self._dropped: SimpleQueue[weakref.ref[Pixels]] = SimpleQueue()
+
+    def lend(self) -> Pixels:
+        """A uint8 array of `shape`, for as long as that very object lives; views of it don't count, tensors do.
+
+        To be called by one thread at a time.
+        """
+        owner = self._returned()
+        if owner is None:
+            owner = torch.empty(self.shape, dtype=torch.uint8, pin_memory=self._pinned).numpy()
+            if len(self._lent) == self._keep:
+                del self._lent[next(iter(self._lent))]
+        lent = owner.view()
+        reference = weakref.ref(lent, self._dropped.put)
+        self._lent[id(reference)] = reference, owner
+        return lent
+
+    def _returned(self) -> Pixels | None:
+        while True:
+            try:
+                reference = self._dropped.get_nowait()
+            except Empty:
+                return None
+            if id(reference) in self._lent:
+                return self._lent.pop(id(reference))[1]
+
+
+class Setup:
+    """What all batches of an iteration have in common."""
+
+    def __init__(self, dataset: ImageDataset, memory: Memory, device: torch.device | None, skip: bool) -> None:
+        self.dataset = dataset
+        self.memory = memory
+        self.device = device
+        self.skip = skip
+        self.copy_stream: torch.cuda.Stream | None = None
+        if device is not None and device.type == "cuda":
+            self.copy_stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._times: dict[int, StageTimes] = {}
+
+    def stage_times(self) -> StageTimes:
+        """The calling thread's."""
+        return self._times.setdefault(get_ident(), StageTimes())
+
+    def spent(self) -> list[int]:
+        """Nanoseconds in each stage, over all threads."""
+        return [sum(times) for times in zip([0, 0, 0, 0], *(t.spent for t in list(self._times.values())), strict=True)]
+
+
+class LoadingJob:
+    """A batch of the samples `ids` in the making: its targets, what was bad, and once they are there its images."""
+
+    _images: Tensor
+
+    def __init__(self, setup: Setup, ids: Ids) -> None:
+        self.ids: list[int] = ids.tolist()
+        self.errors: dict[int, SampleError] = {}
+        self._setup = setup
+        self._targets: list[Any] = [None] * len(self.ids)
+
+    @property
+    def rows(self) -> int:
+        return len(self.ids)
+
+    def replacements(self) -> dict[int, int]:
+        """For each bad row a good one of the batch, the next one below, to take its place.
+
+        SampleError where bad samples are not skipped, or all of them are bad.
+        """
+        if self.errors and (not self._setup.skip or len(self.errors) == self.rows):
+            raise self._first_error()
+        good = [row for row in range(self.rows) if row not in self.errors]
+        return {bad: next((row for row in good if row > bad), good[0]) for bad in self.errors}
+
+    def _bad(self, row: int, error: SampleError) -> None:
+        """Note a bad sample; of one that is skipped only what it says.
+
+        An error keeps the frames that it was raised in, these the job, and the job its errors: a circle that would
+        keep the batch's memory, too, until the next garbage collection.
+        """
+        if self._setup.skip:
+            error.__cause__ = error.__context__ = None
+            error = error.with_traceback(None)
+        self.errors[row] = error
+
+    def _first_error(self) -> SampleError:
+        """The one that is raised; none of them is kept, as above."""
+        error = self.errors[min(self.errors)]
+        self.errors.clear()
+        return error
+
+    def batch(self) -> Batch:
+        """The finished batch, for the caller's thread and its current stream."""
+        device, targets = self._setup.device, collate_targets(self._targets)
+        if device is not None and isinstance(targets, Tensor):
+            targets = targets.to(device, non_blocking=True)
+        return Batch(self._images, targets)
+
+
+class BatchJob(LoadingJob):
+    """A batch that is decoded on the CPU into memory of its own; a `crew.Job`."""
+
+    def __init__(self, setup: Setup, ids: Ids) -> None:
+        super().__init__(setup, ids)
+        self._pixels = setup.memory.lend()
+
+    def fill(self, row: int) -> None:
+        """Read, draw, decode and resize one sample into its row."""
+        times = self._setup.stage_times()
+        times.start()
+        try:
+            self._targets[row] = self._setup.dataset.load(self.ids[row], self._pixels[row], times.lap).target
+        except SampleError as error:
+            self._bad(row, error)
+
+    def finish(self) -> None:
+        """Settle what was bad, and bring the batch to its device. SampleError where bad samples are not skipped."""
+        for row, other in self.replacements().items():
+            self._pixels[row] = self._pixels[other]
+            self._targets[row] = self._targets[other]
+        # Of the whole array, sliced as a tensor: only that keeps the array from being lent again.
+        images = torch.from_numpy(self._pixels)[: self.rows].permute(0, 3, 1, 2)
+        self._images = self._on_device(images)
+
+    def _on_device(self, images: Tensor) -> Tensor:
+        stream = self._setup.copy_stream
+        if stream is None:
+            return images
+        with torch.cuda.stream(stream):
+            images = images.to(self._setup.device, non_blocking=True)
+        stream.synchronize()  # this thread's wait, not the training's; the pinned memory is free after it
+        return images
+
+    def batch(self) -> Batch:
+        if self._setup.copy_stream is not None:
+            self._images.record_stream(torch.cuda.current_stream(self._setup.device))
+        return super().batch()
+
+
+class EncodedJob(LoadingJob):
+    """A batch that is read and drawn by threads, and decoded by DALI after that; a `crew.Job`."""
+
+    inputs: tuple[Any, ...]  # there from `finish` on
+
+    def __init__(self, setup: Setup, ids: Ids) -> None:
+        super().__init__(setup, ids)
+        self._encoded: dict[int, Encoded] = {}
+        self._by_cpu: dict[int, Pixels] = {}
+        self._others: dict[int, int] = {}
+
+    def fill(self, row: int) -> None:
+        """Read and draw one sample, and decode it here if DALI should not."""
+        dataset, times = self._setup.dataset, self._setup.stage_times()
+        times.start()
+        try:
+            sample = dataset.read(self.ids[row])
+            times.lap()
+            try:
+                header, view = dataset.draw(sample)
+                image = encoded(sample.image, header, view)
+            except ValueError as error:  # DecodeError is one
+                raise SampleError.of(sample.key, dataset.where(self.ids[row]), error) from error
+            times.lap()
+            self._targets[row] = sample.target
+            if image is None:
+                times.start()
+                self._by_cpu[row] = dataset.load(self.ids[row], None, times.lap).image
+            else:
+                self._encoded[row] = image
+        except SampleError as error:
+            self._bad(row, error)
+
+    def finish(self) -> None:
+        """Settle what was bad, and lay out what DALI gets. SampleError where bad samples are not skipped."""
+        self._others = self.replacements()
+        self._rows = sorted(self._encoded)
+        self.inputs = layout([self._encoded[row] for row in self._rows] or [placeholder()])
+
+    def receive(self, decoded: Tensor) -> None:
+        """What DALI made of `inputs`: uint8, shape (N, H, W, 3), on the Loader's device."""
+        images = decoded if len(self._rows) == self.rows else self._joined(decoded)
+        for row, other in self._others.items():
+            self._targets[row] = self._targets[other]
+        self._images = images.permute(0, 3, 1, 2)
+        self.inputs = ()
+
+    def _joined(self, decoded: Tensor) -> Tensor:
+        """With what the CPU decoder made, and what replaces bad samples, each in its row."""
+        images = torch.empty((self.rows, *decoded.shape[1:]), dtype=torch.uint8, device=decoded.device)
+        to: Any = images
+        if not images.is_cuda:  # by numpy, since torch would copy with its threads, which a forked process has not
+            to, decoded = images.numpy(), decoded.numpy()  # type: ignore[assignment]
+        if self._rows:
+            to[self._rows] = decoded
+        for row, pixels in self._by_cpu.items():
+            to[row] = torch.from_numpy(pixels) if images.is_cuda else pixels
+        for row, other in self._others.items():
+            to[row] = to[other]
+        return images
