@@ -144,13 +144,13 @@ def index(
 ) -> None:
     """Write the shards' indexes, for fastdata or for other readers."""
     from fastdata import storage
-    from fastdata.tar import Shard
+    from fastdata.tar import store_index
 
     paths = [Path(storage.local(url)) for url in storage.expand(shards)]
     match format:
         case IndexFormat.NATIVE:
             for path in paths:
-                typer.echo(f"{path}: {len(Shard(path))} samples")
+                typer.echo(f"{path}: {store_index(path)} samples")
         case IndexFormat.DALI:
             for path in paths:
                 typer.echo(_write_dali_index(path))

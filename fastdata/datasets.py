@@ -252,7 +252,7 @@ class TarImageDataset(ImageDataset, IterableDataset[Any]):
 
     def __init__(
         self,
-        urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        urls: storage.Urls,
         transform: Transforms = None,
         image: str = IMAGES,
         target: str | None = "cls",
@@ -275,9 +275,11 @@ class TarImageDataset(ImageDataset, IterableDataset[Any]):
         self.last: Last = last
         self.ranks = (rank, world_size)
         self.shards = [storage.local(url) for url in storage.expand(urls)]
-        self.classes = _classes(self.shards)
+        listed = _listed(self.shards, whole=_has_glob(urls))
+        self.classes = list(listed.classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
-        self._ends = np.cumsum(_counts(self.shards), dtype=np.int64)
+        counts = (listed.counts[shard] if shard in listed.counts else index_count(shard) for shard in self.shards)
+        self._ends = np.cumsum(list(counts), dtype=np.int64)
         self._open = ShardCache(self.shards)
         self._awaits_iterator = False
         self._iteration: _Iteration | None = None
@@ -459,17 +461,41 @@ class _Iteration(Iterator[Any]):
         self._dataset._awaits_iterator = False
 
 
-def _classes(shards: list[str]) -> list[str]:
-    """The names of the classes, where the shards' dataset tells them."""
-    found = manifest.find(shards[0])
-    return list(found.classes) if found else []
+class _Listed(NamedTuple):
+    """What the jsons beside shards say of them: the numbers of their samples, by path, and the classes."""
+
+    counts: dict[str, int]
+    classes: tuple[str, ...]
 
 
-def _counts(shards: list[str]) -> list[int]:
-    """The number of samples of each shard: as its dataset's json says, which spares opening it, or its index."""
-    known: dict[str, int] = {}
-    for path in shards:
-        if path not in known and (found := manifest.find(path)):
-            folder_of = Path(path).parent
-            known |= {str(folder_of / entry.url): entry.nsamples for entry in found.shards}
-    return [known[path] if path in known else index_count(path) for path in shards]
+def _listed(shards: list[str], whole: bool) -> _Listed:
+    """ValueError where the shards' datasets have different classes: one number would mean two of them.
+
+    FileNotFoundError where a json lists more shards than there are, if `whole` datasets are meant.
+    """
+    manifests: dict[tuple[str, str], dict[str, int]] = {}  # of each directory and name
+    classes: dict[tuple[str, ...], Path] = {}
+    for shard in shards:
+        directory, name = os.path.split(shard)
+        dataset = (directory, name.rpartition("-")[0])
+        if dataset in manifests:
+            continue
+        file = manifest.json_of(shard)
+        found = manifest.load(file) if file else None
+        manifests[dataset] = {entry.url: entry.nsamples for entry in found.shards} if found else {}
+        if file and found:
+            classes.setdefault(found.classes, file)
+            missing = [url for url in manifests[dataset] if whole and not (file.parent / url).exists()]
+            if missing:
+                raise FileNotFoundError(f"{file} lists {missing[0]} and {len(missing) - 1} more that are not there")
+    if len(classes) > 1:
+        first, second, *_ = classes.values()
+        raise ValueError(f"{first} and {second} have different classes: pack both with the same class folders")
+    split = [(shard, *os.path.split(shard)) for shard in shards]
+    counts = {shard: manifests[directory, name.rpartition("-")[0]].get(name) for shard, directory, name in split}
+    known = {shard: count for shard, count in counts.items() if count is not None}
+    return _Listed(known, next(iter(classes), ()))
+
+
+def _has_glob(urls: storage.Urls) -> bool:
+    return any(set("*?[") & set(os.fspath(url)) for url in ([urls] if isinstance(urls, str | os.PathLike) else urls))

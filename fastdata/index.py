@@ -1,6 +1,5 @@
 """The index of a shard: which of its members make which sample, kept in a file beside it."""
 
-import errno
 import os
 import secrets
 import struct
@@ -40,7 +39,6 @@ _TRAILER = struct.Struct("<8sqqqI")
 _CRC = struct.Struct("<I")
 _TRAILER_SIZE = _TRAILER.size + _CRC.size
 _MAGIC = b"fdindex1"
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _REMEMBERED = 4096  # indexes a process keeps, mapped or where they can't be stored in memory, for shards opened again
 
 
@@ -153,7 +151,8 @@ def shard_rows(fd: int, path: str) -> Rows:
         rows = load(path, stat)
         if rows is None:
             built = build(fd, path)
-            store(path, stat, built)
+            with suppress(OSError):  # a folder that can't be written, a full disk: reading does not depend on it
+                store(path, stat, built)
             rows = load(path, stat)  # mapped, so that processes share its memory
         memory.append(built if rows is None else rows)
     return memory[0]
@@ -185,6 +184,21 @@ def index_count(path: str | os.PathLike[str]) -> int:
         os.close(fd)
 
 
+def store_index(path: str | os.PathLike[str]) -> int:
+    """See to it that a shard's index is stored beside it; the number of its samples. OSError where it can't be."""
+    path = os.fspath(path)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        stat = os.fstat(fd)
+        rows = load(path, stat)
+        if rows is None:
+            rows = build(fd, path)
+            store(path, stat, rows)
+        return len(rows)
+    finally:
+        os.close(fd)
+
+
 def load(path: str, stat: os.stat_result) -> Rows | None:
     """The stored index of the shard in that state, memory-mapped; None if there is none or it is not to be trusted.
 
@@ -204,15 +218,11 @@ def load(path: str, stat: os.stat_result) -> Rows | None:
 
 
 def store(path: str, stat: os.stat_result, rows: Rows) -> None:
-    """Writes the index of the shard in that state, or nothing where the directory can't be written."""
+    """Writes the index of the shard in that state; OSError where it can't be written."""
     trailer = _TRAILER.pack(_MAGIC, len(rows), stat.st_size, stat.st_mtime_ns, _crc_of(rows))
-    try:
-        with whole_file(index_path(path)) as file:
-            np.lib.format.write_array(file, rows, version=(3, 0), allow_pickle=False)
-            file.write(trailer + _CRC.pack(crc32(trailer)))
-    except OSError as error:
-        if error.errno not in _NOT_WRITABLE:
-            raise
+    with whole_file(index_path(path)) as file:
+        np.lib.format.write_array(file, rows, version=(3, 0), allow_pickle=False)
+        file.write(trailer + _CRC.pack(crc32(trailer)))
 
 
 def extensions(rows: Rows) -> tuple[str, ...]:

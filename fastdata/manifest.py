@@ -127,21 +127,22 @@ def load(path: str | os.PathLike[str]) -> Manifest:
     return manifest
 
 
-def find(shard: str | os.PathLike[str]) -> Manifest | None:
-    """The manifest of the dataset that a shard belongs to: `train.json` beside `train-000003.tar`.
-
-    None where there is none, where fastdata did not write it, or where it does not list the shard. ManifestError
-    where fastdata wrote it but it is damaged.
-    """
+def json_of(shard: str | os.PathLike[str]) -> Path | None:
+    """The json that a shard's name points to, `train.json` beside `train-000003.tar`, if fastdata wrote one there."""
     path = Path(shard)
     match = _SHARD_NAME.fullmatch(path.name)
-    if match is None:
-        return None
-    file = manifest_path(path.parent, match[1])
-    if not file.is_file() or not is_ours(file):
-        return None
-    manifest = load(file)
-    return manifest if any(entry.url == path.name for entry in manifest.shards) else None
+    file = match and manifest_path(path.parent, match[1])
+    return file if file and file.is_file() and is_ours(file) else None
+
+
+def find(shard: str | os.PathLike[str]) -> Manifest | None:
+    """The manifest of the dataset that a shard belongs to; None where there is none, or it does not list the shard.
+
+    ManifestError where fastdata wrote it but it is damaged.
+    """
+    file = json_of(shard)
+    manifest = load(file) if file else None
+    return manifest if manifest and any(entry.url == Path(shard).name for entry in manifest.shards) else None
 
 
 def is_ours(file: Path) -> bool:

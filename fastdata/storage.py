@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from braceexpand import braceexpand
 MAX_NAME = 100  # characters of a URL's basename that its cached file keeps
 
 
-def expand(urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+Urls = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+
+def expand(urls: Urls) -> list[str]:
     """The shards that `urls` stands for: local paths and remote URLs, in the order given.
 
     Each is a path, a URL, a glob ('*', '?', '[...]', '**'; local, sorted) or brace notation ('{000..007}'), or

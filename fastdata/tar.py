@@ -26,6 +26,7 @@ from fastdata.index import (
     shard_rows,
     split_name,
     store,
+    store_index,
     whole_file,
 )
 from fastdata.members import BLOCK, REGULAR, Member, TarError, is_header, members, number, plain_name, pread, walk
@@ -43,6 +44,7 @@ __all__ = [
     "key_hash",
     "members",
     "split_name",
+    "store_index",
 ]
 
 

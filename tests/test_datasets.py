@@ -376,6 +376,21 @@ class TestErrors:
         with pytest.raises(SampleError, match=r"train-000001\.tar.*has 6 samples where 7 were counted"):
             list(dataset)
 
+    def test_a_glob_of_an_incomplete_copy_is_an_error(self, folder, tmp_path):
+        pack(scan_classes(folder), tmp_path, division=ShardCount(3), jobs=1)
+        (tmp_path / "train-000001.tar").unlink()
+        with pytest.raises(
+            FileNotFoundError, match=r"train\.json lists train-000001\.tar and 0 more that are not there"
+        ):
+            TarImageDataset(str(tmp_path / "*.tar"))
+        assert TarImageDataset([tmp_path / "train-000000.tar", tmp_path / "train-000002.tar"]).num_samples == 9
+
+    def test_shards_whose_classes_differ_are_not_mixed(self, folder, tmp_path):
+        pack(scan_classes(folder), tmp_path / "a", division=ShardCount(1), jobs=1)
+        pack(scan_classes(folder, "cat/*"), tmp_path / "b", division=ShardCount(1), jobs=1)
+        with pytest.raises(ValueError, match=r"a/train\.json and .*b/train\.json have different classes"):
+            TarImageDataset([tmp_path / "a/train-000000.tar", tmp_path / "b/train-000000.tar"])
+
     def test_shards_are_found_by_glob_brace_and_list_alike(self, shards):
         directory = Path(shards[0]).parent
         for urls in (directory / "part-*.tar", f"{directory}/part-{{000000..000003}}.tar", [Path(s) for s in shards]):
