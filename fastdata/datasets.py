@@ -1,145 +1,32 @@
-"""Images in folders (map-style) and in tar shards (iterable), read the same way and drawn the same way.
-
-A sample goes down one line: `read` its bytes, `draw` its view, `decode` its pixels. What is particular to a
-dataset is only where the bytes lie; `ImageDataset` has the rest, and `fastdata.Loader` goes down the same line.
-"""
+"""Images in folders (map-style) and in tar shards (iterable): where the bytes lie; `ImageDataset` has the rest."""
 
 import functools
 import io
-import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from hashlib import blake2b
 from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import cv2
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from fastdata import folder, manifest, storage
 from fastdata.collate import collate
-from fastdata.decode import MAX_PIXELS, Header, Pixels, decode_box, read_header, resample
+from fastdata.decode import MAX_PIXELS
+from fastdata.image_dataset import ImageDataset, Transforms
 from fastdata.order import EpochOrder, EpochPlan, Ids, Last, Place, batches_of_samples
 from fastdata.sample import Batch, Sample, SampleError
 from fastdata.state import EpochState, StateError
-from fastdata.tar import NO_CLASS, Shard, ShardCache, TarError, index_count
-from fastdata.transforms import Step, Transform, View, as_transform, draw, sample_rng
+from fastdata.tar import NO_CLASS, Shard, ShardCache, TarError, index_count, index_summary
+from fastdata.targets import read_target, target_kind
 
 IMAGES = "jpg;jpeg;png;webp;bmp;tif;tiff;gif;ppm;pgm"
-Transforms = Transform | Iterable[Step] | None
-
-
-def _no_clock() -> None:
-    pass
-
-
-class ImageDataset(ABC):
-    """What every dataset of images has: samples by number, from 0 to `num_samples`, and one epoch at a time."""
-
-    def __init__(self, transform: Transforms, seed: int, max_pixels: int) -> None:
-        self.transform = as_transform(transform)
-        self.seed = seed
-        self.max_pixels = max_pixels
-        # The epoch, and the position from which it is run. In shared memory, so that workers that live through several
-        # epochs see it change.
-        self._now: Tensor = torch.zeros(2, dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if not self._now.is_shared():  # type: ignore[no-untyped-call]  # a copy, or unpickled from a file: not by a worker's start
-            self._now.share_memory_()  # type: ignore[no-untyped-call]
-
-    @property
-    def epoch(self) -> int:
-        """The epoch whose views are drawn."""
-        return int(self._now[0])
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw new views from now on, in workers too, and for shuffled shards take a new order."""
-        if epoch < 0:
-            raise ValueError(f"epoch must be at least 0, got {epoch}")
-        if epoch != self.epoch:
-            self._go_to(epoch, 0)
-
-    def _go_to(self, epoch: int, position: int) -> None:
-        # At once: where each worker loads the same state, none may see another's half of it.
-        self._now.copy_(torch.tensor([epoch, position]))
-
-    @property
-    @abstractmethod
-    def num_samples(self) -> int:
-        """The number of samples, over all ranks and workers."""
-
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """A short name of the samples and their order, by which a resumed run knows its dataset."""
-
-    @abstractmethod
-    def where(self, index: int) -> str:
-        """The file of sample `index`, or its shard and offset, for messages."""
-
-    @abstractmethod
-    def _read(self, index: int) -> Sample[bytes]: ...
-
-    @abstractmethod
-    def key(self, index: int) -> str:
-        """The key of sample `index`."""
-
-    def read(self, index: int) -> Sample[bytes]:
-        """Sample `index` as it is stored. SampleError where it can't be read, with key, place and cause."""
-        try:
-            return self._read(index)
-        except (OSError, TarError) as error:
-            raise SampleError.of(self._key_if_readable(index), self.where(index), error) from error
-
-    def draw(self, sample: Sample[bytes]) -> tuple[Header, View]:
-        """The view of a sample in this epoch: a function of seed, epoch and key. DecodeError for a bad header."""
-        header = read_header(sample.image, self.max_pixels)
-        return header, draw(self.transform, header.size, sample_rng(self.seed, self.epoch, sample.key))
-
-    def load(self, index: int, out: Pixels | None = None, lap: Callable[[], object] = _no_clock) -> Sample[Pixels]:
-        """Sample `index`, its pixels uint8 of shape (H, W, 3), in `out` where it is given.
-
-        `lap` is called after each of the four stages (read, draw, decode, resize), for whoever takes the time.
-        SampleError where the sample can't be read or decoded, with key, place and cause.
-        """
-        sample = self.read(index)
-        lap()
-        try:
-            header, view = self.draw(sample)
-            lap()
-            source = decode_box(sample.image, view, header)
-            lap()
-            pixels = resample(source, view, header, out)
-        except ValueError as error:  # DecodeError is one
-            raise SampleError.of(sample.key, self.where(index), error) from error
-        lap()
-        return Sample(sample.key, pixels, sample.target)
-
-    def _pair(self, index: int) -> tuple[Tensor, Any]:
-        _stay_in_one_thread(os.getpid())
-        sample = self.load(index)
-        return torch.from_numpy(sample.image).permute(2, 0, 1), sample.target
-
-    def _key_if_readable(self, index: int) -> str:
-        try:
-            return self.key(index)
-        except (OSError, TarError):
-            return f"number {index}"
-
-
-@functools.cache
-def _stay_in_one_thread(pid: int) -> None:
-    """Keep OpenCV from starting threads in each of a DataLoader's workers, as torch does for itself."""
-    if get_worker_info() is not None:
-        cv2.setNumThreads(0)
 
 
 class ImageDirectoryDataset(ImageDataset, Dataset[tuple[Tensor, int]]):
@@ -163,6 +50,8 @@ class ImageDirectoryDataset(ImageDataset, Dataset[tuple[Tensor, int]]):
     ) -> None:
         super().__init__(transform, seed, max_pixels)
         self.root = Path(root)
+        if isinstance(labels, str) and labels != "folder":
+            raise ValueError(f"labels must be 'folder', None or a function from path to int, got {labels!r}")
         if labels == "folder":
             self._scan = folder.scan_classes(root, pattern)
         else:
@@ -215,22 +104,6 @@ class PathsAndTargets:
         return (self[index] for index in range(len(self)))
 
 
-def _json_dict(data: bytes) -> Any:
-    target = json.loads(data)
-    if not isinstance(target, dict):
-        raise ValueError(f"holds no JSON object but a {type(target).__name__}")
-    return target
-
-
-# Nothing that was read is ever unpickled, so an array of objects is an error.
-_TARGETS: dict[str, Callable[[bytes], Any]] = {
-    "cls": int,
-    "txt": lambda data: data.decode("utf-8"),
-    "json": _json_dict,
-    "npy": lambda data: np.load(io.BytesIO(data), allow_pickle=False),
-}
-
-
 class _Location(NamedTuple):
     shard: Shard
     row: int
@@ -266,23 +139,28 @@ class TarImageDataset(ImageDataset, IterableDataset[Any]):
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__(transform, seed, max_pixels)
-        if target is not None and target.rpartition(".")[2] not in _TARGETS:
-            raise ValueError(f"target must be None or end in one of {', '.join(_TARGETS)}, got {target!r}")
+        if target is not None:
+            target_kind(target)
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.image = tuple(image.lower().split(";"))
+        if not all(self.image):
+            raise ValueError(f"image must name extensions, as 'jpg;png', got {image!r}")
         self.target = target
         self.shuffle = shuffle
         self.batch_size = batch_size
         self.last: Last = last
         self.ranks = (rank, world_size)
         self.shards = [storage.local(url) for url in storage.expand(urls)]
-        listed = _listed(self.shards, whole=_has_glob(urls))
+        listed = manifest.listed(self.shards, whole=_has_glob(urls))
         self.classes = list(listed.classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         counts = (listed.counts[shard] if shard in listed.counts else index_count(shard) for shard in self.shards)
         self._ends = np.cumsum(list(counts), dtype=np.int64)
         self._open = ShardCache(self.shards)
         self._awaits_iterator = False
-        self._iteration: _Iteration | None = None
+        self._iteration: weakref.ref[_Iteration] | None = None
+        self._finished: tuple[int, int] | None = None
         self.plan(Place.detect(rank, world_size))  # raises for what is out of range
 
     @property
@@ -303,9 +181,9 @@ class TarImageDataset(ImageDataset, IterableDataset[Any]):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        digest = blake2b(self._ends.astype("<i8").tobytes(), digest_size=8)
-        for shard in self.shards:
-            digest.update(os.fsencode(Path(shard).name) + b"\0")
+        digest = blake2b(digest_size=8)
+        for shard in self.shards:  # of what is in them, wherever they lie
+            digest.update(b"%d,%d;" % index_summary(shard))
         return digest.hexdigest()
 
     @property
@@ -329,8 +207,14 @@ class TarImageDataset(ImageDataset, IterableDataset[Any]):
         return plan.samples_of(place.rank) if self.batch_size is None else plan.steps(place.rank)
 
     def __iter__(self) -> "_Iteration":
-        self._iteration = _Iteration(self, Place.detect(*self.ranks))
-        return self._iteration
+        if (self.epoch, self._position) == self._finished and (self.shuffle or not self.transform.is_fixed):
+            warnings.warn(
+                f"epoch {self.epoch} is run once more, with the same order and views: call set_epoch first",
+                stacklevel=2,
+            )
+        iteration = _Iteration(self, Place.detect(*self.ranks))
+        self._iteration = weakref.ref(iteration)
+        return iteration
 
     def set_epoch(self, epoch: int) -> None:
         """Take this epoch's order and views, from its first sample on.
@@ -382,24 +266,35 @@ class TarImageDataset(ImageDataset, IterableDataset[Any]):
             return -1
         if self.target == "cls" and (number := shard.cls(row)) != NO_CLASS:
             return number
-        return _TARGETS[self.target.rpartition(".")[2]](shard.read(row, self.target))
+        return read_target(self.target, shard.read(row, self.target))
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
-        """Where to go on once the training loop has received that many batches of this epoch (samples, without
-        a `batch_size`) since it was begun or resumed, on every rank.
+        """Where to go on once the training loop has received that many batches of this epoch since it was begun or
+        resumed, on every rank; where some ranks had one less at its end, by rank 0's number.
 
         A DataLoader's workers run ahead of the loop, so only the loop knows the number. torchdata's StatefulDataLoader
-        counts by itself and calls this without it; StateError for anyone else who does.
+        counts by itself and calls this without it. StateError for anyone else who does, and without a `batch_size`,
+        where workers mix the samples of several batches.
         """
         if batches is not None:
-            position = self.plan(Place.detect(*self.ranks)).position_after(batches)
-            return self._state(position).to_dict()
-        if self._iteration is None and get_worker_info() is None:
+            return self._state(self._position_after(batches)).to_dict()
+        iteration = self._iteration() if self._iteration else None
+        if iteration is not None:
+            iteration.expect_partner()
+        elif get_worker_info() is None:
             raise StateError(
                 "what a DataLoader's workers have read ahead is not delivered: say how many batches the loop has "
                 "received, state_dict(batches=...), or use torchdata's StatefulDataLoader"
             )
         return {**self._state(self._position).to_dict(), _AWAITS: True}
+
+    def _position_after(self, batches: int) -> int:
+        if self.batch_size is None:
+            raise StateError("a TarImageDataset without a batch_size can't count batches: leave batching to it")
+        plan = self.plan(Place.detect(*self.ranks))
+        if not 0 <= batches <= plan.steps(0):
+            raise StateError(f"the loop can't have received batches={batches}: there are {plan.steps(0)}")
+        return plan.position_after(batches)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where the state was taken, with any number of ranks and workers and any batch size.
@@ -424,26 +319,39 @@ class _Iteration(Iterator[Any]):
     def __init__(self, dataset: TarImageDataset, place: Place) -> None:
         self._dataset = dataset
         self._place = place
-        self._plan = dataset.plan(place)
         self._go_on_after(0)
-        if dataset.batch_size is not None:
-            self._plan.warn_if_uneven()
+        if dataset.batch_size is not None and place.worker == 0:
+            dataset.plan(place).warn_if_uneven()
 
     def _go_on_after(self, made: int) -> None:
-        self.made = made
+        self._made = made
+        self._asked = self._answered = -1
         self._ids = self._dataset.ids(self._place, made)
 
     def __next__(self) -> Batch | tuple[Tensor, Any]:
-        if self._dataset._awaits_iterator:
+        dataset = self._dataset
+        if dataset._awaits_iterator:
             raise StateError(
                 "the dataset's state was taken without the number of batches that the loop had received: take it "
                 "by state_dict(batches=...); call set_epoch to begin another epoch"
             )
-        ids = next(self._ids).tolist()
-        self.made += 1
-        if self._dataset.batch_size is None:
-            return self._dataset._pair(ids[0])
-        return collate([self._dataset._pair(index) for index in ids])
+        if self._asked == self._made != self._answered:
+            raise StateError(
+                "state_dict() in the middle of an epoch can't tell what the loop has received: call "
+                "state_dict(batches=...), or use torchdata's StatefulDataLoader"
+            )
+        ids = next(self._ids, None)
+        if ids is None:
+            dataset._finished = (dataset.epoch, dataset._position)
+            raise StopIteration
+        self._made += 1
+        if dataset.batch_size is None:
+            return dataset._pair(int(ids[0]))
+        return collate([dataset._pair(index) for index in ids.tolist()])
+
+    def expect_partner(self) -> None:
+        """Note that the dataset's state was asked for: at this point the iterator's has to be, too."""
+        self._asked = self._made
 
     def _share(self) -> dict[str, Any]:
         """What must not change for the number of batches made to mean the same."""
@@ -451,7 +359,8 @@ class _Iteration(Iterator[Any]):
 
     def state_dict(self) -> dict[str, Any]:
         """Where this worker goes on."""
-        return {"made": self.made, **self._share()}
+        self._answered = self._made
+        return {"made": self._made, **self._share()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on there; StateError where ranks, workers or batch size are not the ones it was taken with."""
@@ -459,42 +368,6 @@ class _Iteration(Iterator[Any]):
             raise StateError(f"the iterator's state is of {dict(state)}, this is {self._share()}: use the same")
         self._go_on_after(state["made"])
         self._dataset._awaits_iterator = False
-
-
-class _Listed(NamedTuple):
-    """What the jsons beside shards say of them: the numbers of their samples, by path, and the classes."""
-
-    counts: dict[str, int]
-    classes: tuple[str, ...]
-
-
-def _listed(shards: list[str], whole: bool) -> _Listed:
-    """ValueError where the shards' datasets have different classes: one number would mean two of them.
-
-    FileNotFoundError where a json lists more shards than there are, if `whole` datasets are meant.
-    """
-    manifests: dict[tuple[str, str], dict[str, int]] = {}  # of each directory and name
-    classes: dict[tuple[str, ...], Path] = {}
-    for shard in shards:
-        directory, name = os.path.split(shard)
-        dataset = (directory, name.rpartition("-")[0])
-        if dataset in manifests:
-            continue
-        file = manifest.json_of(shard)
-        found = manifest.load(file) if file else None
-        manifests[dataset] = {entry.url: entry.nsamples for entry in found.shards} if found else {}
-        if file and found:
-            classes.setdefault(found.classes, file)
-            missing = [url for url in manifests[dataset] if whole and not (file.parent / url).exists()]
-            if missing:
-                raise FileNotFoundError(f"{file} lists {missing[0]} and {len(missing) - 1} more that are not there")
-    if len(classes) > 1:
-        first, second, *_ = classes.values()
-        raise ValueError(f"{first} and {second} have different classes: pack both with the same class folders")
-    split = [(shard, *os.path.split(shard)) for shard in shards]
-    counts = {shard: manifests[directory, name.rpartition("-")[0]].get(name) for shard, directory, name in split}
-    known = {shard: count for shard, count in counts.items() if count is not None}
-    return _Listed(known, next(iter(classes), ()))
 
 
 def _has_glob(urls: storage.Urls) -> bool:

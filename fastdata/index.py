@@ -164,8 +164,15 @@ def _memory(device: int, inode: int, size: int, time: int) -> list[Rows]:
     return []
 
 
-def index_count(path: str | os.PathLike[str]) -> int:
-    """Number of samples in a shard: from its index's trailer, or by indexing the shard.
+class Summary(NamedTuple):
+    """Of an index: the number of samples, and a checksum of all that it says of them."""
+
+    samples: int
+    checksum: int
+
+
+def index_summary(path: str | os.PathLike[str]) -> Summary:
+    """From the trailer of a shard's index, or by indexing the shard.
 
     Raises TarError if the shard has no valid index and can't be indexed, OSError if it can't be opened.
     """
@@ -178,10 +185,16 @@ def index_count(path: str | os.PathLike[str]) -> int:
             file.seek(max(size - _TRAILER_SIZE, 0))
             trailer = _trailer(file.read(), stat)
             if trailer is not None:
-                return trailer[0]
-        return len(shard_rows(fd, path))
+                return trailer
+        rows = shard_rows(fd, path)
+        return Summary(len(rows), _crc_of(rows))
     finally:
         os.close(fd)
+
+
+def index_count(path: str | os.PathLike[str]) -> int:
+    """Number of samples in a shard; raises as `index_summary`."""
+    return index_summary(path).samples
 
 
 def store_index(path: str | os.PathLike[str]) -> int:
@@ -306,11 +319,11 @@ def _crc_of(rows: Rows) -> int:
     return crc32(rows.view(np.uint8).data, crc32(ascii(rows.dtype).encode()))
 
 
-def _trailer(raw: bytes, stat: os.stat_result) -> tuple[int, int] | None:
+def _trailer(raw: bytes, stat: os.stat_result) -> Summary | None:
     """Samples and the rows' checksum, if the trailer is intact and that of the shard in this state."""
     if len(raw) != _TRAILER_SIZE or _CRC.pack(crc32(raw[: _TRAILER.size])) != raw[_TRAILER.size :]:
         return None
     magic, samples, size, time, crc = _TRAILER.unpack_from(raw)
     if magic != _MAGIC or (size, time) != (stat.st_size, stat.st_mtime_ns):
         return None
-    return samples, crc
+    return Summary(samples, crc)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from fastdata.collate import collate_targets
-from fastdata.datasets import ImageDataset
 from fastdata.decode import Pixels
 from fastdata.encoded import Encoded, encoded, layout, placeholder
+from fastdata.image_dataset import ImageDataset
 from fastdata.order import Ids
 from fastdata.sample import Batch, SampleError
 

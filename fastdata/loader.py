@@ -16,7 +16,8 @@ from torch import Tensor
 
 from fastdata.crew import Crew, available_cpus
 from fastdata.dali import Dali, DaliCrew, check_installed
-from fastdata.datasets import ImageDataset, ImageDirectoryDataset, TarImageDataset
+from fastdata.datasets import ImageDirectoryDataset, TarImageDataset
+from fastdata.image_dataset import ImageDataset
 from fastdata.jobs import BatchJob, Memory, Setup
 from fastdata.order import EpochOrder, EpochPlan, Last, Place, batches_of_samples
 from fastdata.sample import Batch

@@ -145,6 +145,42 @@ def find(shard: str | os.PathLike[str]) -> Manifest | None:
     return manifest if manifest and any(entry.url == Path(shard).name for entry in manifest.shards) else None
 
 
+class Listed(NamedTuple):
+    """What the jsons beside shards say of them: the numbers of their samples, by path, and the classes."""
+
+    counts: dict[str, int]
+    classes: tuple[str, ...]
+
+
+def listed(shards: list[str], whole: bool) -> Listed:
+    """ValueError where the shards' datasets have different classes: one number would mean two of them.
+
+    FileNotFoundError where a json lists more shards than there are, if `whole` datasets are meant.
+    """
+    manifests: dict[tuple[str, str], dict[str, int]] = {}  # of each directory and name
+    classes: dict[tuple[str, ...], Path] = {}
+    for shard in shards:
+        directory, name = os.path.split(shard)
+        dataset = (directory, name.rpartition("-")[0])
+        if dataset in manifests:
+            continue
+        file = json_of(shard)
+        found = load(file) if file else None
+        manifests[dataset] = {entry.url: entry.nsamples for entry in found.shards} if found else {}
+        if file and found:
+            classes.setdefault(found.classes, file)
+            missing = [url for url in manifests[dataset] if whole and not (file.parent / url).exists()]
+            if missing:
+                raise FileNotFoundError(f"{file} lists {missing[0]} and {len(missing) - 1} more that are not there")
+    if len(classes) > 1:
+        first, second, *_ = classes.values()
+        raise ValueError(f"{first} and {second} have different classes: pack both with the same class folders")
+    split = [(shard, *os.path.split(shard)) for shard in shards]
+    counts = {shard: manifests[directory, name.rpartition("-")[0]].get(name) for shard, directory, name in split}
+    known = {shard: count for shard, count in counts.items() if count is not None}
+    return Listed(known, next(iter(classes), ()))
+
+
 def is_ours(file: Path) -> bool:
     """Whether fastdata wrote this json; others keep annotations of any size under such a name."""
     with file.open("rb") as stream:

@@ -26,7 +26,15 @@ from fastdata.shard_plan import ShardCount
 from fastdata.sharding import pack
 from fastdata.state import StateError
 from fastdata.tar import ShardWriter
-from fastdata.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, draw, sample_rng
+from fastdata.transforms import (
+    CenterCrop,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+    Transform,
+    draw,
+    sample_rng,
+)
 from tests.images import encoded, jpeg, photo
 
 TRAIN = [RandomResizedCrop(24), RandomHorizontalFlip()]
@@ -311,10 +319,21 @@ class TestTargets:
         )
         assert value.tolist() == [0, 1, 2]
         path = one_shard(tmp_path / "b.tar", jpg=jpeg(8, 8), npy=objects.getvalue())
-        with pytest.raises(SampleError, match=r"sample 'a/sample' in .*b\.tar, offset 0: .*npy.*allow_pickle"):
+        with pytest.raises(SampleError, match=r"sample 'a/sample' in .*b\.tar, offset 0: .*npy.*not unpickled"):
             list(TarImageDataset(path, target="npy"))
 
-    @pytest.mark.parametrize(("target", "data"), [("cls", b"cat"), ("json", b"[1]"), ("json", b"{"), ("txt", b"\xff")])
+    @pytest.mark.parametrize(
+        ("target", "data"),
+        [
+            ("cls", b"cat"),
+            ("cls", b"1" * 23),
+            ("json", b"[1]"),
+            ("json", b"{"),
+            ("json", b'{"a":' * 100_000),
+            ("txt", b"\xff"),
+            ("npy", b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000000,), }"),
+        ],
+    )
     def test_a_target_that_is_not_what_its_extension_says_is_an_error(self, tmp_path, target, data):
         path = one_shard(tmp_path / "a.tar", jpg=jpeg(8, 8), **{target: data})
         with pytest.raises(SampleError, match=f"sample 'a/sample' in .*a.tar, offset 0: its component '{target}'"):
@@ -406,6 +425,7 @@ class TestResuming:
         self, shards, batches, batch_size, world_size, shuffle
     ):
         first = TarImageDataset(shards, shuffle=shuffle, batch_size=2)
+        batches = min(batches, len(first))
         first.set_epoch(3)
         state = json.loads(json.dumps(first.state_dict(batches)))
         rest = []
@@ -417,7 +437,7 @@ class TestResuming:
         assert sorted(rest) == sorted(_order(first)[2 * batches :].tolist())
 
     def test_a_state_of_something_else_says_what_differs(self, shards):
-        state = TarImageDataset(shards, shuffle=True, seed=1).state_dict(0)
+        state = TarImageDataset(shards, shuffle=True, seed=1, batch_size=1).state_dict(0)
         for other, message in (
             (TarImageDataset(shards[:1], shuffle=True, seed=1), "samples is 13 in the state, 5 here"),
             (TarImageDataset(shards, shuffle=True), "seed is 1 in the state, 0 here"),
@@ -430,8 +450,41 @@ class TestResuming:
         with pytest.raises(StateError, match="say how many batches the loop has received"):
             TarImageDataset(shards).state_dict()
 
-    def test_another_epoch_starts_at_its_start(self, shards):
+    def test_a_state_that_nobody_completes_is_refused_at_the_next_batch(self, shards):
         dataset = TarImageDataset(shards)
+        iterator = iter(dataset)
+        next(iterator)
+        dataset.state_dict()
+        with pytest.raises(StateError, match="can't tell what the loop has received"):
+            next(iterator)
+
+    def test_batches_are_only_counted_where_the_dataset_makes_them(self, shards):
+        with pytest.raises(StateError, match="without a batch_size can't count batches"):
+            TarImageDataset(shards).state_dict(batches=4)
+        with pytest.raises(StateError, match=r"batches=8: there are 7"):
+            TarImageDataset(shards, batch_size=2).state_dict(batches=8)
+
+    def test_a_state_of_other_samples_in_shards_of_the_same_name_is_refused(self, tmp_path):
+        for name, key in (("a", "one"), ("b", "two")):
+            (tmp_path / name).mkdir()
+            with ShardWriter(tmp_path / name / "s-000000.tar") as shard:
+                shard.write(key, {"jpg": jpeg(8, 8), "cls": b"0"})
+        a, b = (TarImageDataset(tmp_path / name / "s-000000.tar", batch_size=1) for name in "ab")
+        shutil.copy(tmp_path / "a/s-000000.tar", tmp_path / "other.tar")
+        TarImageDataset(tmp_path / "other.tar", batch_size=1).load_state_dict(a.state_dict(0))
+        with pytest.raises(StateError, match="fingerprint is"):
+            b.load_state_dict(a.state_dict(0))
+
+    def test_an_epoch_that_is_run_twice_is_warned_of(self, shards):
+        dataset = TarImageDataset(shards, shuffle=True)
+        assert len(list(dataset)) == 13
+        with pytest.warns(UserWarning, match="epoch 0 is run once more"):
+            iter(dataset)
+        dataset.set_epoch(1)
+        assert len(list(dataset)) == 13
+
+    def test_another_epoch_starts_at_its_start(self, shards):
+        dataset = TarImageDataset(shards, batch_size=1)
         dataset.load_state_dict(dataset.state_dict(6))
         assert len(dataset) == 7
         dataset.set_epoch(0)
@@ -462,7 +515,8 @@ class TestResuming:
 
     def test_a_state_that_needs_its_iterators_is_refused_without_it(self, shards):
         dataset = TarImageDataset(shards)
-        next(iter(dataset))
+        iterator = iter(dataset)
+        next(iterator)
         state = dataset.state_dict()
         resumed = TarImageDataset(shards)
         resumed.load_state_dict(state)
@@ -505,12 +559,10 @@ class TestOthers:
 
 
 def test_opencv_starts_no_threads_in_a_worker(folder):
-    # 400 x 400 is what OpenCV would share among threads.
-    from fastdata.transforms import Transform
-
+    # 400 x 400 is what OpenCV would share among threads; a new process, in which it has none yet.
     dataset = ImageDirectoryDataset(folder, transform=Transform([Resize((400, 400))], antialias=False))
-    loader = DataLoader(_CountingThreads(dataset), batch_size=None, num_workers=1)
-    before, after = list(loader)[-1]
+    loader = DataLoader(_CountingThreads(dataset), batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    [(before, after), *_] = loader
     assert before == after
 
 
