@@ -12,6 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 import fastdata as fd
 from fastdata.crop_ready import cut_stored
 from fastdata.demo import make_photos
@@ -19,8 +22,6 @@ from fastdata.folder import scan_classes
 from fastdata.index import build
 from fastdata.jpeg import read_header
 from fastdata.tar import ShardWriter
-from rich.console import Console
-from rich.table import Table
 
 TRAIN = fd.Transform([fd.RandomResizedCrop(224), fd.RandomHorizontalFlip()])
 

@@ -14,8 +14,8 @@ from fastdata.sample import Batch
 def collate(samples: Sequence[tuple[Tensor, Any]]) -> Batch:
     """A batch of (image, target) pairs, images being uint8 tensors of one shape (3, H, W).
 
-    Targets become an int64 tensor of shape (N,) where all are integers, a stacked tensor where all are arrays or
-    tensors of one shape and dtype, else a list. ValueError where the images differ in size or there is none.
+    Targets become an int64 tensor of shape (N,) where all are integers, a stacked tensor where all are numeric
+    arrays or tensors of one shape and dtype, else a list. ValueError where the images differ in size or there is none.
     """
     if not samples:
         raise ValueError("a batch needs at least one sample")
@@ -34,8 +34,8 @@ def collate(samples: Sequence[tuple[Tensor, Any]]) -> Batch:
 def collate_targets(targets: list[Any]) -> Tensor | list[Any]:
     """The targets of a batch, as `collate` has them."""
     if all(isinstance(target, int | np.integer) and not isinstance(target, bool) for target in targets):
-        return torch.tensor(targets, dtype=torch.int64)
-    if all(isinstance(target, np.ndarray | Tensor) for target in targets):
+        return torch.tensor(targets, dtype=torch.int64, device="cpu")
+    if all(isinstance(t, Tensor) or (isinstance(t, np.ndarray) and t.dtype.kind in "biufc") for t in targets):
         tensors = [torch.as_tensor(target) for target in targets]
         if len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1:
             return torch.stack(tensors)

@@ -103,7 +103,7 @@ def cut(data: Data, box: BoxTuple, header: JpegHeader | None = None) -> Cut | No
     Raises JpegError where no header is given and `data` has none that can be read.
     """
     header = header or read_header(data)
-    return cut_stored(data, header, stored_box(header, box))
+    return cut_stored(data, header, stored_box(header.orientation, (header.width, header.height), box))
 
 
 def cut_stored(data: Data, header: JpegHeader, box: BoxTuple, scale: int = 1) -> Cut | None:

@@ -12,16 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch.nn import functional as F
 
 from fastdata.crop_ready import cut_stored
-from fastdata.jpeg import JpegError, JpegHeader, is_jpeg
+from fastdata.jpeg import JpegError, JpegHeader, exif_orientation, is_jpeg, stored_box
 from fastdata.jpeg import read_header as read_jpeg_header
 from fastdata.transforms import Box, View
 
 MAX_PIXELS = 178_956_970
 """Pillow's own limit: a larger image is taken for a decompression bomb."""
+
+MAX_SCANS = 500
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -45,6 +47,11 @@ class Header(NamedTuple):
     def size(self) -> tuple[int, int]:
         return self.width, self.height
 
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height before EXIF orientation is applied."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
 
 class Source(NamedTuple):
     """Decoded pixels, in stored orientation, that hold a view's box at (left, top, right, bottom) in them."""
@@ -64,6 +71,9 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             f"the image claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}: "
             "raise max_pixels if that is meant"
         )
+    # Each scan works through the whole picture and takes a few bytes: libjpeg-turbo's own advice is to limit them.
+    if header.jpeg is not None and header.jpeg.progressive and data.count(b"\xff\xda") > MAX_SCANS:
+        raise DecodeError(f"a progressive JPEG of more than {MAX_SCANS} scans: a decompression bomb")
     return header
 
 
@@ -74,18 +84,16 @@ def _read_header(data: bytes) -> Header:
         except JpegError:
             jpeg = None  # Pillow is more patient with odd markers; its verdict counts.
         if jpeg is not None:
-            width, height = jpeg.width, jpeg.height
-            if jpeg.orientation >= 5:
-                width, height = height, width
-            return Header(width, height, jpeg.orientation, jpeg)
+            return _upright(jpeg.width, jpeg.height, jpeg.orientation, jpeg)
     with _open(data) as image:
-        width, height = image.size
-        # The base class's getexif: that of PNG decodes the whole image to look for EXIF behind the pixels.
-        # TIFF is left out since Pillow turns it upright by itself.
-        orientation = 1 if image.format == "TIFF" else Image.Image.getexif(image).get(0x0112, 1)
-    if orientation not in range(1, 9):
-        orientation = 1
-    return Header(height, width, orientation, None) if orientation >= 5 else Header(width, height, orientation, None)
+        # Not by Pillow's getexif: for PNG it decodes the image first, and it believes XMP. TIFF is turned by Pillow.
+        exif = image.info.get("exif") if image.format != "TIFF" else None
+        orientation = exif_orientation(exif.removeprefix(b"Exif\0\0")) if isinstance(exif, bytes) else 1
+        return _upright(*image.size, orientation, None)
+
+
+def _upright(width: int, height: int, orientation: int, jpeg: JpegHeader | None) -> Header:
+    return Header(height, width, orientation, jpeg) if orientation >= 5 else Header(width, height, orientation, jpeg)
 
 
 def decode(data: bytes, view: View, out: Pixels | None = None, header: Header | None = None) -> Pixels:
@@ -104,9 +112,9 @@ def decode_box(data: bytes, view: View, header: Header) -> Source:
     if not (0 <= box.left < box.right <= header.width and 0 <= box.top < box.bottom <= header.height):
         raise ValueError(f"{box} is not a box of an image of {header.width}x{header.height}")
     # A strip of 1 x 60,000 pixels resized by its shorter side asks for as much memory as any bomb.
-    if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+    if min(size) < 1 or (size != (box.width, box.height) and size[0] * size[1] > MAX_PIXELS):
         raise DecodeError(f"resizing {box.width}x{box.height} to {size[0]}x{size[1]} is out of bounds")
-    box = _to_stored(box, header)
+    box = Box(*stored_box(header.orientation, header.stored_size, box))
     if header.jpeg is not None and header.jpeg.components != 4:  # simplejpeg's CMYK is a level off Pillow's
         factor = _scale_factor(box, _stored_size(view, header), view.reducing_gap)
         source = _decode_cut(data, header.jpeg, box, factor) or _decode_jpeg(data, header.jpeg, box, factor)
@@ -120,8 +128,8 @@ def resample(source: Source, view: View, header: Header, out: Pixels | None = No
     shape = (view.window.height, view.window.width, 3)
     if out is None:
         out = np.empty(shape, np.uint8)
-    elif out.shape != shape or out.dtype != np.uint8:
-        raise ValueError(f"out must be a uint8 array of shape {shape}, got {out.dtype} of {out.shape}")
+    elif out.shape != shape or out.dtype != np.uint8 or not out.flags.writeable:
+        raise ValueError(f"out must be a writable uint8 array of shape {shape}, got {out.dtype} of {out.shape}")
     pixels = _resize(source, _stored_size(view, header), view.antialias)
     if header.orientation != 1:
         transposed, flip_x, flip_y = _ORIENTATION[header.orientation]
@@ -142,17 +150,6 @@ _ORIENTATION = {
     7: (True, True, True),
     8: (True, False, True),
 }
-
-
-def _to_stored(box: Box, header: Header) -> Box:
-    """A box of the upright image in coordinates of the pixels as they are stored."""
-    transposed, flip_x, flip_y = _ORIENTATION[header.orientation]
-    left, top, right, bottom = box
-    if flip_x:
-        left, right = header.width - right, header.width - left
-    if flip_y:
-        top, bottom = header.height - bottom, header.height - top
-    return Box(top, left, bottom, right) if transposed else Box(left, top, right, bottom)
 
 
 def _stored_size(view: View, header: Header) -> tuple[int, int]:
@@ -193,6 +190,10 @@ def _scale_factor(box: Box, size: tuple[int, int], reducing_gap: float | None) -
 def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
+    except UnidentifiedImageError:
+        raise DecodeError(f"neither {', '.join(_PILLOW_FORMATS[:-1])} nor {_PILLOW_FORMATS[-1]}") from None
+    except Image.DecompressionBombError as error:
+        raise DecodeError(f"{error}: raise PIL.Image.MAX_IMAGE_PIXELS, too, if that is meant") from error
     except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to.
         raise DecodeError(f"not an image that Pillow can read: {error}") from error
 
@@ -207,8 +208,8 @@ def _decode_by_pillow(data: bytes, header: Header) -> Pixels:
         except Exception as error:  # as above
             raise DecodeError(f"Pillow can't decode this {image.format} image: {error}") from error
     height, width = pixels.shape[:2]
-    if (height, width) != (header.height, header.width)[:: -1 if header.orientation >= 5 else 1]:
-        raise DecodeError(f"the header says {header.width}x{header.height}, the pixels are {width}x{height}")
+    if (width, height) != header.stored_size:
+        raise DecodeError(f"the header says {header.stored_size}, the pixels are {(width, height)}")
     return pixels
 
 
@@ -218,6 +219,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise DecodeError(f"{image.format} pixels of mode {image.mode} have no known range: make them 8 or 16 bit")
+    if "transparency" in image.info:
+        image = image.convert("RGBA")  # at once to RGB is the same, but warns of palettes
     return image.convert("RGB")
 
 

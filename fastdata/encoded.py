@@ -70,7 +70,7 @@ def _looks_whole(data: bytes, jpeg: JpegHeader) -> bool:
 
 def _cut(data: bytes, jpeg: JpegHeader, view: View) -> Encoded | None:
     """The same view of a smaller JPEG that is cut around its box, where that saves time."""
-    stored = stored_box(jpeg, view.box)
+    stored = stored_box(jpeg.orientation, (jpeg.width, jpeg.height), view.box)
     part = cut_stored(data, jpeg, stored)
     if part is None:
         return None
@@ -83,7 +83,7 @@ def _cut(data: bytes, jpeg: JpegHeader, view: View) -> Encoded | None:
         # Back upright: orientations 6 and 8 undo each other, all others themselves.
         sides = (header.width, header.height)[:: -1 if jpeg.orientation >= 5 else 1]
         inverse = {6: 8, 8: 6}.get(jpeg.orientation, jpeg.orientation)
-        box = stored_box(header._replace(width=sides[0], height=sides[1], orientation=inverse), box)
+        box = stored_box(inverse, (sides[0], sides[1]), box)
         smaller = smaller[:2] + _exif(jpeg.orientation) + smaller[2:]  # cutting leaves EXIF out
     return Encoded(smaller, Box(*box), view)
 

@@ -61,7 +61,7 @@ class Memory:
         """
         owner = self._returned()
         if owner is None:
-            owner = torch.empty(self.shape, dtype=torch.uint8, pin_memory=self._pinned).numpy()
+            owner = torch.empty(self.shape, dtype=torch.uint8, device="cpu", pin_memory=self._pinned).numpy()
             if len(self._lent) == self._keep:
                 del self._lent[next(iter(self._lent))]
         lent = owner.view()

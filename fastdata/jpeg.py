@@ -81,7 +81,7 @@ def read_header(data: Data) -> JpegHeader:
                 raise JpegError(f"DRI at offset {start} has {stop - start - 4} bytes instead of 2")
             restart_interval = data[start + 4] << 8 | data[start + 5]
         elif marker == APP1 and orientation is None and data[start + 4 : start + 10] == b"Exif\0\0":
-            orientation = _exif_orientation(bytes(data[start + 10 : stop]))
+            orientation = exif_orientation(bytes(data[start + 10 : stop]))
         elif marker == APP14 and stop - start >= 16 and data[start + 4 : start + 9] == b"Adobe":
             adobe_transform = data[start + 15]
     if frame is None:
@@ -103,15 +103,18 @@ def read_header(data: Data) -> JpegHeader:
     )
 
 
-def stored_box(header: JpegHeader, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Where a (left, top, right, bottom) box of the upright picture lies in the picture as stored."""
+def stored_box(
+    orientation: int, stored_size: tuple[int, int], box: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    """Where a (left, top, right, bottom) box of the upright picture lies in the picture as stored (width, height)."""
     left, top, right, bottom = box
-    if header.orientation >= 5:  # upright and stored have their axes exchanged
+    width, height = stored_size
+    if orientation >= 5:  # upright and stored have their axes exchanged
         left, top, right, bottom = top, left, bottom, right
-    if header.orientation in (2, 3, 7, 8):
-        left, right = header.width - right, header.width - left
-    if header.orientation in (3, 4, 6, 7):
-        top, bottom = header.height - bottom, header.height - top
+    if orientation in (2, 3, 7, 8):
+        left, right = width - right, width - left
+    if orientation in (3, 4, 6, 7):
+        top, bottom = height - bottom, height - top
     return left, top, right, bottom
 
 
@@ -157,8 +160,8 @@ def _frame(data: Data, start: int, stop: int) -> tuple[int, int, int, tuple[tupl
     return precision, height, width, sampling
 
 
-def _exif_orientation(tiff: bytes) -> int:
-    """Tag 0x0112 of IFD0, where it is one SHORT within 1..8; 1 for everything else."""
+def exif_orientation(tiff: bytes) -> int:
+    """Tag 0x0112 of IFD0 in EXIF's TIFF bytes, where it is one SHORT within 1..8; 1 for everything else."""
     order = tiff[:4]
     if order not in _IFD_ENTRY:
         return 1

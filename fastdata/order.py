@@ -284,7 +284,6 @@ class EpochPlan:
         return min(self.start + steps * self.global_batch, self.num_samples)
 
 
-
 def batches_of_samples(order: EpochOrder, plan: EpochPlan, rank: int, steps: range) -> Iterator[Ids]:
     """The sample ids of a rank's batches at `steps`, one array a step.
 

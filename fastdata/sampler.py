@@ -17,7 +17,8 @@ class EpochSampler(Sampler[int]):
 
     `batch_size` is the DataLoader's, so that ranks share batches as `EpochPlan` says; None deals single samples
     to the ranks in turn. `last` says how the epoch ends (see `EpochPlan`). `rank` and `world_size` are detected
-    where not given. Each iteration runs the same rest of the epoch again, until `set_epoch` names another.
+    where not given; `seed` is the dataset's own, or 0. Each iteration runs the same rest of the epoch again, until
+    `set_epoch` names another.
 
     Resuming needs to know what the training loop has received, which a DataLoader's workers run ahead of. With
     torch's DataLoader the loop says it: `sampler.state_dict(batches=received)`. torchdata's StatefulDataLoader
@@ -30,7 +31,7 @@ class EpochSampler(Sampler[int]):
         dataset: Sized,
         batch_size: int | None = None,
         shuffle: bool = True,
-        seed: int = 0,
+        seed: int | None = None,
         last: Last = "partial",
         rank: int | None = None,
         world_size: int | None = None,
@@ -43,7 +44,7 @@ class EpochSampler(Sampler[int]):
         self._start = EpochState(
             epoch=0,
             position=0,
-            seed=seed,
+            seed=getattr(dataset, "seed", 0) if seed is None else seed,
             shuffle=shuffle,
             samples=len(dataset),
             fingerprint=fingerprint if isinstance(fingerprint, str) else None,
@@ -52,7 +53,7 @@ class EpochSampler(Sampler[int]):
         self._iteration: _Iteration | None = None
         self._partnered = False
         self._warned = False
-        EpochOrder(self._start.samples, shuffle, seed)  # raises for what is out of range, as does the plan
+        EpochOrder(self._start.samples, shuffle, self._start.seed)  # raises for what is out of range, as does the plan
         self.plan(self._start)
 
     @property
@@ -73,8 +74,9 @@ class EpochSampler(Sampler[int]):
     def _begin(self, start: EpochState, partnered: bool) -> None:
         EpochOrder(start.samples, start.shuffle, start.seed, start.epoch)  # raises for a bad epoch
         self._start, self._iteration, self._partnered = start, None, partnered
-        if hasattr(self._dataset, "set_epoch"):
-            self._dataset.set_epoch(start.epoch)
+        for dataset in _inside(self._dataset):
+            if hasattr(dataset, "set_epoch"):
+                dataset.set_epoch(start.epoch)
 
     def plan(self, start: EpochState) -> EpochPlan:
         """How the ranks share what `start` leaves of its epoch."""
@@ -127,6 +129,14 @@ class EpochSampler(Sampler[int]):
     def partner_loaded(self) -> None:
         """Hear from an iterator that it has loaded the state which the sampler's own was waiting for."""
         self._partnered = False
+
+
+def _inside(dataset: Any) -> Iterator[Any]:
+    """A dataset and those that it is made of, as torch's Subset and ConcatDataset are."""
+    yield dataset
+    parts = [dataset.dataset] if hasattr(dataset, "dataset") else getattr(dataset, "datasets", ())
+    for part in parts:
+        yield from _inside(part)
 
 
 class _Iteration(Iterator[int]):

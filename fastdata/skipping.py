@@ -35,9 +35,7 @@ class SkipBudget:
     is the budget whose group ends now. Where there are several ranks, all have to make their budgets together.
     """
 
-    def __init__(
-        self, max_skipped: int, plan: EpochPlan, counting: bool, previous: "SkipBudget | None" = None
-    ) -> None:
+    def __init__(self, max_skipped: int, plan: EpochPlan, counting: bool, previous: "SkipBudget | None" = None) -> None:
         self._max_skipped = max_skipped
         self._mine = 0
         self._pending: tuple[torch.Tensor, dist.Work] | None = None

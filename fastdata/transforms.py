@@ -163,7 +163,11 @@ class Transform:
 
 def as_transform(transform: Transform | Iterable[Step] | None) -> Transform:
     """`transform` itself, a list of steps with the defaults, or for None the one that leaves images as they are."""
-    return transform if isinstance(transform, Transform) else Transform(tuple(transform or ()))
+    if isinstance(transform, Transform):
+        return transform
+    if transform is not None and not isinstance(transform, Iterable):
+        raise TypeError(f"a transform is a list of steps, a Transform or None, got {transform!r}")
+    return Transform(tuple(transform or ()))
 
 
 def sample_rng(seed: int, epoch: int, key: str) -> random.Random:
@@ -255,6 +259,8 @@ def _crop(view: View, crop: Box) -> View:
     left = window.width - crop.right if view.flip else crop.left
     left, top = window.left + left, window.top + crop.top
     window = Box(left, top, left + crop.width, top + crop.height)
+    if view.window != Box(0, 0, *size) and not _within(crop, view.window):
+        raise ValueError("a CenterCrop can't pad what was cropped or padded before: put the larger one first")
     inside = left >= 0 and top >= 0 and window.right <= size[0] and window.bottom <= size[1]
     if size == (box.width, box.height) and inside:
         # Nothing is resized yet: the crop is a smaller box of the source, and the rest need not be decoded.
@@ -262,6 +268,10 @@ def _crop(view: View, crop: Box) -> View:
         size = (box.width, box.height)
         window = Box(0, 0, *size)
     return view._replace(box=box, size=size, window=window)
+
+
+def _within(crop: Box, window: Box) -> bool:
+    return crop.left >= 0 and crop.top >= 0 and crop.right <= window.width and crop.bottom <= window.height
 
 
 def _resize(view: View, size: tuple[int, int], step: Step) -> View:

@@ -1,6 +1,8 @@
+import functools
 import io
 import random
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from fastdata.crop_ready import cut_stored
 from fastdata.decode import DecodeError, decode, read_header
 from fastdata.transforms import Box, CenterCrop, RandomResizedCrop, Resize, Transform, View, draw
 from tests.images import encoded, jpeg, photo
 
+decoding = sys.modules["fastdata.decode"]
 ORIENTATIONS = range(1, 9)
 
 
@@ -135,9 +139,17 @@ def test_pixels_are_written_into_the_array_that_is_given():
     assert not batch[2].any()
 
 
-@pytest.mark.parametrize("out", [np.zeros((20, 30, 3), np.float32), np.zeros((20, 31, 3), np.uint8)])
+def read_only(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
+
+
+@pytest.mark.parametrize(
+    "out",
+    [np.zeros((20, 30, 3), np.float32), np.zeros((20, 31, 3), np.uint8), read_only(np.zeros((20, 30, 3), np.uint8))],
+)
 def test_an_array_that_does_not_fit_is_refused(out):
-    with pytest.raises(ValueError, match="out must be a uint8 array"):
+    with pytest.raises(ValueError, match="out must be a writable uint8 array"):
         decode(jpeg(60, 40), View(Box(0, 0, 60, 40), (30, 20), Box(0, 0, 30, 20), flip=False), out=out)
 
 
@@ -243,8 +255,90 @@ def test_damaged_bytes_decode_or_are_refused_and_nothing_else(junk, at, format):
 
 
 def test_decoding_starts_no_threads():
-    image = jpeg(900, 700)
-    before = {thread.ident for thread in threading.enumerate()}, len(list(Path("/proc/self/task").iterdir()))
-    for antialias in (True, False):
-        decode(image, View(Box(3, 3, 880, 600), (224, 224), Box(0, 0, 224, 224), flip=True, antialias=antialias))
-    assert before == ({thread.ident for thread in threading.enumerate()}, len(list(Path("/proc/self/task").iterdir())))
+    # In a new process, in which no other test has made torch or OpenCV start theirs.
+    code = """
+import os
+from fastdata.decode import decode
+from fastdata.transforms import Box, View
+from tests.images import jpeg
+image = jpeg(900, 700)
+before = len(os.listdir("/proc/self/task"))
+for antialias in (True, False):
+    decode(image, View(Box(3, 3, 880, 600), (224, 224), Box(0, 0, 224, 224), True, antialias))
+assert len(os.listdir("/proc/self/task")) == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])
+@pytest.mark.parametrize("exif", [b"junk", b"II*\0", b"MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0", b"", bytes(90)])
+def test_malformed_exif_is_no_orientation_and_no_error(format, exif):
+    image = encoded(photo(12, 8), format, exif=exif)
+    assert read_header(image).orientation == 1
+    assert decode(image, whole(12, 8)).shape == (8, 12, 3)
+
+
+def test_a_palette_with_transparency_is_no_warning():
+    image = Image.fromarray(photo(12, 8)).convert("P")
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=bytes(range(200)))
+    expected = np.asarray(image.convert("RGB"))
+    assert np.array_equal(decode(file.getvalue(), whole(12, 8)), expected)
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_they_are_decoded():
+    image = encoded(photo(64, 64), "JPEG", progressive=True)
+    start = image.rindex(b"\xff\xda")
+    last_scan = image[start : image.rindex(b"\xff\xd9")]
+    with pytest.raises(DecodeError, match="more than 500 scans"):
+        read_header(image[:start] + last_scan * 600 + b"\xff\xd9")
+
+
+def test_the_limit_can_be_raised_for_images_as_they_are(monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 100)
+    image = encoded(photo(30, 20), "JPEG")
+    assert decode(image, whole(30, 20), header=read_header(image, max_pixels=10**6)).shape == (20, 30, 3)
+
+
+@given(
+    orientation=st.sampled_from(ORIENTATIONS),
+    antialias=st.booleans(),
+    shrink=st.sampled_from([1, 2, 3, 6, 12]),
+    left=st.floats(0, 0.6),
+    top=st.floats(0, 0.6),
+    side=st.floats(0.2, 0.4),
+    flip=st.booleans(),
+)
+@settings(max_examples=60)
+def test_what_is_cut_out_decodes_to_the_pixels_of_the_whole(orientation, antialias, shrink, left, top, side, flip):
+    image = _with_restarts(orientation)
+    header = read_header(image)
+    width, height = header.size
+    box = Box(*(int(part) for part in (left * width, top * height, (left + side) * width, (top + side) * height)))
+    size = (max(1, box.width // shrink), max(1, box.height // shrink))
+    view = View(box, size, Box(0, 0, *size), flip, antialias, reducing_gap=1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        cuts = []
+        patch.setattr(decoding, "cut_stored", lambda *args: cuts.append(cut_stored(*args)) or cuts[-1])
+        cut = decode(image, view)
+        assert [part is not None for part in cuts] == [True], "nothing was cut out"
+        patch.setattr(decoding, "cut_stored", lambda *_: None)
+        assert np.array_equal(cut, decode(image, view))
+
+
+@functools.cache
+def _with_restarts(orientation: int) -> bytes:
+    """A JPEG with a restart marker after every 64 pixels."""
+    return encoded(photo(640, 485), "JPEG", orientation, quality=90, subsampling="4:2:0", restart_marker_blocks=4)
+
+
+def test_scaling_is_bounded_by_the_tighter_side():
+    image = jpeg(800, 400)
+    view = View(Box(0, 0, 800, 400), (100, 190), Box(0, 0, 100, 190), flip=False)
+    assert np.array_equal(decode(image, view), decode(image, view._replace(reducing_gap=None)))
+
+
+def test_edges_between_pixels_are_not_black():
+    image = encoded(np.full((805, 805, 3), 200, np.uint8), "JPEG", quality=100)
+    view = View(Box(1, 1, 805, 805), (201, 201), Box(0, 0, 201, 201), flip=False, antialias=False)
+    assert decode(image, view).min() >= 198

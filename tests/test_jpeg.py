@@ -171,5 +171,5 @@ def test_a_stored_box_holds_the_pixels_of_the_upright_one(orientation: int) -> N
     upright = np.asarray(ImageOps.exif_transpose(image))
     header = read_header(SMALL)._replace(width=7, height=5, orientation=orientation)
     box = (1, 2, 3, 5) if orientation < 5 else (2, 1, 5, 3)
-    left, top, right, bottom = stored_box(header, box)
+    left, top, right, bottom = stored_box(header.orientation, (header.width, header.height), box)
     assert set(stored[top:bottom, left:right].flat) == set(upright[box[1] : box[3], box[0] : box[2]].flat)

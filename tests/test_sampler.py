@@ -397,3 +397,29 @@ def test_a_stateful_dataloaders_state_of_another_seed_is_an_error() -> None:
     other.load_state_dict(loader.state_dict())
     with pytest.raises(StateError, match="seed is 0 in the state, 1 here"):
         iter(other)
+
+
+def test_the_seed_is_the_datasets_where_none_is_given() -> None:
+    class Seeded:
+        seed = 5
+
+        def __len__(self) -> int:
+            return 50
+
+    assert list(EpochSampler(Seeded())) == list(EpochSampler(range(50), seed=5)) != list(EpochSampler(range(50)))
+
+
+def test_set_epoch_reaches_a_dataset_inside_of_others() -> None:
+    class Counting(torch.utils.data.Dataset[int]):
+        epoch = 0
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __len__(self) -> int:
+            return 4
+
+    first, second = Counting(), Counting()
+    parts = torch.utils.data.ConcatDataset([torch.utils.data.Subset(first, [0, 2]), second])
+    EpochSampler(parts).set_epoch(3)
+    assert (first.epoch, second.epoch) == (3, 3)

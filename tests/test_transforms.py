@@ -139,6 +139,7 @@ PINNED = View(Box(48, 41, 478, 372), (224, 224), Box(0, 0, 224, 224), flip=True)
         (lambda: Transform([Resize(9)], reducing_gap=0.5), "reducing_gap must be"),
         (lambda: draw([CenterCrop(20), Resize(8)], (10, 30), random.Random(0)), "Put the step that resizes first"),
         (lambda: draw([], (0, 3), random.Random(0)), "at least one pixel"),
+        (lambda: draw([Resize(50), CenterCrop(10), CenterCrop(20)], (90, 60), random.Random(0)), "can't pad what was"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_was_wrong(make, message):
@@ -149,6 +150,8 @@ def test_what_makes_no_sense_is_refused_with_what_was_wrong(make, message):
 def test_a_step_of_another_kind_is_a_type_error():
     with pytest.raises(TypeError, match="a transform's steps are"):
         Transform(["flip"])
+    with pytest.raises(TypeError, match="a transform is a list of steps"):
+        draw(Resize(3), (9, 9), random.Random(0))
 
 
 @pytest.mark.parametrize(
