@@ -1,5 +1,6 @@
 """The command line: parse, call, show. What takes long to import is imported by the command that needs it."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,14 +78,20 @@ def fastdata(
 
 @app.command()
 def shard(
-    src: Annotated[Path, typer.Argument(help="Folder of class folders; with --pattern, of any files.")],
+    src: Annotated[Path, typer.Argument(help="Folder of class folders; with --labels none, of any images.")],
     dst: Annotated[Path, typer.Argument(help="Folder for the shards; made if need be.")],
     name: Annotated[str | None, typer.Option(help="The dataset's name: NAME-000000.tar …, NAME.json (train).")] = None,
     shards: Annotated[int | None, typer.Option(min=1, help="Number of shards: ranks × workers, say.")] = None,
     samples_per_shard: Annotated[int | None, typer.Option(min=1, help="At most so many samples in a shard.")] = None,
-    shard_size: Annotated[str | None, typer.Option(help="At most so many bytes in a shard: 500MB, 1GiB (1GB).")] = None,
-    pattern: Annotated[str | None, typer.Option(help="Pack what matches this glob, as '**/*.jpg'.")] = None,
-    labels: Annotated[Labels, typer.Option(help="Targets: the class folders, or none.")] = Labels.FOLDER,
+    shard_size: Annotated[
+        str | None, typer.Option(help="At most so many bytes in a shard, counted before --jpeg: 500MB, 1GiB (1GB).")
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Pack the files below SRC that match, as '**/*.jpg'; hidden ones don't.")
+    ] = None,
+    labels: Annotated[
+        Labels, typer.Option(help="Targets: the folders directly below SRC, or none at all.")
+    ] = Labels.FOLDER,
     split: Annotated[str | None, typer.Option(help="A dataset for each part, as train=0.9,val=0.1.")] = None,
     shuffle: Annotated[bool, typer.Option(help="Shuffle, for readers that only shuffle in a buffer.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of --split and --shuffle.")] = 0,
@@ -105,7 +112,7 @@ def shard(
     division = _division(shards, samples_per_shard, shard_size)
     conversion = _conversion(jpeg, max_side, quality)
     scan = scan_classes(src, pattern) if labels is Labels.FOLDER else scan_pattern(src, pattern)
-    with _progress(len(scan)) as progress:
+    with _termination(), _progress(len(scan)) as progress:
         made = pack(
             scan,
             dst,
@@ -120,6 +127,8 @@ def shard(
         )
     for manifest in made:
         typer.echo(_summary(dst, manifest))
+    if scan.left_out:
+        typer.echo("left out: " + ", ".join(f"{count} {what}" for what, count in sorted(scan.left_out.items())))
 
 
 @app.command()
@@ -201,6 +210,20 @@ def _conversion(jpeg: Jpeg, max_side: int | None, quality: int | None) -> "Conve
         case Jpeg.ENCODE:
             given = {"max_side": max_side, "quality": quality}
             return Encode(**{option: value for option, value in given.items() if value is not None})
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Has SIGTERM end the program as Ctrl-C does, with everything stopped and cleared away."""
+
+    def terminate(number: int, frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """What becomes of an image's bytes on the way into a shard: nothing, restart markers, or a smaller JPEG."""
 
 import functools
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
@@ -30,7 +31,10 @@ class CropReady:
 
 @dataclass(frozen=True)
 class Encode:
-    """A crop-ready JPEG of the upright picture, its longer side at most `max_side`, of `quality` 1 to 100."""
+    """A crop-ready JPEG of the upright picture, its longer side at most `max_side`, of `quality` 1 to 100.
+
+    Of a JPEG that is upright and as small already the same picture, crop-ready, where that has fewer bytes.
+    """
 
     max_side: int = 512
     quality: int = 92
@@ -57,7 +61,7 @@ class Converted(NamedTuple):
 
 
 def convert(data: bytes, extension: str, conversion: Conversion) -> Converted:
-    """The image with the extension that it has then. RuntimeError where the program jpegtran is needed and missing."""
+    """The image with the extension that it has then. RuntimeError where crop-ready is asked and jpegtran is missing."""
     match conversion:
         case Keep():
             return Converted(data, extension)
@@ -85,8 +89,24 @@ def _encode(data: bytes, extension: str, how: Encode) -> Converted:
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
     interval = restart_interval(_header_of_420()._replace(width=width, height=height))
     options += [cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
-    return Converted(add_table(encoded.tobytes()), "jpg")
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    if not done:  # a side of more than 65,500 pixels
+        return Converted(data, extension, refused=True)
+    return Converted(min([add_table(encoded.tobytes()), *_as_it_is(data, how.max_side)], key=len), "jpg")
+
+
+def _as_it_is(data: bytes, max_side: int) -> list[bytes]:
+    """The image crop-ready, its coefficients kept, where it is a JPEG that needs no change; else nothing.
+
+    Without jpegtran it is not made crop-ready.
+    """
+    try:
+        header = read_header(data)
+        if header.orientation != 1 or max(header.width, header.height) > max_side:
+            return []
+        return [make_crop_ready(data) if shutil.which("jpegtran") else data]
+    except JpegError:
+        return []
 
 
 def _upright(data: bytes, max_side: int) -> "Pixels":

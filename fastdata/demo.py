@@ -70,7 +70,7 @@ def run_demo(directory: str | os.PathLike[str], images: int = 200, tell: Callabl
     tell(f"loading an epoch each way, on {available_cpus()} CPUs")
     speeds = _measure(photos, shards)
     picture = Path(directory) / "batch.png"
-    packed = TarImageDataset(f"{shards}/train-*.tar", transform=_TRANSFORM, shuffle=True)
+    packed = TarImageDataset(_urls(shards), transform=_TRANSFORM, shuffle=True)
     save_picture(next(iter(Loader(packed, _BATCH_SIZE))), picture)
     return Demo(photos, manifest_path(shards, "train"), picture, speeds)
 
@@ -82,7 +82,7 @@ def show(demo: Demo) -> None:
         table.add_row(f"{speed:,.0f}", way)
     console = Console()
     console.print(table)
-    console.print(f"an augmented batch to look at: {demo.picture}", soft_wrap=True)
+    console.print(f"an augmented batch to look at: {demo.picture}", soft_wrap=True, markup=False)
 
 
 def make_photos(directory: str | os.PathLike[str], count: int, seed: int = 0) -> None:
@@ -120,7 +120,7 @@ def save_picture(batch: Batch, path: str | os.PathLike[str]) -> None:
 def _measure(photos: Path, shards: Path) -> list[Speed]:
     folder = ImageDirectoryDataset(photos, transform=_TRANSFORM)
     order = EpochSampler(folder, _BATCH_SIZE)
-    urls = f"{shards}/train-*.tar"
+    urls = _urls(shards)
     batches = TarImageDataset(urls, transform=_TRANSFORM, shuffle=True, batch_size=_BATCH_SIZE)
     workers: dict[str, Any] = {"num_workers": available_cpus(), "persistent_workers": True}
     of_folder = DataLoader(folder, _BATCH_SIZE, sampler=order, collate_fn=collate, **workers)
@@ -131,6 +131,11 @@ def _measure(photos: Path, shards: Path) -> list[Speed]:
         Speed("the shards, by torch's DataLoader", _speed(of_shards, batches)),
         Speed("the shards, by fastdata's Loader", _speed(loader, loader)),
     ]
+
+
+def _urls(shards: Path) -> list[Path]:
+    """The paths, since their folder's name may hold what a glob would take for its own."""
+    return sorted(shards.glob("train-*.tar"))
 
 
 def _speed(batches: Iterable[Batch], *with_epochs: _WithEpochs) -> float:

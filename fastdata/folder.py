@@ -2,8 +2,9 @@
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +18,8 @@ from fastdata.paths import Keys, Paths, keys_of
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What counts as an image in a class folder, in any case: torchvision's IMG_EXTENSIONS."""
 
+_NO_LABELS = "labels=None (--labels none on the command line)"
+
 Identity = tuple[int, int]  # a directory's device and inode
 Patterns = frozenset[tuple[str, ...]]  # what may still follow below a directory, one segment a level
 ANYTHING: Patterns = frozenset({("**", "*"), ("*",)})
@@ -28,6 +31,7 @@ class FolderScan:
 
     `targets` is int64 of shape (N,), -1 where there is none. `classes` are the class folders' names, each at
     the place that is its target, and `class_to_idx` the other way; both are empty without class folders.
+    `left_out` counts the files that no pattern asked for and that are no samples, by what they are ('.gif').
     """
 
     root: str
@@ -36,6 +40,7 @@ class FolderScan:
     classes: list[str]
     class_to_idx: dict[str, int]
     keys: Keys
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -61,26 +66,43 @@ def scan_classes(root: str | os.PathLike[str], pattern: str | None = None) -> Fo
     base = _directory(root)
     if pattern is not None:
         return _scan_matching_classes(base, pattern)
-    with os.scandir(base) as entries:
-        classes = sorted(e.name for e in entries if _is_directory(e) and not e.name.startswith("."))
-    if not classes:
-        raise FileNotFoundError(
-            f"no class folders in {base}: it should hold a folder of images for each class; for images "
-            "without class folders say labels=None or give a pattern, as '**/*.jpg'"
-        )
+    left_out: Counter[str] = Counter()
+    classes = _class_folders(base, left_out)
     counts: list[int] = []
-    paths = Paths.of(_class_images(base, classes, counts))
+    paths = Paths.of(_class_images(base, classes, counts, left_out))
     _refuse_empty(base, [name for name, count in zip(classes, counts, strict=True) if not count])
     targets = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return FolderScan(base, paths, targets, classes, {c: i for i, c in enumerate(classes)}, keys_of(paths))
+    class_to_idx = {name: i for i, name in enumerate(classes)}
+    return FolderScan(base, paths, targets, classes, class_to_idx, keys_of(paths), left_out)
+
+
+def _class_folders(base: str, left_out: Counter[str]) -> list[str]:
+    """The folders directly below, sorted; counts the files beside them."""
+    classes = []
+    with os.scandir(base) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if _is_directory(entry):
+                classes.append(entry.name)
+            elif entry.is_symlink() and not Path(entry).exists():  # a class whose images would be missing, perhaps
+                raise FileNotFoundError(f"{entry.path} is a link to what is not there: mend it, or remove it")
+            else:
+                left_out["outside class folders"] += 1
+    if not classes:
+        raise FileNotFoundError(
+            f"no class folders in {base}: it should hold a folder of images for each class; for images without "
+            f"class folders say {_NO_LABELS}"
+        )
+    return sorted(classes)
 
 
 def _scan_matching_classes(base: str, pattern: str) -> FolderScan:
     """Classes are the first folders of the paths that match."""
-    paths = Paths.of(sorted(_matching(base, pattern), key=_in_class_order))
+    paths = Paths.of(sorted(_matching(base, pattern, Counter()), key=_in_class_order))
     names = [path.partition("/") for path in paths]
     if loose := next((name for name, slash, _ in names if not slash), None):
-        raise ValueError(f"{base}/{loose} matches the pattern {pattern!r} but is in no class folder: say labels=None")
+        raise ValueError(f"{base}/{loose} matches the pattern {pattern!r} but is in no class folder: say {_NO_LABELS}")
     classes = sorted({name for name, _, _ in names})
     class_to_idx = {name: i for i, name in enumerate(classes)}
     targets = np.fromiter((class_to_idx[name] for name, _, _ in names), np.int64, len(paths))
@@ -104,19 +126,20 @@ def scan_pattern(
     pattern that leaves `root` or two files with one key, TypeError for a label that is no integer.
     """
     base = _directory(root)
-    paths = _matching(base, pattern)
+    left_out: Counter[str] = Counter()
+    paths = _matching(base, pattern, left_out)
     if label is None:
         targets = np.full(len(paths), -1, np.int64)
     else:
         targets = np.fromiter((_target(label, path) for path in paths), np.int64, len(paths))
-    return FolderScan(base, paths, targets, [], {}, keys_of(paths))
+    return FolderScan(base, paths, targets, [], {}, keys_of(paths), left_out)
 
 
-def _matching(base: str, pattern: str | None) -> Paths:
-    """The sorted paths below `base` that match, without a pattern those of all images."""
+def _matching(base: str, pattern: str | None, left_out: Counter[str]) -> Paths:
+    """The sorted paths below `base` that match, without a pattern those of all images; counts the other files."""
     found = _walk(base, "", ANYTHING if pattern is None else _patterns(pattern), frozenset())
-    every = (_join(directory, name) for directory, names in found for name in names)
-    paths = Paths.of(sorted(path for path in every if pattern is not None or _is_image(path)))
+    chosen = ((d, names if pattern is not None else _images(names, left_out)) for d, names in found)
+    paths = Paths.of(sorted(_join(directory, name) for directory, names in chosen for name in names))
     if not len(paths) and pattern is None:
         raise FileNotFoundError(f"no images in {base}: they end in {', '.join(IMAGE_EXTENSIONS)}")
     if not len(paths):
@@ -128,6 +151,12 @@ def _matching(base: str, pattern: str | None) -> Paths:
 
 def _is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def _images(names: list[str], left_out: Counter[str]) -> list[str]:
+    """Those that are images; counts the others by extension."""
+    left_out.update(Path(n).suffix.lower() or "without extension" for n in names if not _is_image(n))
+    return [n for n in names if _is_image(n)]
 
 
 def fingerprint(scan: FolderScan) -> str:
@@ -149,14 +178,14 @@ def _directory(root: str | os.PathLike[str]) -> str:
     return str(path)
 
 
-def _class_images(root: str, classes: Iterable[str], counts: list[int]) -> Iterator[str]:
+def _class_images(root: str, classes: Iterable[str], counts: list[int], left_out: Counter[str]) -> Iterator[str]:
     """The images of one class after the other; appends how many it found of each to `counts`."""
     above = frozenset({_identity(root)})
     for name in classes:
         count = 0
         # Sorted by the directory's whole path, as torchvision sorts os.walk: 'a b' lies between 'a' and 'a/c'.
         for directory, names in sorted(_walk(root, name, ANYTHING, above)):
-            images = sorted(n for n in names if _is_image(n))
+            images = sorted(_images(names, left_out))
             count += len(images)
             yield from (f"{directory}/{image}" for image in images)
         counts.append(count)

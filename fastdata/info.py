@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fastdata import manifest, storage
@@ -57,16 +58,19 @@ def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
         jsons = [file for file in sorted(path.glob("*.json")) if manifest.is_ours(file)]
         if jsons:
             return [_of_json(file, look_at) for file in jsons]
-        what = path / "*.tar"
+        shards = sorted(map(str, path.glob("*.tar")))
+        if not shards:
+            raise FileNotFoundError(f"no dataset in {path}: neither a json of fastdata's nor *.tar")
     elif path.suffix == ".json":
         return [_of_json(path, look_at)]
-    shards = [storage.local(url) for url in storage.expand(what)]
+    else:
+        shards = [storage.local(url) for url in storage.expand(what)]
     return [_info(os.fspath(what), shards, None, look_at)]
 
 
 def show(info: Info) -> None:
     """Prints it as a table."""
-    table = Table(show_header=False, title=info.name, title_justify="left")
+    table = Table(show_header=False, title=escape(info.name), title_justify="left")
     table.add_row("shards", f"{info.shards:,}")
     table.add_row("samples", f"{info.samples:,}")
     table.add_row("bytes", f"{info.bytes:,}")
@@ -79,14 +83,14 @@ def show(info: Info) -> None:
     table.add_row(f"heights {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.heights))
     table.add_row(f"crop-ready {looked_at}", f"{info.images.crop_ready:,}")
     if info.images.unreadable:
-        table.add_row(f"unreadable {looked_at}", ", ".join(info.images.unreadable[:_NAMED]))
+        table.add_row(f"unreadable {looked_at}", escape(", ".join(info.images.unreadable[:_NAMED])))
     if info.made:
-        table.add_row("made by", info.made)
+        table.add_row("made by", escape(info.made))
     Console().print(table)
 
 
 def _counts(counts: dict[str, int]) -> str:
-    named = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:_NAMED])
+    named = escape(", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:_NAMED]))
     return named + (f", and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else "")
 
 

@@ -3,17 +3,19 @@
 import hashlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process, resource_tracker
 from pathlib import Path
+from threading import Thread, current_thread, main_thread
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdata.conversion import Conversion, convert
+from fastdata.conversion import Conversion, Converted, convert
 from fastdata.manifest import ShardEntry
 from fastdata.paths import Paths
 from fastdata.tar import Shard, ShardWriter, key_hash
@@ -53,8 +55,8 @@ class Written(NamedTuple):
 def write_shards(jobs: Sequence[Job], processes: int, progress: Progress | None = None) -> dict[Path, Written]:
     """Writes and verifies each job's shard, each with its index; the same bytes by any number of processes.
 
-    Shards appear one by one, whole. Raises PackError for a file that can't be read or is not as large as planned,
-    ValueError for a key that shards can't have.
+    Shards appear one by one, whole. Raises PackError for a file that can't be read or packed, or is not as large as
+    planned, and for a shard that can't be written, ValueError for a key that shards can't have.
     """
     if processes < 1:
         raise ValueError(f"jobs must be at least 1, not {processes}")
@@ -76,11 +78,20 @@ def _ignore(files: int, size: int) -> None:
 
 
 def _write(job: Job, report: Progress) -> Written:
+    try:
+        return _write_shard(job, report)
+    except PackError:
+        raise
+    except OSError as error:
+        raise PackError(f"{job.path} can't be written: {error.strerror or error}") from error
+
+
+def _write_shard(job: Job, report: Progress) -> Written:
     changed = refused = image_bytes = 0
     with ShardWriter(job.path) as shard:
         for file, key, target, size in zip(job.files, job.keys, job.targets, job.sizes, strict=True):
             data = _read(f"{job.root}/{file}", int(size))
-            image = convert(data, extension_of(file), job.conversion)
+            image = _converted(f"{job.root}/{file}", data, job.conversion)
             components = {image.extension: image.data}
             if target >= 0:
                 components["cls"] = str(target).encode()
@@ -103,6 +114,13 @@ def _read(path: str, size: int) -> bytes:
     return data
 
 
+def _converted(path: str, data: bytes, conversion: Conversion) -> Converted:
+    try:
+        return convert(data, extension_of(path), conversion)
+    except Exception as error:
+        raise PackError(f"{path} can't be packed: {error or type(error).__name__}") from error
+
+
 def _verified(job: Job) -> ShardEntry:
     """The shard's entry, from reading it again."""
     shard = Shard(job.path)
@@ -118,8 +136,9 @@ def _write_in_processes(jobs: Sequence[Job], processes: int, report: Progress) -
     context = get_context("spawn")  # a fork would copy whatever threads and locks the caller has
     tally = context.RawArray("q", 2 * len(jobs) + 1)
     with ProcessPoolExecutor(processes, context, _start_process, (tally,)) as pool:
-        futures = [pool.submit(_write_counted, number, job) for number, job in enumerate(jobs)]
         try:
+            with _no_interrupts():  # which the processes inherit: the parent gets Ctrl-C too, and stops all
+                futures = [pool.submit(_write_counted, number, job) for number, job in enumerate(jobs)]
             _wait(futures, tally, report)
         except BaseException as error:
             tally[-1] = True
@@ -128,6 +147,27 @@ def _write_in_processes(jobs: Sequence[Job], processes: int, report: Progress) -
                 raise PackError("a packing process died, for lack of memory perhaps: try with fewer jobs") from error
             raise
     return {job.path: future.result() for job, future in zip(jobs, futures, strict=True)}
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Has Ctrl-C and the like wait: a process whose parent stops in the middle of starting it says so at length."""
+    resource_tracker.ensure_running()  # whose start would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    caught: list[int] = []
+    # The mask is inherited, but holds for this thread only: the signal comes by one of numpy's, say.
+    numbers = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
+    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for signum in caught:
+        signal.raise_signal(signum)
 
 
 def _wait(futures: Sequence[Future[Written]], tally: Any, report: Progress) -> None:
@@ -150,7 +190,15 @@ _tally: Any = None
 def _start_process(tally: Any) -> None:
     global _tally
     _tally = tally
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and stops all
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """However it ends: a killed one can't tell."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class _StoppedError(Exception):

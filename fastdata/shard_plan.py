@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fastdata.order import EpochOrder
 
 MAX_SHARDS = 1_000_000  # six digits in a shard's name, which then sorts by number
-_RECORD = 10_240  # tar pads a whole archive to a multiple of this
+_RECORD = 10_240  # bytes: tar pads a whole archive to a multiple of this
+_END = 1024  # bytes that end an archive
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.ASCII)
 
@@ -75,7 +76,7 @@ def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:
 
 def _plan_by_size(sizes: NDArray[np.int64], limit: int) -> ShardPlan:
     """The fewest shards that the total needs, and more where large samples stand together."""
-    room = max(limit - _RECORD, int(sizes.max(initial=0)))
+    room = max(limit // _RECORD * _RECORD - _END, int(sizes.max(initial=0)))
     ends = np.concatenate(([0], np.cumsum(sizes)))
     shards = max(1, -(-int(ends[-1]) // room))
     while True:

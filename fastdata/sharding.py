@@ -1,11 +1,17 @@
 """Pack a folder's samples into shards: plan, make way for them, have them written, and publish the dataset.
 
-The dataset's json goes first and comes last, so that what an interrupted run leaves behind is no dataset.
+Everything is written into a hidden folder first. Renaming that folder is the decision; moving its files to their
+places follows, the json last. So a run that fails or is killed leaves what was there as it was, or, in the moment
+of moving, for the next run to finish.
 """
 
+import errno
+import fcntl
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -29,8 +35,12 @@ DEFAULT_DIVISION = ShardSize(10**9)
 KEEP = Keep()
 
 _NAME = re.compile(r"\w[\w.-]*")
-_PLAIN_NAME = 90  # bytes: a key up to here and its extension surely fit into a member's header
-_LONG_NAME = 3 * BLOCK  # of a PAX header for a longer one, which has some hundred bytes at most
+_STAGING = ".fastdata-staging"  # in the datasets' directory: what is being written
+_READY = ".fastdata-ready"  # what is complete, and being moved to its place
+_LOCK = ".fastdata-lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without them
+_PLAIN_NAME = 100  # bytes: an ASCII name up to here fits into a member's header
+_PAX_RECORDS = 64  # bytes: more than the records of a PAX header have besides a name
 
 
 def pack(
@@ -56,25 +66,29 @@ def pack(
     `jobs` processes (default: a CPU each) write the same bytes, whatever their number. They are spawned, so a
     script that calls this needs the usual `if __name__ == "__main__":`.
 
-    Raises FileExistsError where output is there already (with `overwrite` it is replaced), PackError for a file
-    that is empty, changes or can't be read, ValueError for arguments that don't fit.
+    Raises FileExistsError where output is there already (with `overwrite` a dataset is replaced, once the new one
+    is complete), PackError for a file that is empty, changes or can't be read, where a shard can't be written, and
+    while another process packs into `directory`, ValueError for arguments that don't fit.
     """
     directory = Path(directory)
     split = split or {"train": Fraction(1)}
     _check_names(split)
-    found = _found(directory, split, overwrite)
-    plans = _plan(scan, directory, split, division, shuffle, seed, jpeg)
+    plans = _plan(scan, directory / _STAGING, split, division, shuffle, seed, jpeg)
     directory.mkdir(parents=True, exist_ok=True)
-    _remove(directory, [manifest.manifest_path(directory, name) for name in split])
-    every = [job for plan in plans.values() for job in plan]
-    written = write_shards(every, available_cpus() if jobs is None else jobs, progress)
-    _remove(directory, found.difference(*((job.path, index_path(job.path)) for job in every)))
-    manifests = []
-    for name, plan in plans.items():
-        shards = [written[job.path] for job in plan]
-        made = _made(shards, seed, shuffle, split[name], jpeg)
-        manifests.append(Manifest(name, tuple(shard.entry for shard in shards), tuple(scan.classes), made))
-        manifest.store(manifests[-1], directory)
+    with _alone(directory):
+        if (directory / _READY).exists():
+            _publish(directory)
+        _refuse_existing(directory, split, overwrite)
+        with _staging(directory):
+            every = [job for plan in plans.values() for job in plan]
+            written = write_shards(every, available_cpus() if jobs is None else jobs, progress)
+            manifests = []
+            for name, plan in plans.items():
+                shards = [written[job.path] for job in plan]
+                made = _made(shards, seed, shuffle, split[name], jpeg)
+                manifests.append(Manifest(name, tuple(shard.entry for shard in shards), tuple(scan.classes), made))
+                manifest.store(manifests[-1], directory / _STAGING)
+        _publish(directory)
     return manifests
 
 
@@ -84,22 +98,96 @@ def _check_names(names: Iterable[str]) -> None:
             raise ValueError(f"{name!r} can't name a dataset: use letters, digits, '_', '-' and '.'")
 
 
-def _found(directory: Path, names: Iterable[str], overwrite: bool) -> set[Path]:
-    """The files of earlier runs. FileExistsError that says what they are, unless they may be overwritten."""
-    found: set[Path] = set()
-    listed = list(directory.iterdir()) if directory.exists() else []
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Keeps other processes from packing into the directory; PackError if one does."""
+    path = directory / _LOCK
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(directory) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        if not os.fstat(file.fileno()).st_nlink:  # opened just before its last holder removed it
+            raise _in_use(directory)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _in_use(directory: Path) -> PackError:
+    return PackError(f"another process is packing into {directory}: wait until it is done, or choose another folder")
+
+
+def _refuse_existing(directory: Path, names: Iterable[str], overwrite: bool) -> None:
+    """Raises FileExistsError that says what is there, unless it is a dataset of fastdata's that may be overwritten."""
     for name in names:
-        # Only names that a run of this dataset gives: `train-small-000000.tar` is another's.
-        ours = re.compile(rf"\.?{re.escape(name)}(-\d{{6}}\.(tar|index\.npy|idx)|\.json)(\.[0-9a-f]{{16}}\.tmp)?")
-        files = sorted(path for path in listed if ours.fullmatch(path.name))
-        json = manifest.manifest_path(directory, name)
-        if json in files and not manifest.is_ours(json):
+        json, files = manifest.manifest_path(directory, name), _files_of(directory, name)
+        if json.exists() and not manifest.is_ours(json):
             raise FileExistsError(f"{json} is there already, and not written by fastdata: choose another name")
-        if files and not overwrite:
-            what = f"{json} is" if json in files else f"of an interrupted run {files[0]} and {len(files) - 1} more are"
-            raise FileExistsError(f"{what} there already: --overwrite (overwrite=True) replaces the dataset")
-        found.update(files)
-    return found
+        if json.exists() and not overwrite:
+            raise FileExistsError(f"{json} is there already: --overwrite (overwrite=True) replaces the dataset")
+        if files and not json.exists():
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            problem = f"{files[0]}{more} are there already without {json.name}, so maybe not written by fastdata"
+            raise FileExistsError(f"{problem}: move them away, or choose another name")
+
+
+def _files_of(directory: Path, name: str) -> list[Path]:
+    """What lies in the directory under names that a dataset's shards have; `train-small-000000.tar` is another's."""
+    shard = re.compile(rf"{re.escape(name)}-\d{{6}}\.(tar|index\.npy|idx)")
+    return sorted(path for path in directory.iterdir() if shard.fullmatch(path.name))
+
+
+@contextmanager
+def _staging(directory: Path) -> Iterator[None]:
+    """An empty folder to write into: ready to be published when the `with` block ends, gone where that raises."""
+    staging = directory / _STAGING
+    if staging.exists():  # of a run that was killed
+        shutil.rmtree(staging)
+    staging.mkdir()
+    try:
+        yield
+        _sync(staging)
+        staging.rename(directory / _READY)
+        _sync(directory)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)  # the error that led here says more than another
+        raise
+
+
+def _publish(directory: Path) -> None:
+    """Moves what is ready to its place, instead of the datasets of these names; run again, goes on where it ended."""
+    ready = directory / _READY
+    jsons = sorted(ready.glob("*.json"))
+    surplus = []
+    for json in jsons:
+        shards = {entry.url for entry in manifest.load(json).shards}
+        kept = shards | {index_path(shard).name for shard in shards}
+        surplus += [file for file in _files_of(directory, json.stem) if file.name not in kept]
+        (directory / json.name).unlink(missing_ok=True)
+    _sync(directory)
+    for file in surplus:
+        file.unlink()
+    for file in sorted(set(ready.iterdir()).difference(jsons)):
+        file.replace(directory / file.name)
+    _sync(directory)
+    for json in jsons:
+        json.replace(directory / json.name)
+    _sync(directory)
+    ready.rmdir()
+
+
+def _sync(directory: Path) -> None:
+    """What was written, renamed and removed in the directory is so for good."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _plan(
@@ -139,14 +227,22 @@ def _file_sizes(scan: FolderScan) -> NDArray[np.int64]:
             raise PackError(f"{path} is empty: remove it, or get it again")
         if not extension_of(path):
             raise PackError(f"{path} has no extension, by which readers would know it for an image: rename it")
+        if extension_of(path) == "cls" and scan.targets[i] >= 0:
+            raise PackError(f"{path} has the extension that the class index has in shards: rename it")
     return sizes
 
 
 def _size_in_tar(scan: FolderScan, i: int, size: int) -> int:
-    """Bytes that a sample takes in a tar file, or a little more."""
-    key = os.fsencode(scan.key(i))
-    header = BLOCK + (0 if key.isascii() and len(key) <= _PLAIN_NAME else _LONG_NAME)
-    return header + padded(size) + (header + BLOCK if scan.targets[i] >= 0 else 0)
+    """Bytes that a sample takes in a tar file as it is, or a little more."""
+    key, extension = scan.key(i), extension_of(scan.paths[i])
+    image = _header_size(f"{key}.{extension}") + padded(size)
+    return image + (_header_size(f"{key}.cls") + BLOCK if scan.targets[i] >= 0 else 0)
+
+
+def _header_size(name: str) -> int:
+    encoded = os.fsencode(name)
+    plain = name.isascii() and len(encoded) <= _PLAIN_NAME
+    return BLOCK if plain else 2 * BLOCK + padded(len(encoded) + _PAX_RECORDS)
 
 
 def _made(shards: Sequence[Written], seed: int, shuffle: bool, fraction: Fraction, jpeg: Conversion) -> Made:
@@ -161,14 +257,3 @@ def _made(shards: Sequence[Written], seed: int, shuffle: bool, fraction: Fractio
         refused=sum(shard.refused for shard in shards),
         image_bytes=sum(shard.image_bytes for shard in shards),
     )
-
-
-def _remove(directory: Path, files: Iterable[Path]) -> None:
-    """Removes the files, for good before anything else is written."""
-    for file in files:
-        file.unlink(missing_ok=True)
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,8 +1,14 @@
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -16,6 +22,7 @@ from fastdata.shard_plan import ShardCount
 from fastdata.sharding import pack
 from fastdata.tar import Shard
 from tests.images import encoded, jpeg, photo
+from tests.processes import PATIENCE
 from tests.tars import packed
 from tests.tars import samples as members_of
 
@@ -98,7 +105,8 @@ def test_the_version_is_the_packages(fastdata) -> None:
 
 
 def test_options_reach_the_dataset(fastdata, folder: Path, tmp_path: Path) -> None:
-    assert fastdata("shard", folder, tmp_path, "--name", "pets", "--samples-per-shard", 5, "--shuffle", "--seed", 9)
+    options = ["--name", "pets", "--samples-per-shard", 5, "--shuffle", "--seed", 9]
+    assert fastdata("shard", folder, tmp_path, *options).status == 0
     made = manifest.load(tmp_path / "pets.json")
     assert [entry.nsamples for entry in made.shards] == [4, 4, 4]
     assert (made.made.shuffle, made.made.seed) == (True, 9)
@@ -143,6 +151,21 @@ def test_encoding_takes_its_options(fastdata, folder: Path, tmp_path: Path) -> N
     assert described.extensions == {"jpg": 12, "cls": 12}
 
 
+def test_what_is_left_out_is_told(fastdata, folder: Path, tmp_path: Path) -> None:
+    assert "left out" not in fastdata("shard", folder, tmp_path / "out").out
+    source = tmp_path / "source"
+    shutil.copytree(folder, source)
+    for name in ("cat/a.gif", "dog/b.gif", "LICENSE"):
+        (source / name).write_bytes(b"")
+    result = fastdata("shard", source, tmp_path / "out", "--name", "other")
+    assert result.out.endswith("left out: 2 .gif, 1 outside class folders\n")
+
+
+def test_a_flat_folder_is_packed_by_the_option_that_the_error_names(fastdata, folder: Path, tmp_path: Path) -> None:
+    assert "--labels none" in fastdata("shard", folder / "cat", tmp_path).err
+    assert fastdata("shard", folder / "cat", tmp_path, "--labels", "none").status == 0
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -171,6 +194,7 @@ def test_a_wrong_usage_is_told_from_what_goes_wrong(
         (["shard", "nowhere", "out"], "no folder nowhere"),
         (["info", "nowhere"], "no shard nowhere"),
         (["info", "nowhere.json"], "nowhere.json"),
+        (["info", "/dev"], "no dataset in /dev"),
         (["index", "nowhere.tar"], "no shard nowhere.tar"),
     ],
 )
@@ -180,6 +204,93 @@ def test_what_goes_wrong_is_one_line_on_standard_error(fastdata, arguments: list
     assert result.err.startswith("fastdata: ")
     assert problem in result.err
     assert result.err.count("\n") == 1
+
+
+class TestEnding:
+    """Of a run whose processes call a jpegtran that tells who they are, and then waits to be let go."""
+
+    @pytest.fixture
+    def go(self, tmp_path: Path):
+        """A named pipe: each line in it lets one jpegtran go, its end all of them."""
+        os.mkfifo(tmp_path / "go")
+        with open(tmp_path / "go", "r+b", buffering=0) as pipe:
+            yield pipe
+
+    @pytest.fixture
+    def running(self, folder: Path, tmp_path: Path, go: object):
+        (tmp_path / "bin").mkdir()
+        jpegtran = tmp_path / "bin/jpegtran"
+        jpegtran.write_text(f"#!/bin/sh\necho $PPID >> {tmp_path}/started\nread line < {tmp_path}/go\nexit 1\n")
+        jpegtran.chmod(0o755)
+        command = [sys.executable, "-m", "fastdata.cli", "shard", folder, tmp_path / "out", "--shards", "4"]
+        command += ["--jobs", "2", "--jpeg", "crop-ready"]
+        environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
+            yield process
+            process.kill()
+
+    @pytest.fixture
+    def workers(self, running: subprocess.Popen[str], tmp_path: Path) -> list[int]:
+        """The processes that pack, each in the middle of an image."""
+        wait_until(lambda: len(lines_of(tmp_path / "started")) == 2)
+        return [int(line) for line in lines_of(tmp_path / "started")]
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_ends_all_processes_and_clears_away(
+        self, running: subprocess.Popen[str], workers: list[int], go: BinaryIO, tmp_path: Path, number: signal.Signals
+    ) -> None:
+        running.send_signal(number)
+        go.write(b"\n" * 12)
+        _, said = running.communicate(timeout=PATIENCE)
+        assert running.returncode == 128 + number
+        assert "Traceback" not in said
+        wait_until(lambda: not any(map(is_alive, workers)))
+        assert list((tmp_path / "out").iterdir()) == []
+
+    def test_processes_end_with_a_parent_that_is_killed(
+        self, running: subprocess.Popen[str], workers: list[int]
+    ) -> None:
+        assert all(map(is_alive, workers))
+        running.kill()
+        wait_until(lambda: not any(map(is_alive, workers)))
+
+    def test_ctrl_c_while_processes_start_shows_nobodys_traceback(
+        self, running: subprocess.Popen[str], go: BinaryIO
+    ) -> None:
+        wait_until(lambda: len(children(running.pid)) >= 3)  # one of them is multiprocessing's own
+        os.killpg(running.pid, signal.SIGINT)
+        go.write(b"\n" * 12)
+        _, said = running.communicate(timeout=PATIENCE)
+        assert running.returncode == 130
+        assert "Traceback" not in said
+
+
+def wait_until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "nothing happened"
+        os.sched_yield()
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def state_and_parent(pid: int) -> tuple[str, int]:
+    """As the kernel has them; ('Z', 0), as one that has ended, for one that is gone."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z", 0
+    return state, int(parent)
+
+
+def is_alive(pid: int) -> bool:
+    return state_and_parent(pid)[0] != "Z"
+
+
+def children(pid: int) -> list[int]:
+    return [other for other in map(int, filter(str.isdigit, os.listdir("/proc"))) if state_and_parent(other)[1] == pid]
 
 
 class TestInfo:
@@ -226,6 +337,14 @@ class TestInfo:
         for shown in ("cat 5, dog 7", "jpg 10, cls 12, png 2", "least 64, median 300, most 320"):
             assert shown in result.out
 
+    def test_names_with_brackets_are_shown_as_they_are(self, fastdata, folder: Path, tmp_path: Path) -> None:
+        source, out = tmp_path / "source", tmp_path / "set[1]"
+        shutil.copytree(folder / "cat", source / "[red] cat")
+        assert fastdata("shard", source, out).status == 0
+        assert "[red] cat 5" in fastdata("info", out).out
+        (out / "train.json").unlink()
+        assert describe(out)[0].samples == 5
+
 
 class TestIndex:
     @pytest.fixture
@@ -265,15 +384,16 @@ def test_the_demos_photos_are_a_function_of_the_seed(tmp_path: Path) -> None:
 
 
 def test_the_demo_shows_speeds_and_a_picture_and_runs_again(fastdata, tmp_path: Path) -> None:
+    directory = tmp_path / "demo [1]"  # a glob would look for "demo 1"
     for _ in range(2):
-        result = fastdata("demo", tmp_path, "--images", 12)
+        result = fastdata("demo", directory, "--images", 12)
         assert (result.status, result.err) == (0, "")
         assert result.out.count("DataLoader") == 2
-        assert f"{tmp_path / 'batch.png'}" in result.out
-    with Image.open(tmp_path / "batch.png") as image:
+        assert f"{directory / 'batch.png'}" in result.out
+    with Image.open(directory / "batch.png") as image:
         assert image.size == (8 * 224, 2 * 224)
         tile = np.asarray(image)[:224, :224]
     assert tile.std() > 5
-    shards = (tmp_path / "shards-12").glob("*.tar")
+    shards = (directory / "shards-12").glob("*.tar")
     counts = Counter(target for path in shards for target in Shard(path).rows["cls"].tolist())
     assert counts == {0: 3, 1: 3, 2: 3, 3: 3}

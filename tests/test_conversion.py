@@ -78,6 +78,33 @@ def test_what_cannot_be_decoded_is_kept_and_marked() -> None:
     assert convert(NO_IMAGE, "png", Encode()) == (NO_IMAGE, "png", True)
 
 
+def test_what_is_larger_than_a_jpeg_can_be_is_kept_and_marked() -> None:
+    data = encoded(photo(65_501, 1), "PNG")
+    assert convert(data, "png", Encode(max_side=70_000)) == (data, "png", True)
+
+
+def test_encoding_keeps_a_smaller_jpeg_and_makes_it_crop_ready() -> None:
+    data = jpeg(300, 200, quality=30)
+    converted = convert(data, "jpeg", Encode(quality=95))
+    assert converted == convert(data, "jpg", CropReady())
+    assert (pixels_of(converted.data) == pixels_of(data)).all()
+
+
+def test_encoding_keeps_a_smaller_jpeg_without_jpegtran(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    data = jpeg(300, 200, quality=30)
+    assert convert(data, "jpeg", Encode(quality=95)) == (data, "jpg", False)
+    assert is_crop_ready(convert(data, "jpeg", Encode(quality=20)).data)
+
+
+@pytest.mark.parametrize(
+    "data", [jpeg(300, 200, quality=30), encoded(photo(90, 60), "JPEG", orientation=6, quality=30)]
+)
+def test_a_smaller_jpeg_is_encoded_all_the_same_where_it_is_too_large_or_not_upright(data: bytes) -> None:
+    header = read_header(convert(data, "jpg", Encode(max_side=100, quality=100)).data)
+    assert (max(header.size), header.orientation) in [(100, 1), (90, 1)]
+
+
 @pytest.mark.parametrize("wrong", [{"max_side": 0}, {"quality": 0}, {"quality": 101}])
 def test_encoding_out_of_range_is_an_error(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

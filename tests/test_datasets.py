@@ -152,7 +152,7 @@ class TestDirectory:
         (tmp_path / "cat/002.jpg").unlink()
         (tmp_path / "cat/002.jpg").symlink_to("gone")
         dataset = ImageDirectoryDataset(tmp_path)
-        with pytest.raises(SampleError, match=f"sample 'cat/000' in {tmp_path}/cat/000.jpg: not an image") as error:
+        with pytest.raises(SampleError, match=f"sample 'cat/000' in {tmp_path}/cat/000.jpg: neither JPEG") as error:
             dataset[0]
         assert (error.value.key, error.value.where) == ("cat/000", f"{tmp_path}/cat/000.jpg")
         with pytest.raises(SampleError, match=r"sample 'cat/002' in .* No such file"):

@@ -167,9 +167,23 @@ def test_a_root_that_is_a_file_is_an_error_that_names_it(tmp_path: Path) -> None
         scan_classes(tmp_path / "photos.zip")
 
 
+def test_what_is_left_out_of_class_folders_is_counted(tmp_path: Path) -> None:
+    grow(tmp_path, "cat/1.jpg", "cat/a.gif", "cat/deep/B.GIF", "cat/README", "cat/.x", "LICENSE", "2.jpg", ".git/x")
+    assert scan_classes(tmp_path).left_out == {".gif": 2, "without extension": 1, "outside class folders": 2}
+    assert scan_pattern(tmp_path).left_out == {".gif": 2, "without extension": 2}
+    assert scan_classes(tmp_path, "cat/*.jpg").left_out == {}
+
+
+def test_a_class_that_is_a_broken_link_is_an_error(tmp_path: Path) -> None:
+    grow(tmp_path, "cat/1.jpg")
+    (tmp_path / "dog").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=r"dog is a link to what is not there"):
+        scan_classes(tmp_path)
+
+
 def test_a_flat_folder_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
     grow(tmp_path, "1.jpg", ".hidden/2.jpg")
-    with pytest.raises(FileNotFoundError, match="labels=None or give a pattern"):
+    with pytest.raises(FileNotFoundError, match=r"labels=None \(--labels none on the command line\)"):
         scan_classes(tmp_path)
 
 

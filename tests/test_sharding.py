@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from fastdata import manifest
+from fastdata import manifest, packing
 from fastdata.conversion import Keep
 from fastdata.datasets import ImageDirectoryDataset
 from fastdata.folder import FolderScan, scan_classes, scan_pattern
@@ -22,7 +23,7 @@ from fastdata.packing import Job, PackError, write_shards
 from fastdata.paths import Paths
 from fastdata.shard_plan import SamplesPerShard, ShardCount, ShardSize
 from fastdata.sharding import pack
-from fastdata.tar import NO_CLASS, Shard
+from fastdata.tar import NO_CLASS, Shard, dali_index
 from tests.images import jpeg
 from tests.tars import tool
 
@@ -124,10 +125,10 @@ def test_the_json_says_what_was_written(folder: Path, tmp_path: Path) -> None:
 
 
 def test_no_shard_is_larger_than_asked(folder: Path, tmp_path: Path) -> None:
-    (made,) = pack(scan_classes(folder), tmp_path, division=ShardSize(40_000))
+    (made,) = pack(scan_classes(folder), tmp_path, division=ShardSize(40_960))
     sizes = [entry.filesize for entry in made.shards]
     assert len(sizes) > 2
-    assert max(sizes) <= 40_000
+    assert max(sizes) == 40_960
     assert sum(entry.nsamples for entry in made.shards) == 23
 
 
@@ -198,6 +199,29 @@ def test_webdataset_reads_the_shards(folder: Path, tmp_path: Path) -> None:
         assert sample[Path(scan.path(i)).suffix[1:].lower()] == Path(scan.path(i)).read_bytes()
 
 
+def test_dalis_webdataset_reader_reads_the_shards(folder: Path, tmp_path: Path) -> None:
+    dali = pytest.importorskip("nvidia.dali")
+    from nvidia.dali import fn
+
+    (made,) = pack(scan_classes(folder), tmp_path, division=ShardCount(2))
+    shards = [tmp_path / entry.url for entry in made.shards]
+    indexes = [shard.with_suffix(".idx") for shard in shards]
+    for shard, index in zip(shards, indexes, strict=True):
+        index.write_text(dali_index(shard))
+
+    @dali.pipeline_def(batch_size=23, num_threads=1, device_id=None)
+    def pipeline() -> object:
+        paths = {"paths": list(map(str, shards)), "index_paths": list(map(str, indexes))}
+        return tuple(fn.readers.webdataset(**paths, ext=["jpg;jpeg;png", "cls"]))
+
+    pipe = pipeline()
+    pipe.build()
+    images, targets = ([bytes(tensor) for tensor in map(np.asarray, output)] for output in pipe.run())
+    scan = scan_classes(folder)
+    assert images == [Path(scan.path(i)).read_bytes() for i in range(len(scan))]
+    assert [int(target) for target in targets] == scan.targets.tolist()
+
+
 def test_wids_finds_the_shards_by_the_json(folder: Path, tmp_path: Path) -> None:
     pack(scan_classes(folder), tmp_path, division=ShardCount(2))
     # What wids_specs.py asks of a description; the wids package itself is in no current release of webdataset.
@@ -253,7 +277,7 @@ def test_a_name_that_readers_would_not_take_for_one_is_refused(folder: Path, tmp
         pack(scan_classes(folder), tmp_path, {name: Fraction(1)})
 
 
-def test_an_image_removed_under_way_is_named_and_there_is_no_json(folder: Path, tmp_path: Path) -> None:
+def test_an_image_removed_under_way_is_named_and_nothing_is_left(folder: Path, tmp_path: Path) -> None:
     source = copy_of(folder, tmp_path / "source")
     lost = source / "cow/07.jpg"
     with pytest.raises(PackError, match=r"cow/07\.jpg can't be read: No such file"):
@@ -264,7 +288,7 @@ def test_an_image_removed_under_way_is_named_and_there_is_no_json(folder: Path, 
             jobs=1,
             progress=losing_a_file_after(10, lost),
         )
-    assert sorted(files_of(tmp_path / "out")) == ["train-000000.tar"]
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_an_image_that_changes_under_way_is_named_by_whichever_process(folder: Path, tmp_path: Path) -> None:
@@ -279,17 +303,18 @@ def test_an_image_that_changes_under_way_is_named_by_whichever_process(folder: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_overwrite_that_fails_leaves_no_json_and_no_shard_half_written(folder: Path, tmp_path: Path) -> None:
+def test_an_overwrite_that_fails_leaves_the_old_dataset_whole(folder: Path, tmp_path: Path) -> None:
     source, out = copy_of(folder, tmp_path / "source"), tmp_path / "out"
     pack(scan_classes(source), out, division=ShardCount(4), jobs=1)
+    before = files_of(out)
     lost = source / "cow/03.jpg"
     with pytest.raises(PackError, match="cow/03"):
         pack(scan_classes(source), out, jobs=1, overwrite=True, progress=losing_a_file_after(3, lost))
-    assert sorted(files_of(out)) == [f"train-{i:06}.tar" for i in range(4)]
-    assert manifest.find(out / "train-000000.tar") is None
+    assert files_of(out) == before
+    assert manifest.find(out / "train-000000.tar") is not None
 
 
-def test_what_a_killed_run_leaves_is_reported_and_cleared_by_an_overwrite(folder: Path, tmp_path: Path) -> None:
+def test_what_a_killed_run_leaves_is_hidden_and_cleared_by_the_next(folder: Path, tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
         "from fastdata.folder import scan_classes\n"
@@ -303,18 +328,83 @@ def test_what_a_killed_run_leaves_is_reported_and_cleared_by_an_overwrite(folder
     )
     done = subprocess.run([sys.executable, "-c", script, folder, tmp_path], check=False)
     assert done.returncode == -signal.SIGKILL
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert "train-000000.tar" in left
-    assert any(name.endswith(".tmp") for name in left)
-    assert "train.json" not in left
-    with pytest.raises(FileExistsError, match=r"of an interrupted run .* are there already: --overwrite"):
-        pack(scan_classes(folder), tmp_path)
-    pack(scan_classes(folder), tmp_path, overwrite=True)
+    assert "train-000000.tar" in [path.name for path in tmp_path.rglob("*")]
+    assert all(path.name.startswith(".") for path in tmp_path.iterdir())
+    pack(scan_classes(folder), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "train-000000.index.npy",
         "train-000000.tar",
         "train.json",
     ]
+
+
+@pytest.mark.parametrize("renamed", [0, 1, 5, 6, 7])
+def test_a_run_that_ends_while_moving_is_finished_by_the_next(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    """Two splits of three and one shards: eight files and two json, of which so many are moved first."""
+    split, division = {"a": Fraction(2, 3), "b": Fraction(1, 3)}, SamplesPerShard(8)
+    pack(scan_classes(folder), tmp_path / "expected", split, division)
+    pack(scan_classes(folder), tmp_path / "out", split, SamplesPerShard(3))
+    moved, replace = [], Path.replace
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if target.parent == tmp_path / "out":
+            if len(moved) == renamed:
+                raise KeyboardInterrupt
+            moved.append(target)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(scan_classes(folder), tmp_path / "out", split, division, overwrite=True, jobs=1)
+    monkeypatch.undo()
+    assert not list((tmp_path / "out").glob("b.json"))
+    with pytest.raises(FileExistsError, match=r"a\.json is there already: --overwrite"):
+        pack(scan_classes(folder), tmp_path / "out", split, division)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "expected")
+
+
+def test_while_one_packs_another_can_not_pack_into_the_same_folder(folder: Path, tmp_path: Path) -> None:
+    def progress(files: int, size: int) -> None:
+        with pytest.raises(PackError, match=f"another process is packing into {tmp_path}: wait"):
+            pack(scan_classes(folder), tmp_path, {"val": Fraction(1)})
+        told.append(files)
+
+    told: list[int] = []
+    pack(scan_classes(folder), tmp_path, jobs=1, progress=progress)
+    assert len(told) == 23
+    pack(scan_classes(folder), tmp_path, {"val": Fraction(1)})
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_shards_of_someone_else_are_never_overwritten(folder: Path, tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "train-000007.tar").write_bytes(b"theirs")
+    with pytest.raises(FileExistsError, match=r"train-000007\.tar are there already without train\.json.*: move them"):
+        pack(scan_classes(folder), tmp_path, overwrite=overwrite)
+    assert files_of(tmp_path) == {"train-000007.tar": b"theirs"}
+
+
+def test_a_shard_that_can_not_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(PackError, match=r"train-000000\.tar can't be written: File too large"):
+            pack(scan_classes(folder), tmp_path, jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_conversion_that_goes_wrong_names_the_image(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(data: bytes, extension: str, how: object) -> None:
+        raise AttributeError("a mistake")
+
+    monkeypatch.setattr(packing, "convert", broken)
+    with pytest.raises(PackError, match=r"ant/1\.jpg can't be packed: a mistake"):
+        pack(scan_classes(folder), tmp_path, jobs=1)
 
 
 def test_an_empty_file_is_named_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
@@ -333,6 +423,15 @@ def test_a_broken_link_is_named_before_anything_is_removed(folder: Path, tmp_pat
     with pytest.raises(PackError, match=r"cow/99\.jpg can't be read"):
         pack(scan_classes(source), out, overwrite=True)
     assert files_of(out) == before
+
+
+def test_an_image_by_the_name_of_the_class_index_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat/1.CLS").write_bytes(jpeg(8, 8))
+    with pytest.raises(PackError, match=r"cat/1\.CLS has the extension that the class index has"):
+        pack(scan_classes(tmp_path, "**/*.CLS"), tmp_path / "out")
+    (made,) = pack(scan_pattern(tmp_path, "**/*.CLS"), tmp_path / "out")
+    assert made.nsamples == 1
 
 
 def test_a_file_without_extension_is_refused(folder: Path, tmp_path: Path) -> None:
