@@ -1,0 +1,71 @@
+"""What a test can see of its own process, a clock for its threads, and programs run in another process."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+PATIENCE = 60.0
+"""Seconds after which what has not happened never will."""
+
+
+def threads() -> int:
+    """The threads of this process, those of C libraries included."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def open_files() -> list[str]:
+    """What the file descriptors of this process are of: paths, and names that the kernel gives to the rest."""
+    files = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself is closed by now
+            files.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return files
+
+
+def descriptors() -> int:
+    """The number of open file descriptors of this process."""
+    return len(open_files())
+
+
+def assert_no_more_threads_than(number: int) -> None:
+    """With patience, since a thread that was joined has yet to leave the kernel's list."""
+    deadline = time.monotonic() + PATIENCE
+    while threads() > number and time.monotonic() < deadline:
+        os.sched_yield()
+    assert threads() <= number
+
+
+def wait_for(event: threading.Event) -> None:
+    assert event.wait(PATIENCE), "nothing happened"
+
+
+class Clock:
+    """Time that stands still, and tells when a thread looks at it for the nth time."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._looks: Counter[str] = Counter()
+        self._events: dict[tuple[str, int], threading.Event] = {}
+
+    def at_look(self, thread: str, number: int) -> threading.Event:
+        return self._events.setdefault((thread, number), threading.Event())
+
+    def __call__(self) -> int:
+        now, thread = self.now, threading.current_thread().name
+        self._looks[thread] += 1
+        self.at_look(thread, self._looks[thread]).set()
+        return now
+
+
+def run_python(program: str, *arguments: object) -> str:
+    """What the program prints; fails if it hangs, crashes, or says anything on its standard error."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
+    assert (run.returncode, run.stderr) == (0, ""), f"exit status {run.returncode}: {run.stdout}\n{run.stderr}"
+    return run.stdout

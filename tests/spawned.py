@@ -1,0 +1,11 @@
+"""What tests run in a process that was spawned: importable there, and importing no test module."""
+
+from typing import Any
+
+from fastdata.datasets import ImageDataset
+from fastdata.loader import Loader
+
+
+def first_targets(dataset: ImageDataset, decoder: Any) -> Any:
+    loader = Loader(dataset, 4, decoder=decoder)
+    return next(iter(loader)).targets.tolist()
