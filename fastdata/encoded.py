@@ -32,10 +32,14 @@ def encoded(data: bytes, header: Header, view: View) -> Encoded | None:
     inside = window.left >= 0 and window.top >= 0 and window.right <= view.size[0] and window.bottom <= view.size[1]
     if jpeg is None or not inside or not 0 < view.size[0] * view.size[1] <= MAX_PIXELS or not _is_plain(data, jpeg):
         return None
-    if jpeg.restart_interval and (part := _cut(data, jpeg, view)):
+    outside = 1 - view.box.width * view.box.height / (header.width * header.height)
+    if jpeg.restart_interval and outside * len(data) > _LEAST_BYTES_SAVED and (part := _cut(data, jpeg, view)):
         return part
     return Encoded(data, view.box, view) if _looks_whole(data, jpeg) else None
 
+
+# DALI decodes only a box as it is; cutting the rest off takes the time that Huffman decoding so much of it would.
+_LEAST_BYTES_SAVED = 24_000
 
 # Luma's sampling factors; chroma's are 1x1.
 _SAMPLINGS = {(1, 1), (2, 1), (2, 2), (1, 2), (4, 1)}

@@ -1,0 +1,265 @@
+"""DALI beside the CPU decoder: how close its pixels are, what it is given, and what happens when it fails."""
+
+import gc
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fastdata.crop_ready import make_crop_ready
+from fastdata.dali import Dali, DaliCrew
+from fastdata.datasets import ImageDirectoryDataset
+from fastdata.decode import read_header
+from fastdata.encoded import encoded
+from fastdata.loader import Loader
+from fastdata.sample import SampleError
+from fastdata.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, draw
+from tests import images
+from tests.images import jpeg, photo
+from tests.numbered import map_style, write_folder
+from tests.processes import assert_no_more_threads_than, threads
+
+pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
+
+TRAIN = [RandomResizedCrop(224), RandomHorizontalFlip()]
+EVALUATE = [Resize(256), CenterCrop(224)]
+gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("folder"))
+
+
+def differences(dataset: ImageDirectoryDataset, device: str = "cpu") -> np.ndarray:
+    """In levels, between DALI's pixels and the CPU decoder's: shape (samples, values)."""
+    by_dali = Loader(dataset, 16, decoder="dali", device=device)
+    ours = torch.cat([batch.cpu() for batch, _ in by_dali])
+    dataset.set_epoch(dataset.epoch)
+    expected = torch.cat([batch for batch, _ in Loader(dataset, 16)])
+    return (ours.int() - expected.int()).abs().flatten(1).numpy()
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=gpu)])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("steps", [TRAIN, EVALUATE])
+def test_views_of_real_photos_are_the_cpu_decoders_within_a_level(
+    photos: Path, steps: Any, antialias: bool, device: str
+) -> None:
+    """Both decoding in full: where the CPU decoder scales while it decodes, by `reducing_gap`, DALI does not."""
+    dataset = ImageDirectoryDataset(photos / "val", transform=Transform(steps, antialias, reducing_gap=None))
+    difference = differences(dataset, device)
+    assert difference.mean(1).max() < (0.5 if device == "cpu" else 1)
+    assert np.percentile(difference, 99.9, axis=1).max() < (5 if device == "cpu" else 8)
+
+
+def test_scaled_decoding_looks_much_the_same(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(1200, 900, number))
+    dataset = map_style(tmp_path, transform=[RandomResizedCrop(96, scale=(0.5, 1.0))])
+    assert differences(dataset).mean(1).max() < 2
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=gpu)])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("crop_ready", [False, True])
+def test_all_eight_orientations_come_out_alike(tmp_path: Path, antialias: bool, crop_ready: bool, device: str) -> None:
+    for orientation in range(1, 9):
+        for number in range(4):
+            subsampling = ("4:2:0", "4:4:4")[number % 2]
+            data = jpeg(800, 600, number, quality=95, orientation=orientation, subsampling=subsampling)
+            data = make_crop_ready(data) if crop_ready else data
+            assert len(data) > 40_000, "large enough to be cut"
+            (tmp_path / f"{orientation}{number}.jpg").write_bytes(data)
+    transform = Transform([RandomResizedCrop(64, scale=(0.05, 0.4)), RandomHorizontalFlip()], antialias, None)
+    difference = differences(map_style(tmp_path, transform=transform), device)
+    assert difference.mean(1).max() < 1
+    assert np.percentile(difference, 99.9, axis=1).max() < 8
+
+
+def test_a_crop_ready_photo_is_cut_before_it_is_decoded() -> None:
+    data = make_crop_ready(jpeg(1000, 800))
+    header = read_header(data)
+    view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], header.size, random.Random(0))
+    small = make_crop_ready(jpeg(150, 120))
+    small_view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], (150, 120), random.Random(0))
+    uncut = encoded(small, read_header(small), small_view)
+    assert uncut is not None
+    assert uncut.data is small, "a small one is not worth it"
+    whole, part = encoded(jpeg(1000, 800), header, view), encoded(data, header, view)
+    assert whole is not None
+    assert part is not None
+    assert len(part.data) < len(data) / 3
+    assert (part.box.width, part.box.height) == (view.box.width, view.box.height)
+    assert whole.box == view.box
+
+
+def cut_off(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def with_marker(data: bytes) -> bytes:
+    scan = data.index(b"\xff\xda")
+    return data[: scan + 100] + b"\xff\xc4\x00\x05" + data[scan + 104 :]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        images.encoded(photo(60, 50), "PNG"),
+        images.encoded(photo(60, 50), "WEBP"),
+        images.encoded(photo(60, 50), mode="CMYK"),
+        images.encoded(photo(60, 50), keep_rgb=True),
+        cut_off(jpeg(60, 50)),
+        cut_off(jpeg(60, 50, progressive=True)),
+        with_marker(jpeg(60, 50)),
+    ],
+    ids=["PNG", "WebP", "CMYK", "RGB", "cut off", "progressive, cut off", "marker within the scan"],
+)
+def test_what_dali_might_decode_otherwise_is_not_given_to_it(data: bytes) -> None:
+    header = read_header(data)
+    assert encoded(data, header, draw([Resize((20, 20))], header.size, random.Random(0))) is None
+
+
+def test_a_view_that_is_padded_is_not_given_to_it() -> None:
+    data = jpeg(60, 50)
+    assert encoded(data, read_header(data), draw([CenterCrop(55)], (60, 50), random.Random(0))) is None
+    assert encoded(data, read_header(data), draw([CenterCrop(50)], (60, 50), random.Random(0))) is not None
+
+
+def undecodable() -> bytes:
+    """A JPEG whose header and scan look whole, with Huffman codes that can't be."""
+    data = jpeg(64, 48)
+    at = data.index(b"\xff\xc4")
+    return data[: at + 5] + b"\xff" * 15 + data[at + 20 :]
+
+
+def test_a_batch_that_dali_fails_at_names_the_bad_sample_and_leaves_no_thread(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "bad")
+    (root / "011.jpg").write_bytes(undecodable())
+    list(Loader(map_style(root), 5, decoder="dali", on_error="skip"))
+    before = threads()
+    batches = iter(Loader(map_style(root), 5, decoder="dali"))
+    assert [next(batches).targets.tolist()[0] for _ in range(2)] == [0, 5]
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(SampleError, match=r"sample '011' in .*011\.jpg: Pillow can't decode") as caught:
+            next(batches)
+        assert_no_more_threads_than(before)
+        assert caught.value.key == "011"
+    finally:
+        gc.enable()
+
+
+def test_dali_goes_on_after_every_failure(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "bad")
+    for number in range(0, 36, 3):
+        (root / f"{number:03}.jpg").write_bytes(undecodable())
+    loader = Loader(map_style(root), 2, decoder="dali", on_error="skip")
+    assert [len(batch) for batch, _ in loader] == [2] * 18 + [1]
+    assert [int(skipped.key) for skipped in loader.skipped] == list(range(0, 36, 3))
+
+
+def test_a_failure_of_dalis_own_is_said_and_the_batch_is_decoded_all_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, calls = DaliCrew._decoded, iter(range(1000))
+
+    def fail_once(crew: DaliCrew) -> Any:
+        if next(calls) == 1:
+            raise RuntimeError("out of memory")
+        return decoded(crew)
+
+    expected = list(Loader(map_style(folder), 8))
+    monkeypatch.setattr(DaliCrew, "_decoded", fail_once)
+    loader = Loader(map_style(folder), 8, decoder="dali")
+    with pytest.warns(UserWarning, match="DALI failed at a batch of good images, .*: out of memory"):
+        batches = list(loader)
+    assert [batch.targets.tolist() for batch in batches] == [batch.targets.tolist() for batch in expected]
+    assert torch.equal(batches[1].images, expected[1].images)
+    assert not torch.equal(batches[2].images, expected[2].images), "DALI has been given up"
+
+
+def test_waiting_for_dali_is_decoding(folder: Path) -> None:
+    loader = Loader(map_style(folder), 8, decoder="dali")
+    list(loader)
+    stats = loader.stats()
+    assert stats.images == 37
+    assert min(stats.read, stats.draw, stats.decode, stats.caller_waited) > 0
+    assert stats.threads_waited / stats.num_threads + stats.caller_waited <= stats.seconds
+
+
+@pytest.mark.parametrize(
+    ("hints", "message"),
+    [
+        ({"hw_decoder_load": 1.5}, "hw_decoder_load must lie between 0 and 1"),
+        ({"queue": 0}, "queue must be at least 1"),
+    ],
+)
+def test_hints_out_of_range_are_refused(hints: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Dali(**hints)
+
+
+def test_hints_change_no_pixel(folder: Path) -> None:
+    hinted = Loader(map_style(folder), 8, decoder=Dali(hw_decoder_load=0.0, width_hint=64, height_hint=64, queue=1))
+    for ours, others in zip(hinted, Loader(map_style(folder), 8, decoder="dali"), strict=True):
+        assert torch.equal(ours.images, others.images)
+
+
+def test_without_dali_the_error_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    monkeypatch.delitem(sys.modules, "nvidia.dali.fn", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'fastdata\[dali\]'"):
+        Loader(map_style(folder), 8, decoder="dali")
+
+
+def test_an_unknown_decoder_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="decoder must be 'cpu', 'dali' or a Dali"):
+        Loader(map_style(folder), 8, decoder="gpu")  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_the_device_cuda_is_an_error_that_says_so(folder: Path) -> None:
+    with pytest.raises(RuntimeError, match="torch sees no CUDA device here"):
+        Loader(map_style(folder), 8, decoder="dali", device="cuda")
+
+
+@pytest.mark.parametrize(("local_rank", "gpus", "index"), [("2", 4, 2), ("2", 1, 0), (None, 4, 0)])
+def test_each_rank_has_its_gpu(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, local_rank: str | None, gpus: int, index: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert Loader(map_style(folder), 8, decoder="dali", device="cuda").device == torch.device("cuda", index)
+    assert Loader(map_style(folder), 8, decoder="dali", device="cuda:3").device == torch.device("cuda", 3)
+
+
+def test_dali_is_imported_only_for_its_decoder(folder: Path) -> None:
+    program = (
+        "import sys; from fastdata import Dali, Loader; from tests.numbered import map_style;"
+        f"list(Loader(map_style({str(folder)!r}), 8)); print([name for name in sys.modules if 'nvidia.dali' in name])"
+    )
+    here = Path(__file__).parents[1]
+    assert subprocess.check_output([sys.executable, "-c", program], text=True, cwd=here).strip() == "[]"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_batches_stay_there_and_do_not_change_while_they_are_kept(folder: Path) -> None:
+    kept = list(Loader(map_style(folder), 4, decoder="dali", device="cuda"))
+    expected = list(Loader(map_style(folder), 4, decoder="dali"))
+    for ours, others in zip(kept, expected, strict=True):
+        assert ours.images.is_cuda
+        assert ours.images.is_contiguous(memory_format=torch.channels_last)
+        assert (ours.images.cpu().int() - others.images.int()).abs().float().mean() < 1
