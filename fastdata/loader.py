@@ -161,6 +161,7 @@ class Loader:
             if self._crew is crew:  # another iteration may have been begun since
                 self._ended = time.perf_counter()
             crew.close()
+            setup.memory.let_go()
 
     def _new_crew(self, plan: EpochPlan, setup: Setup) -> Crew[BatchJob] | DaliCrew:
         rank = Place.detect(*self._ranks).rank

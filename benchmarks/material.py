@@ -1,0 +1,80 @@
+"""The files that contests are run on: the caller's photos or made ones, as an epoch of some length, and packed."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import fastdata as fd
+from fastdata.conversion import Conversion, CropReady, Keep
+from fastdata.demo import make_photos
+from fastdata.folder import scan_classes
+from fastdata.shard_plan import ShardCount
+from fastdata.sharding import pack
+
+MADE = 600
+SHARDS = 6
+
+
+class Material(NamedTuple):
+    """The same photos in class folders, in shards, and if asked for in crop-ready shards."""
+
+    about: str
+    folder: str
+    shards: list[str]
+    crop_ready: list[str]
+
+
+def material(data: Path | None, directory: Path, at_least: int, crop_ready: bool = False) -> Material:
+    """The photos of `data`, or made ones, with epochs of `at_least` images, laid out below `directory`.
+
+    Epochs of real datasets are long: what a loader does between two of them is not to weigh more than there. So the
+    folder has hard links of each photo, and the list of shards has links to each shard, as often as it takes. (To follow
+    a symbolic link costs 30 µs with the caches as a decoder leaves them: too much for each photo.)
+    """
+    if data is None:
+        data = directory / "made"
+        make_photos(data, MADE)
+    photos = [Path(path).resolve() for path, _ in fd.ImageDirectoryDataset(data, "**/*.jpg", labels=None).samples]
+    times = -(-at_least // len(photos))
+    once, often = copied(photos, directory / "once"), directory / "often"
+    for copy in once.rglob("*.jpg"):
+        link(copy, often / copy.parent.name, times)
+    shards = packed(once, directory / "keep", Keep(), times)
+    cut = packed(once, directory / "crop-ready", CropReady(), times) if crop_ready else []
+    read_once([*once.rglob("*.jpg"), *map(Path, shards + cut)])
+    size = sum(photo.stat().st_size for photo in photos) / len(photos)
+    about = f"{len(photos)} photos of {size / 1000:.0f} kB each, {times} times an epoch"
+    return Material(about, str(often), shards, cut)
+
+
+def copied(photos: list[Path], directory: Path) -> Path:
+    """Class folders, named as the ones that the photos are in."""
+    for number, photo in enumerate(photos):
+        folder = directory / photo.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(photo, folder / f"{number}.jpg")
+    return directory
+
+
+def link(file: Path, folder: Path, times: int) -> None:
+    """So many hard links to the file in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for time in range(times):
+        (folder / f"{time}-{file.name}").hardlink_to(file)
+
+
+def packed(folder: Path, directory: Path, conversion: Conversion, times: int) -> list[str]:
+    """The photos in shards of about one size, with so many links to each shard and its index."""
+    pack(scan_classes(folder), directory, division=ShardCount(SHARDS), jpeg=conversion)
+    for file in sorted(directory.glob("train-*")):
+        link(file, directory, times)
+    return sorted(map(str, directory.glob("*-train-*.tar")))
+
+
+def read_once(paths: Iterable[Path]) -> None:
+    """Into the page cache, so that no contestant is the one that waits for the disk."""
+    for path in paths:
+        with path.open("rb") as file:
+            while file.read(1 << 24):
+                pass

@@ -1,0 +1,307 @@
+"""However an iteration of a Loader ends: no thread, file or memory is left behind, and nothing hangs."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from fastdata import jobs
+from fastdata.datasets import ImageDirectoryDataset
+from fastdata.loader import Loader
+from fastdata.sample import SampleError
+from tests.numbered import COUNT, iterable, map_style, write_folder, write_shards
+from tests.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("folder"))
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return write_shards(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(folder: Path, shards: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of threads, file descriptors and the memory of batches, without waiting for a garbage collection."""
+    # OpenCV and torch have pools of threads of their own, and the indexes of shards stay mapped for a while.
+    assert len(list(Loader(map_style(folder), 8))) == len(list(Loader(iterable(shards), 8)))
+    lent: list[weakref.ref[Any]] = []
+    lend = jobs.Memory.lend
+
+    def noting(memory: jobs.Memory) -> Any:
+        array = lend(memory)
+        lent.append(weakref.ref(array))
+        return array
+
+    monkeypatch.setattr(jobs.Memory, "lend", noting)
+    threads_before, descriptors_before = threads(), descriptors()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        assert not [array for array in lent if array() is not None]
+    finally:
+        gc.enable()
+    assert_no_more_threads_than(threads_before)
+    assert descriptors() <= descriptors_before
+
+
+def stop_somewhere(batches: Any, at: int = 2) -> None:
+    for number, _ in enumerate(batches):
+        if number == at:
+            break
+
+
+def test_the_epochs_end(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4, num_threads=3)
+    assert sum(len(images) for images, _ in loader) == COUNT
+    del loader
+
+
+def test_breaking_out_of_the_loop(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4, num_threads=3)
+    stop_somewhere(loader)
+    stop_somewhere(loader)
+    assert [loader.stats().images, len(loader)] == [12, 10]
+
+
+def test_shards_whose_files_are_closed_with_the_dataset(shards: list[str]) -> None:
+    loader = Loader(iterable(shards, shuffle=True), 4, num_threads=3)
+    stop_somewhere(loader)
+    assert any(path in shards for path in open_files())
+    del loader
+    assert not any(path in shards for path in open_files())
+
+
+def test_an_exception_in_the_loop(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4, num_threads=3)
+
+    def train() -> None:
+        for images, _ in loader:
+            raise ZeroDivisionError(f"after {len(images)}")
+
+    with pytest.raises(ZeroDivisionError, match="after 4"):
+        train()
+    assert len(list(loader)) == 10
+
+
+def test_an_exception_in_normalize(folder: Path) -> None:
+    def normalize(images: Tensor) -> Tensor:
+        raise ZeroDivisionError("in normalize")
+
+    with pytest.raises(ZeroDivisionError, match="in normalize"):
+        list(Loader(map_style(folder), 4, normalize=normalize))
+
+
+def test_an_error_in_a_thread(tmp_path: Path) -> None:
+    (write_folder(tmp_path / "bad", 20) / "010.jpg").write_bytes(b"no image")
+    loader = Loader(map_style(tmp_path / "bad"), 2, num_threads=3)
+    with pytest.raises(SampleError):
+        list(loader)
+    with pytest.raises(SampleError):
+        list(loader)
+
+
+def test_an_error_in_a_thread_that_nobody_foresaw(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*arguments: object) -> None:
+        raise MemoryError("no memory for this")
+
+    monkeypatch.setattr(ImageDirectoryDataset, "load", load)
+    with pytest.raises(MemoryError, match="no memory for this"):
+        list(Loader(map_style(folder), 4))
+
+
+def test_an_iterator_that_is_dropped_before_its_first_batch(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4)
+    before = threads()
+    for _ in range(20):
+        iter(loader)
+    assert threads() == before
+
+
+def test_an_iterator_that_is_dropped_after_its_first_batch(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4)
+    for _ in range(20):
+        next(iter(loader))
+
+
+def test_close(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4, num_threads=3)
+    loader.close()
+    batches = iter(loader)
+    next(batches)
+    loader.close()
+    with pytest.raises(RuntimeError, match="this iteration was closed"):
+        next(batches)
+    loader.close()
+    assert len(list(loader)) == 10
+
+
+def test_a_with_block(folder: Path) -> None:
+    with Loader(map_style(folder), 4, num_threads=3) as loader:
+        batches = iter(loader)
+        next(batches)
+    with pytest.raises(RuntimeError, match="this iteration was closed"):
+        next(batches)
+
+
+def test_a_with_block_that_raises(folder: Path) -> None:
+    def train() -> None:
+        with Loader(map_style(folder), 4) as loader:
+            next(iter(loader))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
+
+
+def test_two_loaders_at_once(folder: Path, shards: list[str]) -> None:
+    pairs = list(zip(Loader(map_style(folder), 4), Loader(iterable(shards), 4), strict=True))
+    assert all(torch.equal(one.images, other.images) for one, other in pairs)
+
+
+def test_two_loaders_of_one_dataset_at_once(folder: Path) -> None:
+    dataset = map_style(folder)
+    pairs = list(zip(Loader(dataset, 4, num_threads=2), Loader(dataset, 4, num_threads=3), strict=True))
+    assert all(torch.equal(one.images, other.images) for one, other in pairs)
+
+
+def test_iterating_again_closes_the_running_iteration(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4)
+    first = iter(loader)
+    next(first)
+    second = iter(loader)
+    with pytest.raises(RuntimeError, match="this iteration was closed"):
+        next(first)
+    assert len(list(second)) == 10
+
+
+def test_two_iterators_begun_at_once_are_not_mixed_up(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4)
+    first, second = iter(loader), iter(loader)
+    next(first)
+    assert len(list(second)) == 10
+    with pytest.raises(RuntimeError, match="this iteration was closed"):
+        list(first)
+
+
+def test_skipped_samples(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "bad", 20)
+    for number in (3, 10, 11, 18):
+        (root / f"{number:03}.jpg").write_bytes(b"no image")
+    loader = Loader(map_style(root), 2, num_threads=3, on_error="skip")
+    with pytest.raises(SampleError):  # batch 5 is all bad
+        list(loader)
+    loader.set_epoch(1)
+    batches = iter(loader)
+    assert len([next(batches) for _ in range(4)]) == 4
+
+
+PREPARED = """
+import os, signal, sys, threading
+from fastdata.loader import Loader
+from tests.numbered import TRAIN, iterable, map_style
+root = sys.argv[1]
+"""
+
+
+def run_prepared(program: str, root: Path) -> str:
+    return run_python(PREPARED + program, root)
+
+
+INTERRUPTED = """
+loader = Loader(map_style(root), 2, num_threads=3)
+caught = 0
+for attempt in range(30):
+    try:
+        for epoch in range(10**9):
+            loader.set_epoch(epoch)
+            for number, batch in enumerate(loader):
+                if (epoch, number) == (0, attempt % 5):
+                    threading.Timer(attempt / 10000, os.kill, (os.getpid(), signal.SIGINT)).start()
+    except KeyboardInterrupt:
+        caught += 1
+    for thread in threading.enumerate():
+        if thread.name.startswith("fastdata"):  # it may be about to end by itself, as after the last batch
+            thread.join(10)
+            assert not thread.is_alive(), thread
+loader.set_epoch(1)
+print(caught, sum(len(images) for images, _ in loader))
+"""
+
+
+def test_ctrl_c_at_any_moment(folder: Path) -> None:
+    assert run_prepared(INTERRUPTED, folder) == f"30 {COUNT}\n"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "",
+        "sys.exit()",
+        "raise SystemExit",
+        "del loader",
+        "import atexit; atexit.register(lambda: next(batches))",
+        "globals()['self_reference'] = globals()",
+    ],
+)
+def test_the_interpreters_exit_with_an_unfinished_iteration(folder: Path, ending: str) -> None:
+    program = f"""
+loader = Loader(map_style(root, transform=TRAIN), 4, num_threads=4)
+batches = iter(loader)
+print(next(batches).targets.tolist())
+{ending}
+"""
+    assert run_prepared(program, folder) == "[0, 1, 2, 3]\n"
+
+
+FORKED = """
+import warnings
+warnings.simplefilter("ignore")  # Python 3.12 warns of every fork of a process with threads
+dataset = {dataset}
+loader = Loader(dataset, 4, num_threads=3)
+expected = [batch.images.clone() for batch in loader]
+loader.set_epoch(0)
+batches = iter(loader)
+first = next(batches)
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        try:
+            next(batches)
+        except RuntimeError as error:
+            assert "before the fork" in str(error), error
+        for _ in range(2):
+            loader.set_epoch(0)
+            assert all((batch.images == other).all() for batch, other in zip(loader, expected, strict=True))
+        del first, batches
+        sys.exit(7)  # so that what is registered to run at exit does
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+print(len(list(batches)))
+"""
+
+
+@pytest.mark.parametrize("dataset", ["map_style(root)", "iterable([root + '/../shards0/part-{000000..000003}.tar'])"])
+def test_after_a_fork_the_child_iterates_anew_and_the_parent_goes_on(
+    folder: Path, shards: list[str], dataset: str
+) -> None:
+    dataset = dataset.replace("root + '/../shards0/", f"'{Path(shards[0]).parent}/")
+    assert run_prepared(FORKED.format(dataset=dataset), folder) == "9\n"
+
+
+def test_workers_of_torchs_data_loader_may_be_forked_while_it_runs(folder: Path) -> None:
+    loader = Loader(map_style(folder), 4, num_threads=3)
+    batches = iter(loader)
+    kept = [next(batches)]
+    images = [image for image, _ in DataLoader(map_style(folder), batch_size=None, num_workers=2)]
+    kept += batches
+    assert torch.equal(torch.stack(images), torch.cat([batch.images for batch in kept]))
