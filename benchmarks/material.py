@@ -29,8 +29,8 @@ def material(data: Path | None, directory: Path, at_least: int, crop_ready: bool
     """The photos of `data`, or made ones, with epochs of `at_least` images, laid out below `directory`.
 
     Epochs of real datasets are long: what a loader does between two of them is not to weigh more than there. So the
-    folder has hard links of each photo, and the list of shards has links to each shard, as often as it takes. (Following
-    a symbolic link costs 30 µs with the caches as a decoder leaves them: too much for each photo.)
+    folder has hard links of each photo, and the list of shards has links to each shard, as often as it takes. (A
+    symbolic link costs 30 µs to follow, with the caches as a decoder leaves them: too much for each photo.)
     """
     if data is None:
         data = directory / "made"
