@@ -13,17 +13,19 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 
 class Job(Protocol):
-    """A batch to fill: `rows` calls of `fill`, at least one, from any threads, then one of `finish`."""
+    """A batch to fill: calls of `fill` for each of its `rows`, at least one, from any threads, then one of `finish`."""
 
     @property
     def rows(self) -> int: ...
 
-    def fill(self, row: int) -> None: ...
+    def fill(self, rows: range) -> None: ...
 
     def finish(self) -> None: ...
 
 
 J = TypeVar("J", bound=Job)
+
+_ROWS_AT_ONCE = 8
 
 
 class _UnderWay(Generic[J]):
@@ -38,8 +40,8 @@ class Crew(Generic[J]):
     """`num_threads` threads work on the given jobs; iterating, once started, gives them back finished and in order.
 
     At most `prefetch` jobs are begun and not yet handed out. An exception in a job is raised where that job would
-    have been handed out, one of `jobs` itself where the job would have been begun. `close` ends all
-    threads; the end of the jobs and the interpreter's exit do so, too.
+    have been handed out, one of `jobs` itself where the job would have been begun. `close` ends all threads; the end of
+    the jobs and the interpreter's exit do so, too.
 
     The caller's thread takes no lock, it only uses SimpleQueues: Ctrl-C can raise in the middle of taking a Lock or a
     Condition in Python, which then stays taken, and everybody waits for ever.
@@ -49,7 +51,7 @@ class Crew(Generic[J]):
         self._jobs = jobs
         self._prefetch = prefetch
         self._under_way: deque[_UnderWay[J]] = deque()  # only the caller's thread touches it
-        self._tasks: SimpleQueue[tuple[_UnderWay[J], int] | None] = SimpleQueue()  # None: there will be no more
+        self._tasks: SimpleQueue[tuple[_UnderWay[J], range] | None] = SimpleQueue()  # None: there will be no more
         self._news: SimpleQueue[None] = SimpleQueue()  # a job is done, or all is closed
         self._closed = False
         self._pid = os.getpid()
@@ -100,7 +102,7 @@ class Crew(Generic[J]):
         return first.job
 
     def close(self) -> None:
-        """End all threads, each after the row that it is at."""
+        """End all threads, each after the rows that it is at."""
         self._closed = True
         if os.getpid() != self._pid:  # the threads did not come along through a fork
             return
@@ -121,8 +123,10 @@ class Crew(Generic[J]):
             return
         batch = _UnderWay(job)
         self._under_way.append(batch)
-        for row in range(job.rows):
-            self._tasks.put((batch, row))
+        # A thread gets several rows where all threads still get several tasks from the jobs under way.
+        at_once = max(1, min(_ROWS_AT_ONCE, job.rows * self._prefetch // (4 * len(self._threads))))
+        for first in range(0, job.rows, at_once):
+            self._tasks.put((batch, range(first, min(first + at_once, job.rows))))
 
     def _tell_threads_to_end(self) -> None:
         for _ in self._threads:
@@ -132,7 +136,7 @@ class Crew(Generic[J]):
         while self._work(self._next_task(number)):
             pass  # nothing of the last job is kept here while there is nothing to do
 
-    def _next_task(self, number: int) -> tuple[_UnderWay[J], int] | None:
+    def _next_task(self, number: int) -> tuple[_UnderWay[J], range] | None:
         if self._closed:  # before this thread had begun
             return None
         begun = time.perf_counter_ns()
@@ -140,17 +144,17 @@ class Crew(Generic[J]):
         self._waited_ns[number] += time.perf_counter_ns() - begun
         return None if self._closed else task
 
-    def _work(self, task: tuple[_UnderWay[J], int] | None) -> bool:
-        """Fill one row, and finish the job if it was the last. False where there is no task."""
+    def _work(self, task: tuple[_UnderWay[J], range] | None) -> bool:
+        """Fill some rows, and finish the job if they were the last. False where there is no task."""
         if task is None:
             return False
-        batch, row = task
+        batch, rows = task
         try:
-            batch.job.fill(row)
+            batch.job.fill(rows)
         except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
             batch.error = batch.error or error
         with self._lock:
-            batch.left -= 1
+            batch.left -= len(rows)
             last = batch.left == 0
         if last:
             self._finish(batch)

@@ -215,7 +215,7 @@ class DaliCrew:
         job = BatchJob(self._setup, np.array(self._feed.under_way.popleft().ids))
         self._begin_again()
         with ThreadPoolExecutor(self._num_threads) as threads:
-            list(threads.map(job.fill, range(job.rows)))
+            list(threads.map(job.fill, (range(row, row + 1) for row in range(job.rows))))
         job.finish()
         if not job.errors:
             message = f"DALI failed at a batch of good images, which the CPU decoder did instead: {failure}"

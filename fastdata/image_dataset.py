@@ -5,7 +5,7 @@ import operator
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import torch
@@ -18,6 +18,16 @@ from fastdata.tar import TarError
 from fastdata.transforms import Step, Transform, View, as_transform, draw, sample_rng
 
 Transforms = Transform | Iterable[Step] | None
+Lap = Callable[[], object]
+
+
+class Drawn(NamedTuple):
+    """A sample that is read and drawn, and only to be decoded."""
+
+    number: int
+    sample: Sample[bytes]
+    header: Header
+    view: View
 
 
 def _no_clock() -> None:
@@ -93,22 +103,33 @@ class ImageDataset(ABC):
         header = read_header(sample.image, self.max_pixels)
         return header, draw(self.transform, header.size, sample_rng(self.seed, self.epoch, sample.key))
 
-    def load(self, index: int, out: Pixels | None = None, lap: Callable[[], object] = _no_clock) -> Sample[Pixels]:
+    def load(self, index: int, out: Pixels | None = None) -> Sample[Pixels]:
         """Sample `index`, its pixels uint8 of shape (H, W, 3), in `out` where it is given.
 
-        `lap` is called after each of the four stages (read, draw, decode, resize), for whoever takes the time.
         SampleError where the sample can't be read or decoded, with key, place and cause.
         """
+        return self.decode(self.read_and_draw(index), out)
+
+    def read_and_draw(self, index: int, lap: Lap = _no_clock) -> Drawn:
+        """The first half of `load`. `lap` is called after each stage (read, draw), for whoever takes the time."""
         sample = self.read(index)
         lap()
         try:
             header, view = self.draw(sample)
-            lap()
+        except ValueError as error:  # DecodeError is one
+            raise SampleError.of(sample.key, self.where(index), error) from error
+        lap()
+        return Drawn(index, sample, header, view)
+
+    def decode(self, drawn: Drawn, out: Pixels | None = None, lap: Lap = _no_clock) -> Sample[Pixels]:
+        """The second half of `load`. `lap` is called after each stage (decode, resize)."""
+        sample, header, view = drawn.sample, drawn.header, drawn.view
+        try:
             source = decode_box(sample.image, view, header)
             lap()
             pixels = resample(source, view, header, out)
-        except ValueError as error:  # DecodeError is one
-            raise SampleError.of(sample.key, self.where(index), error) from error
+        except ValueError as error:
+            raise SampleError.of(sample.key, self.where(drawn.number), error) from error
         lap()
         return Sample(sample.key, pixels, sample.target)
 

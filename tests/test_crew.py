@@ -26,10 +26,11 @@ class Doing:
         self.finished = 0
         self._fill = fill
 
-    def fill(self, row: int) -> None:
-        if self._fill is not None:
-            self._fill(self.number, row)
-        self.filled.append(row)
+    def fill(self, rows: range) -> None:
+        for row in rows:
+            if self._fill is not None:
+                self._fill(self.number, row)
+            self.filled.append(row)
 
     def finish(self) -> None:
         assert sorted(self.filled) == list(range(self.rows))
@@ -249,7 +250,7 @@ from tests.processes import assert_no_more_threads_than
 
 class Job:
     rows = 2
-    def fill(self, row): pass
+    def fill(self, rows): pass
     def finish(self): pass
 
 def interrupt():

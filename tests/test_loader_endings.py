@@ -112,10 +112,10 @@ def test_an_error_in_a_thread(tmp_path: Path) -> None:
 
 
 def test_an_error_in_a_thread_that_nobody_foresaw(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*arguments: object) -> None:
+    def decode(*arguments: object) -> None:
         raise MemoryError("no memory for this")
 
-    monkeypatch.setattr(ImageDirectoryDataset, "load", load)
+    monkeypatch.setattr(ImageDirectoryDataset, "decode", decode)
     with pytest.raises(MemoryError, match="no memory for this"):
         list(Loader(map_style(folder), 4))
 
