@@ -168,7 +168,7 @@ class TarImageDataset(ImageDataset, IterableDataset[Any]):
         return int(self._ends[-1])
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
+        state = super().__getstate__()
         del state["_iteration"]
         if get_spawning_popen() is not None:
             # A worker that is spawned can't see its parent's process group, so it is told its rank.
