@@ -66,7 +66,8 @@ def link(file: Path, folder: Path, times: int) -> None:
 
 def packed(folder: Path, directory: Path, conversion: Conversion, times: int) -> list[str]:
     """The photos in shards of about one size, with so many links to each shard and its index."""
-    pack(scan_classes(folder), directory, division=ShardCount(SHARDS), jpeg=conversion)
+    scan = scan_classes(folder)
+    pack(scan, directory, division=ShardCount(min(SHARDS, len(scan))), jpeg=conversion)
     for file in sorted(directory.glob("train-*")):
         link(file, directory, times)
     return sorted(map(str, directory.glob("*-train-*.tar")))

@@ -26,7 +26,7 @@ def show(contest: Contest) -> None:
         table.add_row(
             row.name, f"{row.images_per_second:,.0f}", *numbers, f"{1 / row.ratio:.2f}x", str(row.workers or "")
         )
-    console = Console()
+    console = Console(width=100)
     console.print(table)
     for name, why in contest.failed.items():
         console.print(f"{name} failed: {why}", markup=False, style="red")
