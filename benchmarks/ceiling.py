@@ -108,7 +108,7 @@ def own_cost(name: str, loader: fd.Loader, rounds: int) -> None:
         cpu = statistics.median(microseconds(time.process_time) for _ in range(rounds))
         wall = statistics.median(microseconds(time.perf_counter) for _ in range(rounds))
     print(
-        f"{name:<12}CPU time {cpu:6.1f} µs a sample, wall time {wall:6.1f} µs with {loader.num_threads} threads; "
+        f"{name:<12}CPU time {cpu:6.1f} µs a sample, wall time {wall:6.1f} µs, threads {loader.num_threads}; "
         f"target {TARGET_MICROSECONDS:.0f} µs"
     )
 
@@ -129,11 +129,10 @@ def main() -> None:
             compare(folder, options, antialias)
         print("the Loader's own, without decoding and resizing:")
         shards = fd.TarImageDataset(files.shards, STEPS, shuffle=True)
-        for name, loader in (
-            ("folder", fd.Loader(folder, options.batch_size, num_threads=options.threads, shuffle=True)),
-            ("shards", fd.Loader(shards, options.batch_size, num_threads=options.threads)),
-        ):
-            own_cost(name, loader, options.rounds)
+        for threads in sorted({1, options.threads}):
+            loader = fd.Loader(folder, options.batch_size, num_threads=threads, shuffle=True)
+            own_cost("folder", loader, options.rounds)
+            own_cost("shards", fd.Loader(shards, options.batch_size, num_threads=threads), options.rounds)
 
 
 if __name__ == "__main__":

@@ -236,10 +236,13 @@ def _resize(source: Source, size: tuple[int, int], antialias: bool) -> Pixels:
         return box
     if not antialias:
         return np.asarray(cv2.resize(box, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    # Contiguous, since torch's AVX2 kernel starts threads to make it so.
-    tensor = torch.from_numpy(np.ascontiguousarray(box)).permute(2, 0, 1).unsqueeze(0)
+    # Contiguous, since torch's AVX2 kernel starts threads to make it so; and with strides of which torch says
+    # "channels last": else it gives planes, and interleaving them takes as long again. By numpy, since each of torch's
+    # own views lets go of the interpreter's lock, and waits for it.
+    height, width = box.shape[:2]
+    tensor = torch.from_numpy(np.ascontiguousarray(box).reshape(1, height, width, 3).transpose(0, 3, 1, 2))
     resized = F.interpolate(tensor, (size[1], size[0]), mode="bilinear", antialias=True)
-    return resized.squeeze(0).permute(1, 2, 0).numpy()
+    return np.asarray(resized.numpy()[0].transpose(1, 2, 0), np.uint8)
 
 
 def _resize_between_pixels(source: Source, size: tuple[int, int], antialias: bool) -> Pixels:
