@@ -11,7 +11,7 @@ import re
 import shutil
 import struct
 import subprocess
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,12 +22,20 @@ from fastdata.restart import (
     following_markers,
     has_table,
     mcu_size,
-    segment_ends,
+    segment_edges,
     segment_grid,
 )
 
 BoxTuple = tuple[int, int, int, int]
-Cut = tuple[bytes, tuple[int, int]]
+
+
+class Cut(NamedTuple):
+    """A smaller JPEG as stored, where (x, y) the box lies in it, and its size (width, height)."""
+
+    data: bytes
+    offset: tuple[int, int]
+    size: tuple[int, int]
+
 
 MAX_PIXELS: Final = 178_956_970
 """Pillow's own limit: what claims more is refused before anything is allocated."""
@@ -97,13 +105,14 @@ def restart_interval(header: JpegHeader) -> int:
     return min(near, key=lambda n: abs(math.log(n / wanted)), default=row)
 
 
-def cut(data: Data, box: BoxTuple, header: JpegHeader | None = None) -> Cut | None:
-    """`cut_stored` for a box of the upright picture; the smaller JPEG is as stored, and without EXIF.
+def cut(data: Data, box: BoxTuple, header: JpegHeader | None = None) -> tuple[bytes, tuple[int, int]] | None:
+    """`cut_stored` for a box of the upright picture: the smaller JPEG, without EXIF, and the offset of the box in it.
 
     Raises JpegError where no header is given and `data` has none that can be read.
     """
     header = header or read_header(data)
-    return cut_stored(data, header, stored_box(header.orientation, (header.width, header.height), box))
+    made = cut_stored(data, header, stored_box(header.orientation, (header.width, header.height), box))
+    return made and (made.data, made.offset)
 
 
 def cut_stored(data: Data, header: JpegHeader, box: BoxTuple, scale: int = 1) -> Cut | None:
@@ -129,17 +138,19 @@ def cut_stored(data: Data, header: JpegHeader, box: BoxTuple, scale: int = 1) ->
     pixels = header.width * header.height
     if pixels - width * height < max(_LEAST_PIXELS_SAVED, _LEAST_PART_SAVED * pixels):
         return None
-    ends = segment_ends(data, header, grid)
-    if ends is None:
+    edges = segment_edges(data, header, grid)
+    if edges is None:
         return None
     head = _cut_head(data, header, width, height)
-    starts = np.concatenate(([header.scan], ends[:-1])).reshape(grid.rows, grid.columns)[rows, columns]
-    ends = ends.reshape(grid.rows, grid.columns)[rows, columns]
-    runs = zip(starts[:, 0].tolist(), ends[:, -1].tolist(), strict=True)
-    smaller = bytearray().join([head, *[data[start:end] for start, end in runs]])
-    markers = np.cumsum(ends - starts) + (len(head) - 1)
+    # In each row the wanted segments lie side by side: from the first one's start to the last one's end.
+    row_starts, row_stop = rows.start * grid.columns, rows.stop * grid.columns
+    starts = edges[row_starts + columns.start : row_stop : grid.columns].tolist()
+    stops = edges[row_starts + columns.stop : row_stop + 1 : grid.columns].tolist()
+    smaller = bytearray().join([head, *[data[start:stop] for start, stop in zip(starts, stops, strict=True)]])
+    lengths = (edges[1:] - edges[:-1]).reshape(grid.rows, grid.columns)[rows, columns]
+    markers = lengths.cumsum() + (len(head) - 1)
     np.frombuffer(smaller, np.uint8)[markers] = np.frombuffer(following_markers(markers.size), np.uint8)
-    return bytes(smaller), (left - x, top - y)
+    return Cut(bytes(smaller), (left - x, top - y), (width, height))
 
 
 def _window(header: JpegHeader, grid: Grid, box: BoxTuple, scale: int) -> tuple[slice, slice]:

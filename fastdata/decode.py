@@ -53,6 +53,19 @@ class Header(NamedTuple):
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
+class Part(NamedTuple):
+    """What is to be decoded for a view: a box, in stored orientation, of a JPEG of `size` (width, height).
+
+    `data` are the image's own, or as much of them as the box needs. `factor` is what to scale down by; 0: the image is
+    none for simplejpeg, and Pillow decodes it.
+    """
+
+    data: bytes
+    size: tuple[int, int]
+    box: Box
+    factor: int
+
+
 class Source(NamedTuple):
     """Decoded pixels, in stored orientation, that hold a view's box at (left, top, right, bottom) in them."""
 
@@ -106,21 +119,31 @@ def decode(data: bytes, view: View, out: Pixels | None = None, header: Header | 
     return resample(decode_box(data, view, header), view, header, out)
 
 
-def decode_box(data: bytes, view: View, header: Header) -> Source:
-    """The first half of `decode`: at least the pixels of the view's box, scaled down by JPEG where that helps."""
-    box, size = view.box, view.size
-    if not (0 <= box.left < box.right <= header.width and 0 <= box.top < box.bottom <= header.height):
-        raise ValueError(f"{box} is not a box of an image of {header.width}x{header.height}")
-    # A strip of 1 x 60,000 pixels resized by its shorter side asks for as much memory as any bomb.
-    if min(size) < 1 or (size != (box.width, box.height) and size[0] * size[1] > MAX_PIXELS):
-        raise DecodeError(f"resizing {box.width}x{box.height} to {size[0]}x{size[1]} is out of bounds")
-    box = Box(*stored_box(header.orientation, header.stored_size, box))
-    if header.jpeg is not None and header.jpeg.components != 4:  # simplejpeg's CMYK is a level off Pillow's
-        factor = _scale_factor(box, _stored_size(view, header), view.reducing_gap)
-        source = _decode_cut(data, header.jpeg, box, factor) or _decode_jpeg(data, header.jpeg, box, factor)
-        if source is not None:
-            return source
-    return Source(_decode_by_pillow(data, header), box)
+def find_part(data: bytes, view: View, header: Header) -> Part:
+    """What `decode_box` will decode first: as much of the image as the view needs, where restart markers say where
+    that lies, else the whole."""
+    whole = _whole(data, view, header)
+    if not whole.factor or header.jpeg is None or not header.jpeg.restart_interval:
+        return whole
+    cut = cut_stored(data, header.jpeg, whole.box, whole.factor)
+    if cut is None:
+        return whole
+    left, top = cut.offset
+    box = Box(left, top, left + whole.box.width, top + whole.box.height)
+    return Part(cut.data, cut.size, box, whole.factor)
+
+
+def decode_box(data: bytes, view: View, header: Header, part: Part | None = None) -> Source:
+    """The first half of `decode`: at least the pixels of the view's box, scaled down by JPEG where that helps.
+
+    `part` is `find_part(data, view, header)`, where the caller has it.
+    """
+    part = part or find_part(data, view, header)
+    source = _decode_jpeg(part)
+    if source is None:
+        part = _whole(data, view, header)  # whose verdict counts, if it is not that already
+        source = _decode_jpeg(part) or Source(_decode_by_pillow(data, header), part.box)
+    return source
 
 
 def resample(source: Source, view: View, header: Header, out: Pixels | None = None) -> Pixels:
@@ -130,7 +153,11 @@ def resample(source: Source, view: View, header: Header, out: Pixels | None = No
         out = np.empty(shape, np.uint8)
     elif out.shape != shape or out.dtype != np.uint8 or not out.flags.writeable:
         raise ValueError(f"out must be a writable uint8 array of shape {shape}, got {out.dtype} of {out.shape}")
-    pixels = _resize(source, _stored_size(view, header), view.antialias)
+    at_once = view.window == (0, 0, *view.size) and not view.flip and header.orientation == 1
+    into = out if at_once and out.flags.c_contiguous else None
+    pixels = _resize(source, _stored_size(view, header), view.antialias, into)
+    if pixels is into:
+        return out
     if header.orientation != 1:
         transposed, flip_x, flip_y = _ORIENTATION[header.orientation]
         pixels = pixels.transpose(1, 0, 2) if transposed else pixels
@@ -157,26 +184,37 @@ def _stored_size(view: View, header: Header) -> tuple[int, int]:
     return (view.size[1], view.size[0]) if transposed else view.size
 
 
-def _decode_jpeg(data: bytes, header: JpegHeader, box: Box, factor: int) -> Source | None:
-    """The whole picture at 1/factor of its size; None for what simplejpeg refuses."""
-    width, height = -(-header.width // factor), -(-header.height // factor)
+def _whole(data: bytes, view: View, header: Header) -> Part:
+    box, size = view.box, view.size
+    if not (0 <= box.left < box.right <= header.width and 0 <= box.top < box.bottom <= header.height):
+        raise ValueError(f"{box} is not a box of an image of {header.width}x{header.height}")
+    # A strip of 1 x 60,000 pixels resized by its shorter side asks for as much memory as any bomb.
+    if min(size) < 1 or (size != (box.width, box.height) and size[0] * size[1] > MAX_PIXELS):
+        raise DecodeError(f"resizing {box.width}x{box.height} to {size[0]}x{size[1]} is out of bounds")
+    box = Box(*stored_box(header.orientation, header.stored_size, box))
+    factor = 0
+    if header.jpeg is not None and header.jpeg.components != 4:  # simplejpeg's CMYK is a level off Pillow's
+        factor = _scale_factor(box, _stored_size(view, header), view.reducing_gap)
+    return Part(data, header.stored_size, box, factor)
+
+
+def _decode_jpeg(part: Part) -> Source | None:
+    """The whole of its picture at 1/factor of its size; None for what simplejpeg refuses."""
+    factor = part.factor
+    if not factor:
+        return None
+    width, height = -(-part.size[0] // factor), -(-part.size[1] // factor)
     try:
         # Asking for this very size makes libjpeg-turbo scale by 1/factor.
-        pixels: Pixels = simplejpeg.decode_jpeg(data, min_width=width, min_height=height)
+        pixels: Pixels = simplejpeg.decode_jpeg(part.data, min_width=width, min_height=height)
     except ValueError:
         return None  # Damaged, or a kind that it does not know (4:1:0, ...).
     if pixels.shape != (height, width, 3):
         return None
-    left, top, right, bottom = box
+    if factor == 1:
+        return Source(pixels, part.box)
+    left, top, right, bottom = part.box
     return Source(pixels, (left / factor, top / factor, right / factor, bottom / factor))
-
-
-def _decode_cut(data: bytes, header: JpegHeader, box: Box, factor: int) -> Source | None:
-    """The same box of only as much of the picture as it needs; None where restart markers don't allow that."""
-    if not header.restart_interval or (part := cut_stored(data, header, box, factor)) is None:
-        return None
-    smaller, (left, top) = part
-    return _decode_jpeg(smaller, read_jpeg_header(smaller), Box(left, top, left + box.width, top + box.height), factor)
 
 
 def _scale_factor(box: Box, size: tuple[int, int], reducing_gap: float | None) -> int:
@@ -224,8 +262,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _resize(source: Source, size: tuple[int, int], antialias: bool) -> Pixels:
-    """The source's box, resized to `size` (width, height)."""
+def _resize(source: Source, size: tuple[int, int], antialias: bool, into: Pixels | None) -> Pixels:
+    """The source's box, resized to `size` (width, height), where that is possible in the memory of `into`."""
     left, top = int(source.box[0]), int(source.box[1])
     right, bottom = -int(-source.box[2] // 1), -int(-source.box[3] // 1)
     box = source.pixels[top:bottom, left:right]
@@ -235,7 +273,7 @@ def _resize(source: Source, size: tuple[int, int], antialias: bool) -> Pixels:
     if size == (right - left, bottom - top):
         return box
     if not antialias:
-        return np.asarray(cv2.resize(box, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        return np.asarray(cv2.resize(box, size, into, interpolation=cv2.INTER_LINEAR), np.uint8)
     # Contiguous, since torch's AVX2 kernel starts threads to make it so; and with strides of which torch says
     # "channels last": else it gives planes, and interleaving them takes as long again. By numpy, since each of torch's
     # own views lets go of the interpreter's lock, and waits for it.

@@ -78,7 +78,7 @@ def _cut(data: bytes, jpeg: JpegHeader, view: View) -> Encoded | None:
     part = cut_stored(data, jpeg, stored)
     if part is None:
         return None
-    smaller, (left, top) = part
+    smaller, (left, top), _ = part
     header = read_header(smaller)
     if not _looks_whole(smaller, header):
         return None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from fastdata.decode import Header, Pixels, decode_box, read_header, resample
+from fastdata.decode import Header, Part, Pixels, decode_box, find_part, read_header, resample
 from fastdata.sample import Sample, SampleError
 from fastdata.tar import TarError
 from fastdata.transforms import Step, Transform, View, as_transform, draw, sample_rng
@@ -22,12 +22,13 @@ Lap = Callable[[], object]
 
 
 class Drawn(NamedTuple):
-    """A sample that is read and drawn, and only to be decoded."""
+    """A sample that is read and drawn, and only to be decoded; `part` is as much of it as that takes, if known yet."""
 
     number: int
     sample: Sample[bytes]
     header: Header
     view: View
+    part: Part | None = None
 
 
 def _no_clock() -> None:
@@ -126,15 +127,23 @@ class ImageDataset(ABC):
         lap()
         return Drawn(index, sample, header, view)
 
+    def cut(self, drawn: Drawn) -> Drawn:
+        """What `decode` would begin with, for who does that for several samples at once."""
+        number, sample, header, view, _ = drawn
+        try:
+            return Drawn(number, sample, header, view, find_part(sample.image, view, header))
+        except ValueError as error:
+            raise SampleError.of(sample.key, self.where(number), error) from error
+
     def decode(self, drawn: Drawn, out: Pixels | None = None, lap: Lap = _no_clock) -> Sample[Pixels]:
         """The second half of `load`. `lap` is called after each stage (decode, resize)."""
-        sample, header, view = drawn.sample, drawn.header, drawn.view
+        number, sample, header, view, part = drawn
         try:
-            source = decode_box(sample.image, view, header)
+            source = decode_box(sample.image, view, header, part)
             lap()
             pixels = resample(source, view, header, out)
         except ValueError as error:
-            raise SampleError.of(sample.key, self.where(drawn.number), error) from error
+            raise SampleError.of(sample.key, self.where(number), error) from error
         lap()
         return Sample(sample.key, pixels, sample.target)
 

@@ -171,7 +171,7 @@ class BatchJob(LoadingJob):
         self._pixels = setup.memory.lend()
 
     def fill(self, rows: range) -> None:
-        """Read and draw some samples, then decode and resize them into their rows."""
+        """Read, draw and cut some samples, then decode and resize them into their rows."""
         dataset, times = self._setup.dataset, self._setup.stage_times()
         for row, drawn in self._drawn(rows, times):
             times.start(_DECODE)
@@ -182,13 +182,14 @@ class BatchJob(LoadingJob):
 
     def _drawn(self, rows: range, times: StageTimes) -> list[tuple[int, Drawn]]:
         # All of them at once: decoding leaves the CPU's caches without what this needs, and it takes twice as long.
-        drawn = []
+        dataset, drawn = self._setup.dataset, []
         for row in rows:
             times.start()
             try:
-                drawn.append((row, self._setup.dataset.read_and_draw(self.ids[row], times.lap)))
+                drawn.append((row, dataset.cut(dataset.read_and_draw(self.ids[row], times.lap))))
             except SampleError as error:
                 self._bad(row, error)
+            times.lap()  # cutting counts as decoding
         return drawn
 
     def finish(self) -> None:

@@ -36,7 +36,7 @@ class Grid(NamedTuple):
 
 class _Table(NamedTuple):
     checksum: int
-    ends: NDArray[np.int64]
+    edges: NDArray[np.int64]
 
 
 def mcu_size(header: JpegHeader) -> tuple[int, int]:
@@ -64,8 +64,8 @@ def segment_grid(data: Data, header: JpegHeader) -> Grid | None:
     return None
 
 
-def segment_ends(data: Data, header: JpegHeader, grid: Grid) -> NDArray[np.int64] | None:
-    """For each segment, row by row, the offset right after the marker that follows it.
+def segment_edges(data: Data, header: JpegHeader, grid: Grid) -> NDArray[np.int64] | None:
+    """Where the first segment starts, then for each, row by row, the offset right after the marker that follows it.
 
     By the table where there is one that fits, else by search. None where the markers are not as the header says,
     or where the table fits and the data are not what it was made for: damaged.
@@ -74,7 +74,7 @@ def segment_ends(data: Data, header: JpegHeader, grid: Grid) -> NDArray[np.int64
     table = _read_table(data, header, count)
     if table is None:
         return _search(data, header, count)
-    return table.ends if _is_intact(data, header, table) else None
+    return table.edges if _is_intact(data, header, table) else None
 
 
 def has_table(data: Data, header: JpegHeader, grid: Grid) -> bool:
@@ -90,11 +90,11 @@ def add_table(data: Data) -> bytes:
     """
     header = read_header(data)
     grid = segment_grid(data, header)
-    ends = _search(data, header, grid.columns * grid.rows) if grid else None
-    if ends is None:
+    edges = _search(data, header, grid.columns * grid.rows) if grid else None
+    if edges is None:
         raise JpegError(f"no usable restart segments (interval {header.restart_interval}) at offset {header.scan}")
-    scan = bytes(data[header.scan : ends[-1]])
-    lengths = np.diff(ends, prepend=header.scan) - MARKER_SIZE
+    scan = bytes(data[header.scan : edges[-1]])
+    lengths = np.diff(edges) - MARKER_SIZE
     width = 2 if lengths.max() < 1 << 16 else 4
     content = struct.pack("<I", zlib.crc32(scan)) + lengths.astype(f"<u{width}").tobytes()
     parts = [content[at : at + _TABLE_PART] for at in range(0, len(content), _TABLE_PART)]
@@ -127,17 +127,21 @@ def _read_table(data: Data, header: JpegHeader, count: int) -> _Table | None:
     if width not in (2, 4) or len(content) != 4 + width * count:
         return None
     (checksum,) = struct.unpack_from("<I", content)
-    lengths = np.frombuffer(content, f"<u{width}", offset=4).astype(np.int64)
-    ends = np.cumsum(lengths + MARKER_SIZE) + header.scan
-    if ends[-1] > len(data):
+    edges = np.empty(count + 1, np.int64)
+    edges[0] = header.scan
+    np.add(np.frombuffer(content, f"<u{width}", offset=4), MARKER_SIZE, out=edges[1:], dtype=np.int64)
+    np.cumsum(edges, out=edges)
+    if edges[-1] > len(data):
         return None
-    stored = np.frombuffer(data, np.uint8)
-    fits = stored[ends - 1].tobytes() == following_markers(count) and stored[ends - 2].tobytes() == b"\xff" * count
-    return _Table(checksum, ends) if fits else None
+    stored, markers = np.frombuffer(data, np.uint8), edges[1:] - MARKER_SIZE
+    ff = stored[markers].tobytes()
+    markers += 1
+    fits = stored[markers].tobytes() == following_markers(count) and ff == b"\xff" * count
+    return _Table(checksum, edges) if fits else None
 
 
 def _is_intact(data: Data, header: JpegHeader, table: _Table) -> bool:
-    return zlib.crc32(memoryview(data)[header.scan : table.ends[-1]]) == table.checksum
+    return zlib.crc32(memoryview(data)[header.scan : table.edges[-1]]) == table.checksum
 
 
 def _search(data: Data, header: JpegHeader, count: int) -> NDArray[np.int64] | None:
@@ -149,5 +153,7 @@ def _search(data: Data, header: JpegHeader, count: int) -> NDArray[np.int64] | N
     places = places[is_marker][:count]
     if places.size < count or scan[places + 1].tobytes() != following_markers(count):
         return None
-    ends: NDArray[np.int64] = places + (header.scan + MARKER_SIZE)
-    return ends
+    edges = np.empty(count + 1, np.int64)
+    edges[0] = header.scan
+    np.add(places, header.scan + MARKER_SIZE, out=edges[1:])
+    return edges

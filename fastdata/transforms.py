@@ -255,19 +255,18 @@ def _center(step: CenterCrop, image_size: tuple[int, int]) -> Box:
 
 def _crop(view: View, crop: Box) -> View:
     """`view` with `crop`, in coordinates of what `view` shows, cut out of it."""
-    box, size, window = view.box, view.size, view.window
-    left = window.width - crop.right if view.flip else crop.left
-    left, top = window.left + left, window.top + crop.top
-    window = Box(left, top, left + crop.width, top + crop.height)
-    if view.window != Box(0, 0, *size) and not _within(crop, view.window):
+    box, size, window, flip, antialias, reducing_gap = view
+    if window != (0, 0, *size) and not _within(crop, window):
         raise ValueError("a CenterCrop can't pad what was cropped or padded before: put the larger one first")
-    inside = left >= 0 and top >= 0 and window.right <= size[0] and window.bottom <= size[1]
-    if size == (box.width, box.height) and inside:
-        # Nothing is resized yet: the crop is a smaller box of the source, and the rest need not be decoded.
-        box = Box(box.left + left, box.top + top, box.left + window.right, box.top + window.bottom)
-        size = (box.width, box.height)
-        window = Box(0, 0, *size)
-    return view._replace(box=box, size=size, window=window)
+    width, height = crop.right - crop.left, crop.bottom - crop.top
+    left = window.left + (window.right - window.left - crop.right if flip else crop.left)
+    top = window.top + crop.top
+    right, bottom = left + width, top + height
+    if left < 0 or top < 0 or right > size[0] or bottom > size[1] or size != (box.width, box.height):
+        return View(box, size, Box(left, top, right, bottom), flip, antialias, reducing_gap)
+    # Nothing is resized yet: the crop is a smaller box of the source, and the rest need not be decoded.
+    box = Box(box.left + left, box.top + top, box.left + right, box.top + bottom)
+    return View(box, (width, height), Box(0, 0, width, height), flip, antialias, reducing_gap)
 
 
 def _within(crop: Box, window: Box) -> bool:
@@ -275,9 +274,10 @@ def _within(crop: Box, window: Box) -> bool:
 
 
 def _resize(view: View, size: tuple[int, int], step: Step) -> View:
-    if view.window != Box(0, 0, *view.size):
+    box, old, window, flip, antialias, reducing_gap = view
+    if window != (0, 0, *old):
         raise ValueError(
-            f"{step} can't follow a CenterCrop that pads: the image is {view.size[0]}x{view.size[1]}, "
-            f"padded to {view.window.width}x{view.window.height}. Put the step that resizes first"
+            f"{step} can't follow a CenterCrop that pads: the image is {old[0]}x{old[1]}, "
+            f"padded to {window.width}x{window.height}. Put the step that resizes first"
         )
-    return view._replace(size=size, window=Box(0, 0, *size))
+    return View(box, size, Box(0, 0, *size), flip, antialias, reducing_gap)

@@ -80,7 +80,8 @@ def region(pixels: Pixels, box: BoxTuple, origin: tuple[int, int] = (0, 0), scal
 def assert_the_cut_has_the_pixels(data: bytes, box: BoxTuple, scale: int = 1) -> None:
     made = cut_stored(data, read_header(data), box, scale)
     assert made is not None
-    smaller, (x, y) = made
+    smaller, (x, y), size = made
+    assert size == read_header(smaller)[:2]
     origin = (box[0] - x, box[1] - y)
     assert origin[0] % 8 == origin[1] % 8 == 0
     expected = region(decoded(data, scale), box, scale=scale)
@@ -347,7 +348,7 @@ def test_fuzzed_files_never_give_pixels_that_a_full_decode_would_not(
     made = cut_stored(data, header, box)
     if made is None:
         return
-    smaller, (x, y) = made
+    smaller, (x, y), _ = made
     try:
         pixels = simplejpeg.decode_jpeg(smaller, "RGB")
     except ValueError:

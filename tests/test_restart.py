@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdata.jpeg import JpegError, read_header
-from fastdata.restart import Grid, add_table, has_table, segment_ends, segment_grid
+from fastdata.restart import Grid, add_table, has_table, segment_edges, segment_grid
 from tests.images import jpeg, photo
 
 TABLE = 0xE9
@@ -26,8 +26,11 @@ def ends_of(data: bytes) -> list[int] | None:
     header = read_header(data)
     grid = segment_grid(data, header)
     assert grid is not None
-    ends = segment_ends(data, header, grid)
-    return None if ends is None else ends.tolist()
+    edges = segment_edges(data, header, grid)
+    if edges is None:
+        return None
+    assert edges[0] == header.scan
+    return edges[1:].tolist()
 
 
 def is_indexed(data: bytes) -> bool:
@@ -83,7 +86,7 @@ def test_progressive_files_and_files_without_restart_markers_have_no_grid() -> N
         assert segment_grid(data, read_header(data)) is None
 
 
-def test_each_segment_ends_with_its_marker() -> None:
+def test_each_segment_edges_with_its_marker() -> None:
     ends = ends_of(PLAIN)
     assert ends is not None
     markers = [PLAIN[end - 2 : end].hex() for end in ends]
