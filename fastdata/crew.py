@@ -25,7 +25,7 @@ class Job(Protocol):
 
 J = TypeVar("J", bound=Job)
 
-_ROWS_AT_ONCE = 8
+_ROWS_AT_ONCE = 16
 
 
 class _UnderWay(Generic[J]):

@@ -128,9 +128,8 @@ def find_part(data: bytes, view: View, header: Header) -> Part:
     cut = cut_stored(data, header.jpeg, whole.box, whole.factor)
     if cut is None:
         return whole
-    left, top = cut.offset
-    box = Box(left, top, left + whole.box.width, top + whole.box.height)
-    return Part(cut.data, cut.size, box, whole.factor)
+    smaller, (left, top), size = cut
+    return Part(smaller, size, Box(left, top, left + whole.box.width, top + whole.box.height), whole.factor)
 
 
 def decode_box(data: bytes, view: View, header: Header, part: Part | None = None) -> Source:
