@@ -14,6 +14,7 @@ from fastdata.sharding import pack
 
 MADE = 600
 SHARDS = 6
+LEAST = 60  # photos in all shards: with a few in each, the contest would be one in opening shards
 
 
 class Material(NamedTuple):
@@ -36,15 +37,16 @@ def material(data: Path | None, directory: Path, at_least: int, crop_ready: bool
         data = directory / "made"
         make_photos(data, MADE)
     photos = [Path(path).resolve() for path, _ in fd.ImageDirectoryDataset(data, "**/*.jpg", labels=None).samples]
-    times = -(-at_least // len(photos))
-    once, often = copied(photos, directory / "once"), directory / "often"
+    copies = -(-LEAST // len(photos))
+    times = -(-at_least // (len(photos) * copies))
+    once, often = copied(photos * copies, directory / "once"), directory / "often"
     for copy in once.rglob("*.jpg"):
         link(copy, often / copy.parent.name, times)
     shards = packed(once, directory / "keep", Keep(), times)
     cut = packed(once, directory / "crop-ready", CropReady(), times) if crop_ready else []
     read_once([*once.rglob("*.jpg"), *map(Path, shards + cut)])
     size = sum(photo.stat().st_size for photo in photos) / len(photos)
-    about = f"{len(photos)} photos of {size / 1000:.0f} kB each, {times} times an epoch"
+    about = f"{len(photos)} photos of {size / 1000:.0f} kB each, {times * copies} times an epoch"
     return Material(about, str(often), shards, cut)
 
 

@@ -68,11 +68,14 @@ def tasks_of(base: Task, title: str, only: Iterable[str] | None) -> list[Task]:
 
 
 def large(options: argparse.Namespace, directory: Path, resizing: str) -> Contest:
-    """Photos of several megapixels to 224x224: scaled decoding against a full decode, by the Loader from shards."""
-    files = material(options.large, directory, at_least=100)
-    base = base_task(options, files)._replace(images=max(1, options.images // 10), warmup=options.warmup // 10)
+    """Photos of several megapixels to 224x224, by the Loader from shards: scaled decoding, and crop-ready shards as
+    well, against a full decode."""
+    files = material(options.large, directory, 500, bool(shutil.which("jpegtran")))
+    base = base_task(options, files)._replace(images=max(1, options.images // 5), warmup=options.warmup // 5)
     base = base._replace(antialias=resizing == "antialiased")
     tasks = {"full decode": base._replace(reducing_gap=None), "scaled decoding": base}
+    if files.crop_ready:
+        tasks["scaled decoding, crop-ready shards"] = base._replace(contestant=CROP_READY)
     speeds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(options.rounds):
         for name, task in tasks.items():

@@ -22,6 +22,10 @@ from fastdata.sample import Batch, SampleError
 
 _DRAW, _DECODE = 1, 2  # numbers of stages
 
+# Decoding leaves the CPU's caches without what reading, drawing and cutting need, which then take twice as long: so a
+# thread does that for several samples, and then decodes them. Not for more of them than the caches hold.
+_BYTES_AT_ONCE = 1 << 21
+
 
 class StageTimes:
     """Nanoseconds that one thread has spent in the stages of samples: read, draw, decode, resize."""
@@ -171,26 +175,34 @@ class BatchJob(LoadingJob):
         self._pixels = setup.memory.lend()
 
     def fill(self, rows: range) -> None:
-        """Read, draw and cut some samples, then decode and resize them into their rows."""
-        dataset, times = self._setup.dataset, self._setup.stage_times()
-        for row, drawn in self._drawn(rows, times):
-            times.start(_DECODE)
-            try:
-                self._targets[row] = dataset.decode(drawn, self._pixels[row], times.lap).target
-            except SampleError as error:
-                self._bad(row, error)
-
-    def _drawn(self, rows: range, times: StageTimes) -> list[tuple[int, Drawn]]:
-        # All of them at once: decoding leaves the CPU's caches without what this needs, and it takes twice as long.
-        dataset, drawn = self._setup.dataset, []
+        """Read, draw and cut some samples, then decode and resize them into their rows; and so on."""
+        times = self._setup.stage_times()
+        drawn: list[tuple[int, Drawn]] = []
+        size = 0
         for row in rows:
             times.start()
             try:
-                drawn.append((row, dataset.cut(dataset.read_and_draw(self.ids[row], times.lap))))
+                drawn.append((row, self._read_draw_and_cut(row, times)))
+                size += len(drawn[-1][1].sample.image)
             except SampleError as error:
                 self._bad(row, error)
             times.lap()  # cutting counts as decoding
-        return drawn
+            if size > _BYTES_AT_ONCE:
+                self._decode(drawn, times)
+                drawn, size = [], 0
+        self._decode(drawn, times)
+
+    def _read_draw_and_cut(self, row: int, times: StageTimes) -> Drawn:
+        dataset = self._setup.dataset
+        return dataset.cut(dataset.read_and_draw(self.ids[row], times.lap))
+
+    def _decode(self, drawn: list[tuple[int, Drawn]], times: StageTimes) -> None:
+        for row, sample in drawn:
+            times.start(_DECODE)
+            try:
+                self._targets[row] = self._setup.dataset.decode(sample, self._pixels[row], times.lap).target
+            except SampleError as error:
+                self._bad(row, error)
 
     def finish(self) -> None:
         """Settle what was bad, and bring the batch to its device. SampleError where bad samples are not skipped."""
