@@ -144,7 +144,10 @@ def _write_in_processes(jobs: Sequence[Job], processes: int, report: Progress) -
             tally[-1] = True
             pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                raise PackError("a packing process died, for lack of memory perhaps: try with fewer jobs") from error
+                raise PackError(
+                    "a packing process died, for lack of memory perhaps: try with fewer jobs; in a script, pack below "
+                    "`if __name__ == '__main__':`, since each process begins by running the script"
+                ) from error
             raise
     return {job.path: future.result() for job, future in zip(jobs, futures, strict=True)}
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from fastdata.crop_ready import cut_stored
+from fastdata.crop_ready import Cut, cut_stored
 from fastdata.decode import DecodeError, decode, read_header
 from fastdata.transforms import Box, CenterCrop, RandomResizedCrop, Resize, Transform, View, draw
 from tests.images import encoded, jpeg, photo
@@ -330,6 +330,35 @@ def test_what_is_cut_out_decodes_to_the_pixels_of_the_whole(orientation, antiali
 def _with_restarts(orientation: int) -> bytes:
     """A JPEG with a restart marker after every 64 pixels."""
     return encoded(photo(640, 485), "JPEG", orientation, quality=90, subsampling="4:2:0", restart_marker_blocks=4)
+
+
+def test_a_cut_that_is_refused_leaves_the_verdict_to_the_whole(monkeypatch):
+    image = _with_restarts(1)
+    view = View(Box(100, 100, 300, 300), (64, 64), Box(0, 0, 64, 64), flip=False)
+    expected = decode(image, view)
+    broken = Cut(b"\xff\xd8\xff\xd9", (4, 4), (208, 208))
+    monkeypatch.setattr(decoding, "cut_stored", lambda *_: broken)
+    assert decoding.find_part(image, view, read_header(image)).data == broken.data
+    assert np.array_equal(decode(image, view), expected)
+
+
+def test_antialiased_pixels_come_interleaved(monkeypatch):
+    # torch gives planes for strides that are not its "channels last"; to interleave them takes as long as to resize.
+    memory = []
+    finish = decoding._finish
+    monkeypatch.setattr(decoding, "_finish", lambda pixels, *args: memory.append(pixels) or finish(pixels, *args))
+    decode(jpeg(333, 251), View(Box(10, 20, 300, 200), (64, 48), Box(0, 0, 64, 48), flip=False))
+    assert [pixels.flags.c_contiguous for pixels in memory] == [True]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_memory_with_gaps_gets_the_same_pixels(flip):
+    image = jpeg(333, 251)
+    view = View(Box(10, 20, 300, 200), (64, 48), Box(0, 0, 64, 48), flip, antialias=False)
+    gaps = np.zeros((48, 128, 3), np.uint8)
+    decode(image, view, gaps[:, ::2])
+    assert np.array_equal(gaps[:, ::2], decode(image, view))
+    assert not gaps[:, 1::2].any()
 
 
 def test_scaling_is_bounded_by_the_tighter_side():

@@ -80,6 +80,12 @@ class TestSameAsTorchsDataLoader:
             loader.set_epoch(epoch)
             assert_same_batches(list(loader), list(torchs))
 
+    @pytest.mark.parametrize("at_once", [0, 2_000, 1 << 30])
+    def test_however_many_bytes_are_read_at_once(self, folder: Path, monkeypatch: Any, at_once: int) -> None:
+        expected = list(Loader(map_style(folder), 12, num_threads=1, shuffle=True))
+        monkeypatch.setattr(jobs, "_BYTES_AT_ONCE", at_once)
+        assert_same_batches(list(Loader(map_style(folder), 12, num_threads=1, shuffle=True)), expected)
+
     @pytest.mark.parametrize("transform", [Transform(TRAIN, antialias=False), Transform(EVALUATE), CenterCrop(50)])
     def test_any_transform_of_a_fixed_size(self, folder: Path, transform: Any) -> None:
         transform = transform if isinstance(transform, Transform) else [transform]
