@@ -31,6 +31,9 @@ and for each extension in the shard a field named by it with its dot (`.jpg`): `
 """
 
 _MAX_EXTENSIONS = 64
+# numpy has Python parse an array's header, and Python up to 3.12 counts its parser's depth for all threads together:
+# one that opens a shard while others do at times gets a SystemError for it (python/cpython#106905).
+_ATTEMPTS = 3
 _MAX_CLASS_BYTES = 32
 _SPAN = [("offset", "<i8"), ("size", "<i8")]
 # Behind the rows: magic with version, samples, the shard's size and time (ns) that the rows hold for, the CRC of
@@ -217,6 +220,13 @@ def load(path: str, stat: os.stat_result) -> Rows | None:
 
     An index is derived, so whatever is wrong with one only means that it is built again.
     """
+    for _ in range(_ATTEMPTS):
+        with suppress(SystemError):
+            return _load(path, stat)
+    return None
+
+
+def _load(path: str, stat: os.stat_result) -> Rows | None:
     file = index_path(path)
     try:
         rows = np.lib.format.open_memmap(file, mode="r")
