@@ -72,4 +72,13 @@ class Normalize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8:
             raise ValueError(f"Normalize takes uint8 images, got {images.dtype}: were they normalized before?")
-        return images.to(torch.float32).mul_(self.scale).add_(self.shift).to(self.dtype)
+        floats = images.to(torch.float32)
+        pixels, scale, shift = floats, self.scale, self.shift
+        interleaved = floats.movedim(-3, -1)
+        if floats.device.type == "cpu" and interleaved.is_contiguous():
+            # In channels-last memory a row at a time: by three values at a time it takes twice as long.
+            *outer, width, channels = interleaved.shape
+            pixels = interleaved.view(*outer, width * channels)
+            scale, shift = scale.flatten().repeat(width), shift.flatten().repeat(width)
+        pixels.mul_(scale).add_(shift)
+        return floats.to(self.dtype)

@@ -94,6 +94,9 @@ def test_normalize_is_to_tensor_then_normalize(dtype):
     assert result.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(result, expected, rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-5)
     assert torch.equal(normalize(batch[0]), result[0])
+    assert torch.equal(normalize(batch.contiguous()), result), "memory format matters"
+    assert torch.equal(normalize(batch[..., 1:]), result[..., 1:]), "rows with gaps"
+    assert normalize(batch[:0]).shape == (0, *batch.shape[1:])
     assert normalize.state_dict() == {}
 
 
