@@ -1,10 +1,12 @@
-"""What every test shares: hypothesis without randomness, and the photos that may be there."""
+"""What tests share: hypothesis without randomness, numbered photos, and the real ones that may be there."""
 
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.numbered import write_folder, write_shards
 
 settings.register_profile(
     "fastdata", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50
@@ -20,3 +22,15 @@ def photos() -> Path:
     if not PHOTOS.is_dir():
         pytest.skip(f"no photos at {PHOTOS}: set FASTDATA_PHOTOS to a folder that has some")
     return PHOTOS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Numbered photos, for a module."""
+    return write_folder(tmp_path_factory.mktemp("folder"))
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The same in shards."""
+    return write_shards(tmp_path_factory.mktemp("shards"))

@@ -17,7 +17,7 @@ from fastdata.sample import Batch, SampleError
 from fastdata.skipping import Skipped, TooManySkippedError
 from fastdata.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
 from tests.images import encoded, jpeg, photo
-from tests.numbered import COUNT, TRAIN, iterable, map_style, write_folder, write_shards
+from tests.numbered import COUNT, TRAIN, iterable, map_style, write_folder
 from tests.processes import assert_no_more_threads_than, run_python, threads
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
@@ -28,16 +28,6 @@ BAD = (3, 10, 11, 18)
 @pytest.fixture(scope="module", params=["cpu", "dali"])
 def decoder(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("folder"))
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return write_shards(tmp_path_factory.mktemp("shards"))
 
 
 @pytest.fixture(scope="module")

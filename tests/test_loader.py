@@ -30,20 +30,10 @@ from fastdata.state import StateError
 from fastdata.tar import ShardWriter
 from fastdata.transforms import CenterCrop, Resize, Transform
 from tests.images import jpeg
-from tests.numbered import COUNT, TRAIN, iterable, map_style, write_folder, write_shards
+from tests.numbered import COUNT, TRAIN, iterable, map_style
 from tests.processes import Clock, wait_for
 
 EVALUATE = [Resize(30), CenterCrop(24)]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("folder"))
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return write_shards(tmp_path_factory.mktemp("shards"))
 
 
 def assert_same_batches(ours: list[Batch], theirs: list[Batch]) -> None:

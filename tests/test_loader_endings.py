@@ -15,18 +15,8 @@ from fastdata import jobs
 from fastdata.datasets import ImageDirectoryDataset
 from fastdata.loader import Loader
 from fastdata.sample import SampleError
-from tests.numbered import COUNT, iterable, map_style, write_folder, write_shards
+from tests.numbered import COUNT, iterable, map_style, write_folder
 from tests.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("folder"))
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return write_shards(tmp_path_factory.mktemp("shards"))
 
 
 @pytest.fixture(autouse=True)
