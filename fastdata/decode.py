@@ -139,10 +139,10 @@ def decode_box(data: bytes, view: View, header: Header, part: Part | None = None
     """
     part = part or find_part(data, view, header)
     source = _decode_jpeg(part)
-    if source is None:
-        part = _whole(data, view, header)  # whose verdict counts, if it is not that already
-        source = _decode_jpeg(part) or Source(_decode_by_pillow(data, header), part.box)
-    return source
+    if source is None and part.data is not data:
+        part = _whole(data, view, header)  # whose verdict counts
+        source = _decode_jpeg(part)
+    return source or Source(_decode_by_pillow(data, header), part.box)
 
 
 def resample(source: Source, view: View, header: Header, out: Pixels | None = None) -> Pixels:

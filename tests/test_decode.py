@@ -342,6 +342,14 @@ def test_a_cut_that_is_refused_leaves_the_verdict_to_the_whole(monkeypatch):
     assert np.array_equal(decode(image, view), expected)
 
 
+def test_a_damaged_jpeg_is_tried_once_before_pillow(monkeypatch):
+    tries, decode_jpeg = [], decoding._decode_jpeg
+    monkeypatch.setattr(decoding, "_decode_jpeg", lambda part: tries.append(part) or decode_jpeg(part))
+    with pytest.raises(DecodeError):
+        decode(jpeg(333, 251)[:2000], whole(333, 251))
+    assert len(tries) == 1
+
+
 def test_antialiased_pixels_come_interleaved(monkeypatch):
     # torch gives planes for strides that are not its "channels last"; to interleave them takes as long as to resize.
     memory = []
