@@ -20,9 +20,11 @@ import numpy as np
 from material import material
 
 import fastdata as fd
-from fastdata import image_dataset
-from fastdata.decode import Header, decode_box, resample
-from fastdata.image_dataset import ImageDataset
+from fastdata.datasets import base as image_dataset
+from fastdata.datasets.base import ImageDataset
+from fastdata.images.decode import decode_box
+from fastdata.images.header import Header
+from fastdata.images.resize import resample
 
 STEPS = (fd.RandomResizedCrop(224), fd.RandomHorizontalFlip())
 TARGET_RATIO, TARGET_MICROSECONDS = 0.93, 60.0

@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 import fastdata as fd
-from fastdata.crop_ready import cut_stored
-from fastdata.demo import make_photos
-from fastdata.folder import scan_classes
-from fastdata.index import build
-from fastdata.jpeg import read_header
-from fastdata.tar import ShardWriter
+from fastdata.commands.demo import make_photos
+from fastdata.images.cut import cut_stored
+from fastdata.images.header import read_header
+from fastdata.sources.folder import scan_classes
+from fastdata.sources.index import build
+from fastdata.sources.writer import ShardWriter
 
 TRAIN = fd.Transform([fd.RandomResizedCrop(224), fd.RandomHorizontalFlip()])
 
@@ -100,7 +100,7 @@ def file_costs(directory: Path, files: int) -> list[tuple[str, float, float, str
 
 
 def command_costs() -> list[tuple[str, float, float, str]]:
-    command = [sys.executable, "-m", "fastdata.cli", "--help"]
+    command = [sys.executable, "-m", "fastdata.commands.cli", "--help"]
     return [("fastdata --help", seconds(lambda: subprocess.run(command, check=True, capture_output=True)), 0.4, "s")]
 
 

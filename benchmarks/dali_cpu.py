@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 import fastdata as fd
-from fastdata.conversion import CropReady
-from fastdata.folder import scan_classes
-from fastdata.sharding import pack
+from fastdata.packing.convert import CropReady
+from fastdata.packing.pack import pack
+from fastdata.sources.folder import scan_classes
 
 SIZE = 224
 

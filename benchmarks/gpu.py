@@ -19,10 +19,10 @@ from dali_cpu import SIZE, batches_of_dali, batches_of_fastdata, copies, dali_pi
 from torch import Tensor
 
 import fastdata as fd
-from fastdata.conversion import CropReady
-from fastdata.crew import available_cpus
-from fastdata.folder import scan_classes
-from fastdata.sharding import pack
+from fastdata.cpus import available_cpus
+from fastdata.packing.convert import CropReady
+from fastdata.packing.pack import pack
+from fastdata.sources.folder import scan_classes
 
 GPU = 0
 BUSY, JPEG, RECEIVED = "sm", "jpg", "rxpci"  # dmon's columns: percent, percent, MB/s

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import fastdata as fd
-from fastdata.conversion import Conversion, CropReady, Keep
-from fastdata.demo import make_photos
-from fastdata.folder import scan_classes
-from fastdata.shard_plan import ShardCount
-from fastdata.sharding import pack
+from fastdata.commands.demo import make_photos
+from fastdata.packing.convert import Conversion, CropReady, Keep
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources.folder import scan_classes
 
 MADE = 600
 SHARDS = 6

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.order import EpochOrder, EpochPlan, Place
-from fastdata.state import EpochState
+from fastdata.epoch.order import EpochOrder
+from fastdata.epoch.plan import EpochPlan, Place
+from fastdata.epoch.state import EpochState
 
 Ints = npt.NDArray[np.int64]
 MEGABYTE = 10**6

@@ -1,11 +1,20 @@
-"""A sample before and after decoding, the batch that samples become, and the error of a bad one."""
+"""A sample before and after decoding, and the batch that samples become."""
 
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
+
+Pixels = npt.NDArray[np.uint8]
+"""An image: uint8, shape (height, width, 3), RGB."""
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp")
+"""What counts as an image, in any case, where nothing else is said: torchvision's IMG_EXTENSIONS."""
 
 
 class Sample(NamedTuple, Generic[T]):
@@ -28,22 +37,3 @@ class Batch(NamedTuple):
 
     images: "Tensor"
     targets: Any
-
-
-class SampleError(ValueError):
-    """A sample that can't be used: names its key, where it lies (file, or shard and offset) and the cause.
-
-    Built by `SampleError.of`. torch's DataLoader re-raises a worker's error as `type(error)(message)`, so a
-    message alone must do as well; `key`, `where` and `cause` are empty then and the message says it all.
-    """
-
-    key: str = ""
-    where: str = ""
-    cause: str = ""
-
-    @classmethod
-    def of(cls, key: str, where: str, cause: object) -> "SampleError":
-        """The error of the sample `key` at `where`."""
-        error = cls(f"sample {key!r} in {where}: {cause}")
-        error.key, error.where, error.cause = key, where, str(cause)
-        return error

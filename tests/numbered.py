@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fastdata.datasets import ImageDirectoryDataset, TarImageDataset
-from fastdata.tar import ShardWriter
-from fastdata.transforms import RandomHorizontalFlip, RandomResizedCrop
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.datasets.shards import TarImageDataset
+from fastdata.sources.writer import ShardWriter
+from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop
 from tests.images import encoded, jpeg, photo
 
 TRAIN = [RandomResizedCrop(24), RandomHorizontalFlip()]

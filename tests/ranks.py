@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader
 
 import fastdata as fd
-from fastdata.skipping import TooManySkippedError
+from fastdata.errors import TooManySkippedError
 
 BATCH_SIZE = 4
 EPOCH = 1

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fastdata.datasets import ImageDataset
-from fastdata.loader import Loader
+from fastdata.datasets.base import ImageDataset
+from fastdata.loading.loader import Loader
 
 
 def first_targets(dataset: ImageDataset, decoder: Any) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fastdata.tar import Shard, members
+from fastdata.sources.shard import Shard
+from fastdata.sources.tar import members
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 END = bytes(1024)

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastdata import cli, manifest
-from fastdata.demo import PHOTO_SIZE, make_photos
-from fastdata.folder import scan_classes
-from fastdata.info import describe
-from fastdata.shard_plan import ShardCount
-from fastdata.sharding import pack
-from fastdata.tar import Shard
+from fastdata.commands import cli
+from fastdata.commands.demo import PHOTO_SIZE, make_photos
+from fastdata.commands.info import describe
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources import manifest
+from fastdata.sources.folder import scan_classes
+from fastdata.sources.shard import Shard
 from tests.images import encoded, jpeg, photo
 from tests.processes import PATIENCE
 from tests.tars import packed
@@ -72,7 +73,9 @@ def fastdata(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 
 def in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "fastdata.cli", *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "fastdata.commands.cli", *map(str, arguments)], capture_output=True, text=True
+    )
 
 
 def test_a_folder_is_packed_and_shown_by_the_program_itself(folder: Path, tmp_path: Path) -> None:
@@ -222,7 +225,7 @@ class TestEnding:
         jpegtran = tmp_path / "bin/jpegtran"
         jpegtran.write_text(f"#!/bin/sh\necho $PPID >> {tmp_path}/started\nread line < {tmp_path}/go\nexit 1\n")
         jpegtran.chmod(0o755)
-        command = [sys.executable, "-m", "fastdata.cli", "shard", folder, tmp_path / "out", "--shards", "4"]
+        command = [sys.executable, "-m", "fastdata.commands.cli", "shard", folder, tmp_path / "out", "--shards", "4"]
         command += ["--jobs", "2", "--jpeg", "crop-ready"]
         environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, process_group=0) as process:

@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from fastdata.collate import Normalize, collate
+from fastdata.datasets.collate import collate
+from fastdata.loading.normalize import Normalize
 from fastdata.sample import Batch
 from tests.images import photo
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from fastdata.conversion import CropReady, Encode, Keep, convert
-from fastdata.crop_ready import is_crop_ready
-from fastdata.decode import decode, read_header
-from fastdata.transforms import Box, View
+from fastdata.images.cut import is_crop_ready
+from fastdata.images.decode import decode
+from fastdata.images.header import read_header
+from fastdata.packing.convert import CropReady, Encode, Keep, convert
+from fastdata.transforms.steps import Box, View
 from tests.images import encoded, jpeg, photo
 
 NO_IMAGE = b"no image at all"

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastdata import crew as crew_module
-from fastdata.crew import Crew, _cgroup_cpus, available_cpus
+from fastdata.cpus import _cgroup_cpus, available_cpus
+from fastdata.loading import crew as crew_module
+from fastdata.loading.crew import Crew
 from tests.processes import PATIENCE, Clock, assert_no_more_threads_than, run_python, threads, wait_for
 
 
@@ -245,7 +246,7 @@ import os
 import signal
 import threading
 
-from fastdata.crew import Crew
+from fastdata.loading.crew import Crew
 from tests.processes import assert_no_more_threads_than
 
 class Job:
@@ -279,9 +280,7 @@ def test_interrupts_at_any_moment_leave_no_thread_and_no_hang() -> None:
 
 
 def test_num_threads_follows_the_affinity_of_this_process() -> None:
-    program = (
-        "import os; os.sched_setaffinity(0, {0}); from fastdata.crew import available_cpus; print(available_cpus())"
-    )
+    program = "import os; os.sched_setaffinity(0, {0}); from fastdata.loading.crew import available_cpus; print(available_cpus())"
     if 0 not in os.sched_getaffinity(0):
         pytest.skip("this process may not use CPU 0")
     assert run_python(program) == "1\n"

@@ -16,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from fastdata import crop_ready
-from fastdata.crop_ready import cut, cut_stored, is_crop_ready, make_crop_ready, restart_interval
-from fastdata.jpeg import JpegError, read_header
-from fastdata.restart import add_table, segment_grid
+from fastdata.errors import JpegError
+from fastdata.images import cut as crop_ready
+from fastdata.images.cut import cut, cut_stored, is_crop_ready
+from fastdata.images.header import read_header
+from fastdata.images.restart import add_table, segment_grid
+from fastdata.packing.crop_ready import make_crop_ready, restart_interval
 from tests.images import jpeg, photo
 
 Pixels = npt.NDArray[np.uint8]

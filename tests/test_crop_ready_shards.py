@@ -10,14 +10,14 @@ import pytest
 import webdataset
 from PIL import Image
 
-from fastdata.conversion import CropReady
-from fastdata.crop_ready import is_crop_ready
-from fastdata.datasets import TarImageDataset
-from fastdata.folder import scan_classes
-from fastdata.shard_plan import ShardCount
-from fastdata.sharding import pack
-from fastdata.tar import dali_index
-from fastdata.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
+from fastdata.datasets.shards import TarImageDataset
+from fastdata.images.cut import is_crop_ready
+from fastdata.packing.convert import CropReady
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources.folder import scan_classes
+from fastdata.sources.webdataset import dali_index
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
 from tests.images import jpeg
 from tests.tars import tool
 

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from fastdata.crop_ready import make_crop_ready
-from fastdata.dali import Dali, DaliCrew
-from fastdata.datasets import ImageDirectoryDataset
-from fastdata.decode import read_header
-from fastdata.encoded import encoded
-from fastdata.loader import Loader
-from fastdata.sample import SampleError
-from fastdata.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, draw
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.errors import SampleError
+from fastdata.images.header import read_header
+from fastdata.loading.dali.crew import DaliCrew
+from fastdata.loading.dali.encoded import encoded
+from fastdata.loading.dali.options import Dali
+from fastdata.loading.loader import Loader
+from fastdata.packing.crop_ready import make_crop_ready
+from fastdata.transforms.draw import draw
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
 from tests import images
 from tests.images import jpeg, photo
 from tests.numbered import map_style, write_folder

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastdata.tar import TarError, dali_index
+from fastdata.errors import TarError
+from fastdata.sources.webdataset import dali_index
 
 from .tars import packed, samples, tool
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.members import TarError, members
+from fastdata.errors import TarError
+from fastdata.sources.tar import members
 
 from .tars import END, FORMATS, archive, checksummed, data, header, in_file, packed, pax, samples, seen, tool
 

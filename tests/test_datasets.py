@@ -16,25 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from fastdata.collate import collate
-from fastdata.datasets import ImageDirectoryDataset, TarImageDataset
-from fastdata.decode import decode, read_header
-from fastdata.folder import scan_classes
-from fastdata.order import EpochOrder, Place
-from fastdata.sample import SampleError
-from fastdata.shard_plan import ShardCount
-from fastdata.sharding import pack
-from fastdata.state import StateError
-from fastdata.tar import ShardWriter
-from fastdata.transforms import (
-    CenterCrop,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-    Transform,
-    draw,
-    sample_rng,
-)
+from fastdata.datasets.collate import collate
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.datasets.shards import TarImageDataset
+from fastdata.epoch.order import EpochOrder
+from fastdata.epoch.plan import Place
+from fastdata.errors import SampleError, StateError
+from fastdata.images.decode import decode
+from fastdata.images.header import read_header
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources.folder import scan_classes
+from fastdata.sources.writer import ShardWriter
+from fastdata.transforms.draw import draw, sample_rng
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
 from tests.images import encoded, jpeg, photo
 
 TRAIN = [RandomResizedCrop(24), RandomHorizontalFlip()]

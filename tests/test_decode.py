@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from fastdata.crop_ready import Cut, cut_stored
-from fastdata.decode import DecodeError, decode, read_header
-from fastdata.transforms import Box, CenterCrop, RandomResizedCrop, Resize, Transform, View, draw
+from fastdata.errors import DecodeError
+from fastdata.images.cut import Cut, cut_stored
+from fastdata.images.decode import decode
+from fastdata.images.header import read_header
+from fastdata.transforms.draw import draw
+from fastdata.transforms.steps import Box, CenterCrop, RandomResizedCrop, Resize, Transform, View
 from tests.images import encoded, jpeg, photo
 
-decoding = sys.modules["fastdata.decode"]
+decoding = sys.modules["fastdata.images.decode"]
 ORIENTATIONS = range(1, 9)
 
 
@@ -258,8 +261,8 @@ def test_decoding_starts_no_threads():
     # In a new process, in which no other test has made torch or OpenCV start theirs.
     code = """
 import os
-from fastdata.decode import decode
-from fastdata.transforms import Box, View
+from fastdata.images.decode import decode
+from fastdata.transforms.steps import Box, View
 from tests.images import jpeg
 image = jpeg(900, 700)
 before = len(os.listdir("/proc/self/task"))

@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fastdata.datasets import ImageDirectoryDataset
-from fastdata.loader import Loader
-from fastdata.sample import Batch, SampleError
-from fastdata.skipping import Skipped, TooManySkippedError
-from fastdata.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.errors import SampleError, TooManySkippedError
+from fastdata.loading.loader import Loader
+from fastdata.loading.skipping import Skipped
+from fastdata.sample import Batch
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
 from tests.images import encoded, jpeg, photo
 from tests.numbered import COUNT, TRAIN, iterable, map_style, write_folder
 from tests.processes import assert_no_more_threads_than, run_python, threads
@@ -231,7 +232,7 @@ def test_two_loaders_at_once(folder: Path, shards: list[str], decoder: Any) -> N
 PREPARED = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
-from fastdata.loader import Loader
+from fastdata.loading.loader import Loader
 from tests.numbered import map_style
 root = sys.argv[1]
 loader = Loader(map_style(root), 4, num_threads=2, decoder={decoder!r})

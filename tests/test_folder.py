@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from webdataset.tariterators import base_plus_ext
 
-from fastdata.folder import FolderScan, fingerprint, scan_classes, scan_pattern
-from fastdata.paths import Paths, find_key_collisions, key_of, keys_of
+from fastdata.sources.folder import FolderScan, fingerprint, scan_classes, scan_pattern
+from fastdata.sources.paths import Paths, find_key_collisions, key_of, keys_of
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 T = TypeVar("T")

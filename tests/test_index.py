@@ -15,9 +15,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
 
-from fastdata import index
-from fastdata.index import NO_CLASS, Rows, extensions, index_count, index_path, key_hash, split_name
-from fastdata.members import TarError
+from fastdata.errors import TarError
+from fastdata.sources import index
+from fastdata.sources.index import NO_CLASS, Rows, extensions, index_count, index_path
+from fastdata.sources.webdataset import key_hash, split_name
 
 from .tars import FORMATS, packed, samples
 

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from fastdata.jpeg import JpegError, JpegHeader, is_jpeg, read_header, stored_box
+from fastdata.errors import JpegError
+from fastdata.images.header import read_header
+from fastdata.images.jpeg import JpegHeader, is_jpeg, stored_box
 from tests.images import encoded, jpeg, photo
 
 SMALL = jpeg(40, 30)

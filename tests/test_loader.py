@@ -16,19 +16,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fastdata import crew, image_dataset, jobs
-from fastdata.collate import Normalize, collate
-from fastdata.crew import available_cpus
-from fastdata.datasets import ImageDirectoryDataset
-from fastdata.image_dataset import ImageDataset
-from fastdata.jobs import Memory
-from fastdata.loader import Loader, Stats
-from fastdata.order import EpochOrder, EpochPlan
+from fastdata.cpus import available_cpus
+from fastdata.datasets import base as image_dataset
+from fastdata.datasets.base import ImageDataset
+from fastdata.datasets.collate import collate
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.epoch.order import EpochOrder
+from fastdata.epoch.plan import EpochPlan
+from fastdata.epoch.sampler import EpochSampler
+from fastdata.errors import StateError
+from fastdata.loading import batch_job as jobs
+from fastdata.loading import crew
+from fastdata.loading.loader import Loader
+from fastdata.loading.memory import Memory
+from fastdata.loading.normalize import Normalize
+from fastdata.loading.stats import Stats
 from fastdata.sample import Batch
-from fastdata.sampler import EpochSampler
-from fastdata.state import StateError
-from fastdata.tar import ShardWriter
-from fastdata.transforms import CenterCrop, Resize, Transform
+from fastdata.sources.writer import ShardWriter
+from fastdata.transforms.steps import CenterCrop, Resize, Transform
 from tests.images import jpeg
 from tests.numbered import COUNT, TRAIN, iterable, map_style
 from tests.processes import Clock, wait_for

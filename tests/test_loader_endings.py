@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fastdata import jobs
-from fastdata.datasets import ImageDirectoryDataset
-from fastdata.loader import Loader
-from fastdata.sample import SampleError
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.errors import SampleError
+from fastdata.loading import batch_job as jobs
+from fastdata.loading.loader import Loader
 from tests.numbered import COUNT, iterable, map_style, write_folder
 from tests.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
 
@@ -198,7 +198,7 @@ def test_skipped_samples(tmp_path: Path) -> None:
 
 PREPARED = """
 import os, signal, sys, threading
-from fastdata.loader import Loader
+from fastdata.loading.loader import Loader
 from tests.numbered import TRAIN, iterable, map_style
 root = sys.argv[1]
 """

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from fastdata import manifest
-from fastdata.manifest import Made, Manifest, ManifestError, ShardEntry
+from fastdata.errors import ManifestError
+from fastdata.sources import manifest
+from fastdata.sources.manifest import Made, Manifest, ShardEntry
 
 ENTRIES = tuple(ShardEntry(f"train-{i:06}.tar", 10 + i, 10240 * (i + 1), f"{i}" * 64) for i in range(3))
 MADE = Made("0.1.0", 7, True, "9/10", "keep", 1234, 0, 0, 1234)

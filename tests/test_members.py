@@ -10,7 +10,7 @@ import webdataset
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastdata.members import members
+from fastdata.sources.tar import members
 
 from .tars import END, FORMATS, as_tarfile_sees, data, header, in_file, packed, pax, samples, seen, tool
 

@@ -12,8 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.order import EpochOrder, EpochPlan, Last, Place, batches_of_samples
-from fastdata.state import EpochState, StateError
+from fastdata.epoch.order import EpochOrder
+from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples
+from fastdata.epoch.state import EpochState
+from fastdata.errors import StateError
 
 LASTS: tuple[Last, ...] = ("partial", "drop", "pad")
 
@@ -431,7 +433,7 @@ def test_a_dataloader_worker_sees_itself() -> None:
 
 
 def test_detecting_a_place_does_not_import_torch() -> None:
-    code = "import sys; from fastdata.order import Place; Place.detect(); assert 'torch' not in sys.modules"
+    code = "import sys; from fastdata.epoch.order import Place; Place.detect(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -19,11 +19,12 @@ def test_everything_public_is_there_and_nothing_else():
 
 
 def test_a_module_does_not_hide_the_function_of_its_name():
-    import fastdata.collate
-    import fastdata.decode
+    import fastdata.loading.collate
 
-    assert callable(fastdata.collate)
-    assert callable(fastdata.decode)
+    import fastdata.images.decode
+
+    assert callable(fastdata.loading.collate)
+    assert callable(fastdata.images.decode)
 
 
 def test_an_unknown_name_is_an_attribute_error():

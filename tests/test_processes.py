@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from fastdata.collate import collate
-from fastdata.datasets import ImageDirectoryDataset, TarImageDataset
-from fastdata.order import EpochOrder
-from fastdata.sampler import EpochSampler
-from fastdata.tar import ShardWriter
-from fastdata.transforms import RandomHorizontalFlip, RandomResizedCrop
+from fastdata.datasets.collate import collate
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.datasets.shards import TarImageDataset
+from fastdata.epoch.order import EpochOrder
+from fastdata.epoch.sampler import EpochSampler
+from fastdata.sources.writer import ShardWriter
+from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop
 from tests.images import jpeg
 from tests.ranks import BATCH_SIZE, EPOCH
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.jpeg import JpegError, read_header
-from fastdata.restart import Grid, add_table, has_table, segment_edges, segment_grid
+from fastdata.errors import JpegError
+from fastdata.images.header import read_header
+from fastdata.images.restart import Grid, add_table, has_table, segment_edges, segment_grid
 from tests.images import jpeg, photo
 
 TABLE = 0xE9

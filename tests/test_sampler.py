@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from fastdata.order import EpochOrder, EpochPlan, Last
-from fastdata.sampler import EpochSampler
-from fastdata.state import StateError
+from fastdata.epoch.order import EpochOrder
+from fastdata.epoch.plan import EpochPlan, Last
+from fastdata.epoch.sampler import EpochSampler
+from fastdata.errors import StateError
 
 # StatefulDataLoader calls what newer torch warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")

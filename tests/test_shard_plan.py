@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.shard_plan import (
+from fastdata.packing.plan import (
     SamplesPerShard,
     ShardCount,
     ShardPlan,

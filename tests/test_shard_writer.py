@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from fastdata import index
-from fastdata.tar import Shard, ShardWriter, index_count, index_path, members
+from fastdata.sources import index
+from fastdata.sources.index import index_count, index_path
+from fastdata.sources.shard import Shard
+from fastdata.sources.tar import members
+from fastdata.sources.writer import ShardWriter
 
 from .tars import Files, contents, open_shards, packed, tool
 

@@ -14,16 +14,21 @@ import numpy as np
 import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from fastdata import manifest, packing
-from fastdata.conversion import Keep
-from fastdata.datasets import ImageDirectoryDataset
-from fastdata.folder import FolderScan, scan_classes, scan_pattern
-from fastdata.order import EpochOrder
-from fastdata.packing import Job, PackError, write_shards
-from fastdata.paths import Paths
-from fastdata.shard_plan import SamplesPerShard, ShardCount, ShardSize
-from fastdata.sharding import pack
-from fastdata.tar import NO_CLASS, Shard, dali_index
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.epoch.order import EpochOrder
+from fastdata.errors import PackError
+from fastdata.packing import write as packing
+from fastdata.packing.convert import Keep
+from fastdata.packing.engines import write_shards
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import SamplesPerShard, ShardCount, ShardSize
+from fastdata.packing.write import Job
+from fastdata.sources import manifest
+from fastdata.sources.folder import FolderScan, scan_classes, scan_pattern
+from fastdata.sources.index import NO_CLASS
+from fastdata.sources.paths import Paths
+from fastdata.sources.shard import Shard
+from fastdata.sources.webdataset import dali_index
 from tests.images import jpeg
 from tests.tars import tool
 
@@ -317,9 +322,9 @@ def test_an_overwrite_that_fails_leaves_the_old_dataset_whole(folder: Path, tmp_
 def test_what_a_killed_run_leaves_is_hidden_and_cleared_by_the_next(folder: Path, tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
-        "from fastdata.folder import scan_classes\n"
-        "from fastdata.shard_plan import ShardCount\n"
-        "from fastdata.sharding import pack\n"
+        "from fastdata.sources.folder import scan_classes\n"
+        "from fastdata.packing.plan import ShardCount\n"
+        "from fastdata.packing.pack import pack\n"
         "read = []\n"
         "def progress(files, size):\n"
         "    read.append(files)\n"

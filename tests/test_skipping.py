@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from fastdata.collate import collate
-from fastdata.loader import Loader
-from fastdata.order import EpochPlan
-from fastdata.sample import Batch, SampleError
-from fastdata.skipping import SkipBudget, Skipped, TooManySkippedError
-from fastdata.tar import ShardWriter
+from fastdata.datasets.collate import collate
+from fastdata.epoch.plan import EpochPlan
+from fastdata.errors import SampleError, TooManySkippedError
+from fastdata.loading.loader import Loader
+from fastdata.loading.skipping import SkipBudget, Skipped
+from fastdata.sample import Batch
+from fastdata.sources.writer import ShardWriter
 from tests.images import jpeg
 from tests.numbered import iterable as in_shards
 from tests.numbered import map_style, write_folder
@@ -223,9 +224,10 @@ import os
 import sys
 import torch.distributed as dist
 
-from fastdata.loader import Loader
-from fastdata.order import EpochPlan
-from fastdata.skipping import SkipBudget, TooManySkippedError
+from fastdata.loading.loader import Loader
+from fastdata.epoch.plan import EpochPlan
+from fastdata.loading.skipping import SkipBudget
+from fastdata.errors import TooManySkippedError
 from tests.numbered import map_style
 from tests.processes import assert_no_more_threads_than, descriptors, threads
 

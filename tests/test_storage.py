@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastdata.storage import expand, local
+from fastdata.sources.cache import local
+from fastdata.sources.urls import expand
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
@@ -280,7 +281,8 @@ def test_an_unknown_protocol_is_an_error_that_names_the_url(tmp_path: Path) -> N
 def test_local_shards_need_no_fsspec_and_copying_leaves_no_session_open(remote: Remote, tmp_path: Path) -> None:
     program = """
 import sys
-from fastdata.storage import expand, local
+from fastdata.sources.urls import expand
+from fastdata.sources.cache import local
 local(expand(sys.argv[1])[0])
 assert "fsspec" not in sys.modules
 print(local(sys.argv[2], sys.argv[3]))

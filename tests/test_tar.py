@@ -14,7 +14,10 @@ import webdataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.tar import NO_CLASS, Shard, ShardCache, TarError, key_hash
+from fastdata.errors import TarError
+from fastdata.sources.index import NO_CLASS
+from fastdata.sources.shard import Shard, ShardCache
+from fastdata.sources.webdataset import key_hash
 
 from .tars import FORMATS, Files, archive, contents, data, header, open_shards, packed, pax, samples
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fastdata.datasets import ImageDirectoryDataset
-from fastdata.tar import ShardWriter
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.sources.writer import ShardWriter
 from tests.images import encoded, photo
 from tools import train
 

@@ -5,17 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.transforms import (
-    Box,
-    CenterCrop,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-    Transform,
-    View,
-    draw,
-    sample_rng,
-)
+from fastdata.transforms.draw import draw, sample_rng
+from fastdata.transforms.steps import Box, CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View
 
 sides = st.integers(1, 700)
 seeds = st.integers(0, 2**32)

@@ -1,0 +1,159 @@
+"""`fastdata info`: what a dataset holds, from its json, its indexes, and the headers of some of its images."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fastdata.errors import DecodeError
+from fastdata.images.cut import is_crop_ready
+from fastdata.images.header import read_header
+from fastdata.sample import IMAGE_EXTENSIONS
+from fastdata.sources import manifest
+from fastdata.sources.cache import local
+from fastdata.sources.manifest import Manifest
+from fastdata.sources.shard import NO_CLASS, Shard
+from fastdata.sources.urls import expand
+
+_NAMED = 30  # of many classes or samples, so many are shown
+
+
+class Images(NamedTuple):
+    """What the headers of `looked_at` images say; `widths` and `heights` are (least, median, most) in pixels.
+
+    `unreadable` names the samples whose images are none, and `crop_ready` counts the JPEGs that are.
+    """
+
+    looked_at: int
+    widths: tuple[int, int, int]
+    heights: tuple[int, int, int]
+    crop_ready: int
+    unreadable: list[str]
+
+
+class Info(NamedTuple):
+    """What a dataset holds: `classes` and `extensions` with their numbers of samples."""
+
+    name: str
+    shards: int
+    samples: int
+    bytes: int
+    classes: dict[str, int]
+    unlabelled: int
+    extensions: dict[str, int]
+    images: Images
+    made: str
+
+
+def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
+    """Each dataset in `what`: a json, a folder with some (or with shards only), or shards by path, glob or braces.
+
+    Of each, the headers of `look_at` images are read, evenly spread. FileNotFoundError where there is none,
+    ManifestError or TarError where it is damaged, ValueError where a shard is not the json's.
+    """
+    path = Path(what)
+    if path.is_dir():
+        jsons = [file for file in sorted(path.glob("*.json")) if manifest.is_ours(file)]
+        if jsons:
+            return [_of_json(file, look_at) for file in jsons]
+        shards = sorted(map(str, path.glob("*.tar")))
+        if not shards:
+            raise FileNotFoundError(f"no dataset in {path}: neither a json of fastdata's nor *.tar")
+    elif path.suffix == ".json":
+        return [_of_json(path, look_at)]
+    else:
+        shards = [local(url) for url in expand(what)]
+    return [_info(os.fspath(what), shards, None, look_at)]
+
+
+def show(info: Info) -> None:
+    """Prints it as a table."""
+    table = Table(show_header=False, title=escape(info.name), title_justify="left")
+    table.add_row("shards", f"{info.shards:,}")
+    table.add_row("samples", f"{info.samples:,}")
+    table.add_row("bytes", f"{info.bytes:,}")
+    table.add_row("components", _counts(info.extensions))
+    table.add_row("classes", f"{len(info.classes)}: {_counts(info.classes)}" if info.classes else "none")
+    if info.unlabelled:
+        table.add_row("without class", f"{info.unlabelled:,}")
+    looked_at = f"of {info.images.looked_at:,} images"
+    table.add_row(f"widths {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.widths))
+    table.add_row(f"heights {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.heights))
+    table.add_row(f"crop-ready {looked_at}", f"{info.images.crop_ready:,}")
+    if info.images.unreadable:
+        table.add_row(f"unreadable {looked_at}", escape(", ".join(info.images.unreadable[:_NAMED])))
+    if info.made:
+        table.add_row("made by", escape(info.made))
+    Console().print(table)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    named = escape(", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:_NAMED]))
+    return named + (f", and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else "")
+
+
+def _of_json(file: Path, look_at: int) -> Info:
+    found = manifest.load(file)
+    shards = []
+    for entry in found.shards:
+        shard = file.parent / entry.url
+        size = shard.stat().st_size
+        if size != entry.filesize:
+            raise ValueError(f"{shard} has {size} bytes, not {entry.filesize} as {file} says: copy or pack it again")
+        shards.append(str(shard))
+    return _info(found.name, shards, found, look_at)
+
+
+def _info(name: str, paths: list[str], found: Manifest | None, look_at: int) -> Info:
+    names = found.classes if found else ()
+    classes, extensions = Counter[int](), Counter[str]()
+    samples = size = 0
+    for path in paths:
+        shard = Shard(path)
+        samples += len(shard)
+        size += Path(path).stat().st_size
+        values, counts = np.unique(shard.rows["cls"], return_counts=True)
+        classes.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        for extension in shard.extensions:
+            extensions[extension] += int((shard.rows["." + extension]["offset"] >= 0).sum())
+        shard.close()
+    unlabelled = classes.pop(NO_CLASS, 0)
+    named = {names[c] if 0 <= c < len(names) else str(c): classes[c] for c in sorted(classes)}
+    made = f"fastdata {found.made.version}, seed {found.made.seed}, images: {found.made.jpeg}" if found else ""
+    images = _look(paths, samples, look_at)
+    return Info(name, len(paths), samples, size, named, unlabelled, dict(extensions), images, made)
+
+
+def _look(paths: list[str], samples: int, look_at: int) -> Images:
+    """The headers of `look_at` of the samples, evenly spread over all shards."""
+    wanted = iter(np.unique(np.linspace(0, samples - 1, min(look_at, samples)).astype(np.int64)).tolist())
+    sizes: list[tuple[int, int]] = []
+    unreadable: list[str] = []
+    crop_ready = first = 0
+    following = next(wanted, None)
+    for path in paths:
+        shard = Shard(path)
+        while following is not None and following < first + len(shard):
+            row = following - first
+            extension = next((e for e in IMAGE_EXTENSIONS if shard.has(row, e)), None)
+            if extension is not None:
+                key, image = shard.read_sample(row, extension)
+                try:
+                    sizes.append(read_header(image).size)
+                except DecodeError:
+                    unreadable.append(key)
+                crop_ready += is_crop_ready(image)
+            following = next(wanted, None)
+        first += len(shard)
+        shard.close()
+    widths, heights = (_spread([size[axis] for size in sizes]) for axis in (0, 1))
+    return Images(len(sizes) + len(unreadable), widths, heights, crop_ready, unreadable)
+
+
+def _spread(values: list[int]) -> tuple[int, int, int]:
+    return (min(values), int(np.median(values)), max(values)) if values else (0, 0, 0)

@@ -1,0 +1,235 @@
+"""What every dataset of images has: one line from a sample's number to its pixels, by `read`, `draw` and decoding."""
+
+import functools
+import operator
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from fastdata.epoch.sampler import EpochIndex
+from fastdata.epoch.shared import SharedNumbers
+from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
+from fastdata.images.decode import Encoded, decode_into
+from fastdata.images.header import Header, read_header
+from fastdata.sample import Pixels, Sample
+from fastdata.transforms.draw import draw, sample_rng
+from fastdata.transforms.steps import Step, Transform, View, as_transform
+
+Transforms = Transform | Iterable[Step] | None
+
+# Decoding leaves the CPU's caches without what reading and drawing need, which then take twice as long: so that is done
+# for several samples first. Not for more of them than the caches hold.
+_BYTES_AT_ONCE = 1 << 21
+
+
+class Prepared(NamedTuple):
+    """A sample that is read and drawn, and only to be decoded."""
+
+    number: int
+    key: str
+    target: Any
+    image: Encoded
+
+
+class Task(NamedTuple):
+    """Some samples that are read and drawn, or what is wrong with them; and the nanoseconds that it took."""
+
+    samples: list[Prepared | SampleError]
+    read_ns: int
+    draw_ns: int
+
+
+class ImageDataset(ABC):
+    """Samples by number, from 0 to `num_samples`: read, drawn in an epoch, decoded."""
+
+    # What a dataset may say for its Loader; these of a DataLoader's datasets are its own.
+    shuffle = False
+    ranks: tuple[int | None, int | None] = (None, None)
+
+    def __init__(self, transform: Transforms, seed: int, max_pixels: int) -> None:
+        self.transform = as_transform(transform)
+        self.seed = operator.index(seed)
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
+        self.max_pixels = max_pixels
+
+    @property
+    @abstractmethod
+    def num_samples(self) -> int:
+        """The number of samples, over all ranks and workers."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short name of the samples and their order, by which a resumed run knows its dataset."""
+
+    @abstractmethod
+    def key(self, number: int) -> str:
+        """The key of sample `number`."""
+
+    @abstractmethod
+    def where(self, number: int) -> str:
+        """The file of sample `number`, or its shard and offset, for messages."""
+
+    @abstractmethod
+    def _read(self, number: int) -> Sample[bytes]: ...
+
+    def read(self, number: int) -> Sample[bytes]:
+        """Sample `number` as it is stored. ReadError or TargetError where it can't be read."""
+        try:
+            return self._read(number)
+        except (OSError, TarError) as error:
+            raise ReadError(str(error), self._key_if_readable(number), self.where(number)) from error
+
+    def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
+        """The view of a sample in an epoch: a function of seed, epoch and key.
+
+        DecodeError for a bad header, DrawError for an image that the transform has no view of.
+        """
+        header = read_header(sample.image, self.max_pixels)
+        return header, draw(self.transform, header.size, sample_rng(self.seed, epoch, sample.key))
+
+    def prepare(self, numbers: Sequence[int], epoch: int) -> Task:
+        """Read and draw the first of these samples: at least one, and no more than `decode_into` should get at once."""
+        samples: list[Prepared | SampleError] = []
+        read_ns = draw_ns = size = 0
+        for number in numbers:
+            begun = read = time.perf_counter_ns()
+            try:
+                sample = self.read(number)
+                read = time.perf_counter_ns()
+                samples.append(self._drawn(number, sample, epoch))
+                size += len(sample.image)
+            except SampleError as error:
+                samples.append(error)
+            done = time.perf_counter_ns()
+            read_ns += read - begun
+            draw_ns += done - read
+            if size > _BYTES_AT_ONCE:
+                break
+        return Task(samples, read_ns, draw_ns)
+
+    def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> "DecodedSamples":
+        """Decode samples into their rows, each of the transform's output size: uint8, shape (H, W, 3)."""
+        errors, decode_ns, resize_ns = decode_into([sample.image for sample in samples], rows)
+        located = [error and error.at(s.key, self.where(s.number)) for error, s in zip(errors, samples, strict=True)]
+        return DecodedSamples(located, decode_ns, resize_ns)
+
+    def load(self, number: int, epoch: int, out: Pixels | None = None) -> Sample[Pixels]:
+        """Sample `number` in an epoch, its pixels uint8 of shape (H, W, 3), in `out` where it is given.
+
+        SampleError where the sample can't be read or decoded, with key, place and cause.
+        """
+        (sample,) = self.prepare([number], epoch).samples
+        if isinstance(sample, SampleError):
+            raise sample
+        window = sample.image.view.window
+        pixels = np.empty((window.height, window.width, 3), np.uint8) if out is None else out
+        (error,) = self.decode_into([sample], [pixels]).errors
+        if error is not None:
+            raise error
+        return Sample(sample.key, pixels, sample.target)
+
+    def _drawn(self, number: int, sample: Sample[bytes], epoch: int) -> Prepared:
+        try:
+            header, view = self.draw(sample, epoch)
+        except (DecodeError, DrawError) as error:
+            raise error.at(sample.key, self.where(number)) from error
+        return Prepared(number, sample.key, sample.target, Encoded(sample.image, header, view))
+
+    def pair(self, number: int, epoch: int) -> tuple[Tensor, Any]:
+        """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target)."""
+        _stay_in_one_thread(os.getpid())
+        sample = self.load(number, epoch)
+        return torch.from_numpy(sample.image).permute(2, 0, 1), sample.target
+
+    def _key_if_readable(self, number: int) -> str:
+        try:
+            return self.key(number)
+        except (OSError, TarError):
+            return f"number {number}"
+
+
+class DecodedSamples(NamedTuple):
+    """What became of some samples: for each what is wrong with it, or None; and nanoseconds spent on all of them."""
+
+    errors: Sequence[SampleError | None]
+    decode_ns: int
+    resize_ns: int
+
+
+class MapStyleDataset(ImageDataset):
+    """What torch asks for by number: `dataset[i]` is (uint8 tensor of shape (3, H, W), target).
+
+    Views are new each time that a sample is asked for, as torchvision's, and reproducible by `torch.manual_seed` where
+    those are. With `set_epoch`, or in the order of an `EpochSampler`, they are those of that epoch, exactly.
+    """
+
+    _NONE = -1
+
+    def __init__(self, transform: Transforms, seed: int, max_pixels: int) -> None:
+        super().__init__(transform, seed, max_pixels)
+        self._said = SharedNumbers([self._NONE])  # with workers, which may live through several epochs
+
+    def set_epoch(self, epoch: int | None) -> None:
+        """Have `dataset[i]` give the views of this epoch, in workers too; with None, new ones each time."""
+        if epoch is not None and operator.index(epoch) < 0:
+            raise ValueError(f"epoch must be at least 0, got {epoch}")
+        self._said.values[0] = self._NONE if epoch is None else epoch
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
+        """Image and target of a sample; negative numbers count from the end, IndexError beyond."""
+        return self.pair(range(len(self))[index], self._epoch_of(index))
+
+    def _epoch_of(self, index: int) -> int:
+        if isinstance(index, EpochIndex):
+            return index.epoch
+        said = int(self._said.values[0])
+        if said != self._NONE or self.transform.is_fixed:
+            return max(said, 0)
+        return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+
+    @property
+    def samples(self) -> "Sequence[tuple[str, Any]]":
+        """As torchvision's `samples`: what lies where, and its target; read when asked for."""
+        return PlacesAndTargets(self)
+
+    def _target_of(self, number: int) -> Any:
+        return self._read(number).target
+
+
+class PlacesAndTargets(Sequence[tuple[str, Any]]):
+    """A sequence of (path, or shard and offset; target), made when asked for."""
+
+    def __init__(self, dataset: MapStyleDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        number = range(len(self))[index]
+        return self._dataset.where(number), self._dataset._target_of(number)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return (self[number] for number in range(len(self)))
+
+
+@functools.cache
+def _stay_in_one_thread(pid: int) -> None:
+    """Keep OpenCV from starting threads in each of a DataLoader's workers, as torch does for itself."""
+    if get_worker_info() is not None:
+        cv2.setNumThreads(0)

@@ -1,0 +1,249 @@
+"""An epoch and how far it has been delivered: the one owner of both, whatever iterates.
+
+Whoever begins an iteration without having said the epoch gets the next one, so that no epoch is repeated in silence.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing import current_process
+from typing import Any
+
+from fastdata.epoch.order import EpochOrder, Ids
+from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples
+from fastdata.epoch.shared import SharedNumbers, in_worker, worker_info
+from fastdata.epoch.state import EpochState
+from fastdata.errors import StateError
+
+# Marks a state that means nothing without the state of its iterator: torchdata's StatefulDataLoader saves both.
+_PARTNER = "needs_iterator"
+
+# The shared numbers: the epoch and position that come next, those begun last (an epoch of -1: none), and a ring of
+# iterations that a DataLoader's workers have begun, each as (base seed, number of its first process, how many times
+# such a worker has iterated, epoch, position).
+_NEXT, _BEGUN, _COUNT, _RING = slice(0, 2), slice(2, 4), 4, 5
+_ENTRY, _ENTRIES = 5, 64
+
+
+@dataclass(frozen=True)
+class Run:
+    """One iteration: what is left of an epoch at `start`, how the ranks share it, and whose part this is."""
+
+    start: EpochState
+    plan: EpochPlan
+    place: Place
+    needs_partner: bool = False
+
+    @property
+    def epoch(self) -> int:
+        return self.start.epoch
+
+    def batches(self, made: int = 0) -> Iterator[Ids]:
+        """The sample ids of this place's batches, one array a batch, after those that are made."""
+        order = EpochOrder(self.start.samples, self.start.shuffle, self.start.seed, self.start.epoch)
+        steps = self.plan.steps_of(self.place.rank, self.place.worker, self.place.num_workers)
+        return batches_of_samples(order, self.plan, self.place.rank, steps[made:])
+
+    def after(self, steps: int) -> EpochState:
+        """The state once every rank has taken that many steps; at the epoch's end the next one's beginning."""
+        if steps >= self.plan.steps(0):
+            return self.start.at(self.epoch + 1, 0)
+        return self.start.at(self.epoch, self.plan.position_after(steps))
+
+
+class EpochCursor:
+    """Which epoch runs, and which comes next; how its samples are shared, and the state to go on from.
+
+    `begin` runs the epoch after the last one that was begun, finished or broken off; the first is 0, or that of a
+    loaded state, which is gone on with once; `set_epoch` says another. A DataLoader's workers have a copy each, which
+    begin the same epoch as their siblings, and know of each `set_epoch` here: they share a few numbers.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        seed: int,
+        shuffle: bool,
+        batch_size: int | None,
+        last: Last,
+        ranks: tuple[int | None, int | None],
+        fingerprint: Callable[[], str | None],
+    ) -> None:
+        self.batch_size = batch_size
+        self.last: Last = last
+        self.ranks = ranks
+        self.seed, self.shuffle, self.samples = seed, shuffle, samples
+        self._fingerprint = fingerprint
+        self._numbers = SharedNumbers([0, 0, -1, 0, 0] + [-1] * (_ENTRY * _ENTRIES))
+        self._loaded: EpochState | None = None
+        self._needs_partner = False
+        self._iterated: dict[tuple[int, int], int] = {}
+        self._warned = False
+        EpochOrder(samples, shuffle, seed)  # raises for what is out of range, as do place and plan
+        self.plan(0).steps(self.place().rank)
+
+    def place(self) -> Place:
+        """Where this process stands now."""
+        return Place.detect(*self.ranks)
+
+    def plan(self, position: int) -> EpochPlan:
+        """How the ranks share what is left of an epoch at a position."""
+        return EpochPlan(self.samples, self.batch_size or 1, self.place().world_size, self.last, position)
+
+    def next_plan(self) -> EpochPlan:
+        """How the ranks share what the next iteration runs."""
+        return self.plan(self._next()[1])
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that was begun last, or the one that was said or loaded since."""
+        begun = int(self._numbers.values[_BEGUN][0])
+        return self._next()[0] if begun < 0 else begun
+
+    def set_epoch(self, epoch: int) -> None:
+        """Run this epoch next, from its first sample on, or from where a loaded state of this very epoch goes on."""
+        epoch = operator.index(epoch)
+        EpochOrder(self.samples, self.shuffle, self.seed, epoch)  # raises for a bad epoch
+        begun, (following, position) = int(self._numbers.values[_BEGUN][0]), self._next()
+        if begun < 0 and epoch == following:
+            self._go_to(epoch, position)
+        else:
+            self._needs_partner = False
+            self._go_to(epoch, 0)
+
+    def begin(self) -> Run:
+        """The next iteration begins."""
+        place = self.place()
+        key = self._key()
+        with self._numbers.lock() as values:
+            found = self._found(key) if key is not None else None
+            epoch, position = found or self._next()
+            if found is None:
+                values[_NEXT], values[_BEGUN] = (epoch + 1, 0), (epoch, position)
+                if key is not None:
+                    at = _RING + _ENTRY * (int(values[_COUNT]) % _ENTRIES)
+                    values[at : at + _ENTRY] = (*key, epoch, position)
+                    values[_COUNT] += 1
+        self._loaded = None
+        needs_partner, self._needs_partner = self._needs_partner, False
+        plan = self.plan(position)
+        if place.worker == 0 and self.batch_size is not None and plan.uneven and not self._warned:
+            self._warned = True
+            plan.warn_if_uneven()
+        return Run(self._state(epoch, position), plan, place, needs_partner)
+
+    def begun(self) -> Run | None:
+        """The iteration that was begun last, here or in workers; None where an epoch was said or loaded since."""
+        epoch, position = (int(number) for number in self._numbers.values[_BEGUN])
+        return None if epoch < 0 else Run(self._state(epoch, position), self.plan(position), self.place())
+
+    def next_state(self, needs_partner: bool = False) -> dict[str, Any]:
+        """The state from which the next iteration goes on, or, if its iterator is needed, the one that runs."""
+        if needs_partner:
+            run = self.begun()
+            return {**(run.start if run else self._state(*self._next())).to_dict(), _PARTNER: True}
+        return self._state(*self._next()).to_dict()
+
+    def state_after(self, batches: int) -> dict[str, Any]:
+        """The state once the training loop has received that many batches of the iteration that was begun last.
+
+        StateError where that can't be.
+        """
+        if self.batch_size is None:
+            raise StateError("without a batch_size batches can't be counted: say it here, not to the DataLoader alone")
+        run = self.begun()
+        steps = 0 if run is None else run.plan.steps(0)
+        if not 0 <= batches <= steps:
+            raise StateError(f"the loop can't have received batches={batches}: there are {steps}")
+        return (run.after(batches) if run else self._state(*self._next())).to_dict()
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on where the state was taken. StateError if it is not one of this dataset, seed and shuffle."""
+        loaded = self.checked(state)
+        self._needs_partner = _PARTNER in state
+        if in_worker():  # as do its siblings, some of which may have begun: what they share is for `begin` to say
+            self._loaded = loaded
+        else:
+            self._go_to(loaded.epoch, loaded.position)
+
+    def checked(self, state: Mapping[str, Any]) -> EpochState:
+        """The state in a dict. StateError, which says what differs, if it is not one of this dataset and order."""
+        loaded = EpochState.from_dict({name: value for name, value in state.items() if name != _PARTNER})
+        loaded.check(self._state(0, 0))
+        return loaded
+
+    def _state(self, epoch: int, position: int) -> EpochState:
+        return EpochState(epoch, position, self.seed, self.shuffle, self.samples, self._fingerprint())
+
+    def _next(self) -> tuple[int, int]:
+        if self._loaded is not None:
+            return self._loaded.epoch, self._loaded.position
+        epoch, position = (int(number) for number in self._numbers.values[_NEXT])
+        return epoch, position
+
+    def _go_to(self, epoch: int, position: int) -> None:
+        self._loaded = None
+        with self._numbers.lock() as values:
+            values[_NEXT], values[_BEGUN] = (epoch, position), (-1, 0)
+
+    def _key(self) -> tuple[int, int, int] | None:
+        """What the workers of one iteration of a DataLoader have in common, and those of no other; None elsewhere.
+
+        Their base seed is random, unless somebody seeds torch in each epoch: so the number of the first worker's
+        process, too. A persistent worker keeps both, and counts.
+        """
+        info = worker_info()
+        if info is None:
+            return None
+        first = current_process()._identity[-1] - info.id
+        worker = (info.seed - info.id, first)
+        self._iterated[worker] = self._iterated.get(worker, 0) + 1
+        return (*worker, self._iterated[worker])
+
+    def _found(self, key: tuple[int, int, int]) -> tuple[int, int] | None:
+        """Epoch and position of the iteration, where a sibling has begun it."""
+        entries = self._numbers.values[_RING:].reshape(_ENTRIES, _ENTRY)
+        rows = (entries[:, :3] == key).all(axis=1).nonzero()[0]
+        return (int(entries[rows[0], 3]), int(entries[rows[0], 4])) if rows.size else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_iterated": {}}
+
+
+class RunIterator(Iterator[Any]):
+    """One pass over a run, which torchdata's StatefulDataLoader can save and load: what that needs to be safe.
+
+    Only who iterates knows what of it the training loop has received. StatefulDataLoader does, and asks for the state
+    of both, what is iterated over and its iterator; a state of one without the other is an error as soon as it shows.
+    """
+
+    def __init__(self, run: Run, what: str) -> None:
+        self.run = run
+        self._what = what
+        self._needs_partner = run.needs_partner
+        self._asked = self._answered = -1
+        self._given = 0
+
+    def expect_partner(self) -> None:
+        """Note that the state of what is iterated over was asked for: at this point its iterator's has to be, too."""
+        self._asked = self._given
+
+    def _answer(self) -> None:
+        self._answered = self._given
+
+    def _go_on(self, given: int) -> None:
+        """Its own state is loaded."""
+        self._given, self._asked, self._answered, self._needs_partner = given, -1, -1, False
+
+    def _check(self) -> None:
+        """StateError where what comes next would be a guess."""
+        if self._needs_partner:
+            raise StateError(
+                f"the {self._what}'s state was taken in the middle of an iteration, without the number of batches that "
+                "the loop had received (take it by state_dict(batches=...)); set_epoch begins another epoch"
+            )
+        if self._asked == self._given != self._answered:
+            raise StateError(
+                "state_dict() in the middle of an iteration can't tell what of the handed out samples the loop "
+                "has received: call state_dict(batches=...), or use torchdata's StatefulDataLoader"
+            )

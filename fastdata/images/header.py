@@ -1,0 +1,61 @@
+"""What an image says of itself before it is decoded, whatever its format."""
+
+from typing import NamedTuple
+
+from fastdata.errors import DecodeError, JpegError
+from fastdata.images.jpeg import JpegHeader, exif_orientation, is_jpeg, read_jpeg_header
+from fastdata.images.limits import MAX_PIXELS, MAX_SCANS
+from fastdata.images.pillow import open_image
+
+
+class Header(NamedTuple):
+    """What an image says of itself before it is decoded; `width` and `height` are those of the upright image."""
+
+    width: int
+    height: int
+    orientation: int
+    jpeg: JpegHeader | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Width and height before EXIF orientation is applied."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
+
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """Size and EXIF orientation of an image, without decoding it.
+
+    DecodeError where it is none that Pillow knows, or larger than `max_pixels`.
+    """
+    header = _read_header(data)
+    if header.width * header.height > max_pixels:
+        raise DecodeError(
+            f"the image claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}: "
+            "raise max_pixels if that is meant"
+        )
+    if header.jpeg is not None and header.jpeg.progressive and data.count(b"\xff\xda") > MAX_SCANS:
+        raise DecodeError(f"a progressive JPEG of more than {MAX_SCANS} scans: a decompression bomb")
+    return header
+
+
+def _read_header(data: bytes) -> Header:
+    if is_jpeg(data):
+        try:
+            jpeg = read_jpeg_header(data)
+        except JpegError:
+            jpeg = None  # Pillow is more patient with odd markers; its verdict counts.
+        if jpeg is not None:
+            return _upright(jpeg.width, jpeg.height, jpeg.orientation, jpeg)
+    with open_image(data) as image:
+        # Not by Pillow's getexif: for PNG it decodes the image first, and it believes XMP. TIFF is turned by Pillow.
+        exif = image.info.get("exif") if image.format != "TIFF" else None
+        orientation = exif_orientation(exif.removeprefix(b"Exif\0\0")) if isinstance(exif, bytes) else 1
+        return _upright(*image.size, orientation, None)
+
+
+def _upright(width: int, height: int, orientation: int, jpeg: JpegHeader | None) -> Header:
+    return Header(height, width, orientation, jpeg) if orientation >= 5 else Header(width, height, orientation, jpeg)

@@ -1,0 +1,50 @@
+"""Pillow decodes what is not JPEG, and has the last word on what libjpeg-turbo refuses."""
+
+import io
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from fastdata.errors import DecodeError
+from fastdata.sample import Pixels
+
+# Pillow's others are not asked: rare, and EPS would run Ghostscript on what was read.
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+
+
+def open_image(data: bytes) -> Image.Image:
+    """An image that is not decoded yet. DecodeError where Pillow knows none in these bytes."""
+    try:
+        return Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
+    except UnidentifiedImageError:
+        raise DecodeError(f"neither {', '.join(_PILLOW_FORMATS[:-1])} nor {_PILLOW_FORMATS[-1]}") from None
+    except Image.DecompressionBombError as error:
+        raise DecodeError(f"{error}: raise PIL.Image.MAX_IMAGE_PIXELS, too, if that is meant") from error
+    except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to.
+        raise DecodeError(f"not an image that Pillow can read: {error}") from error
+
+
+def decode_by_pillow(data: bytes, stored_size: tuple[int, int]) -> Pixels:
+    """The whole picture as it is stored, of that (width, height). DecodeError where it is not."""
+    with open_image(data) as image:
+        try:
+            pixels = np.array(_to_rgb(image))  # copied, since torch wants memory that can be written
+        except DecodeError:
+            raise
+        except Exception as error:  # as above
+            raise DecodeError(f"Pillow can't decode this {image.format} image: {error}") from error
+    height, width = pixels.shape[:2]
+    if (width, height) != stored_size:
+        raise DecodeError(f"the header says {stored_size}, the pixels are {(width, height)}")
+    return pixels
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8 bit RGB. Pillow takes the high byte of 16 bit colour, but clips 16 bit grey and floats: not here."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise DecodeError(f"{image.format} pixels of mode {image.mode} have no known range: make them 8 or 16 bit")
+    if "transparency" in image.info:
+        image = image.convert("RGBA")  # at once to RGB is the same, but warns of palettes
+    return image.convert("RGB")

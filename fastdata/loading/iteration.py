@@ -1,0 +1,98 @@
+"""One iteration of a Loader, which owns its threads, clocks and counters; the Loader says only what is wanted."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, Self
+
+from torch import Tensor
+
+from fastdata.epoch.cursor import Run
+from fastdata.epoch.state import EpochState
+from fastdata.loading.batch_job import LoadingJob, Setup
+from fastdata.loading.skipping import SkipBudget, Skipped
+from fastdata.loading.stats import Stage, Stats
+from fastdata.sample import Batch
+
+
+class BatchCrew(Protocol):
+    """Makes batches and gives them out finished and in order: the CPU's threads, or those with DALI behind them."""
+
+    @property
+    def threads_waited_ns(self) -> int: ...
+
+    @property
+    def caller_waited_ns(self) -> int: ...
+
+    def start(self) -> Self: ...
+
+    def __iter__(self) -> Iterator[LoadingJob]: ...
+
+    def __next__(self) -> LoadingJob: ...
+
+    def close(self) -> None: ...
+
+
+class Iteration:
+    """A run of the epoch by a crew."""
+
+    def __init__(
+        self,
+        run: Run,
+        setup: Setup,
+        crew: Callable[[], BatchCrew],
+        num_threads: int,
+        budget: SkipBudget,
+    ) -> None:
+        self.run = run
+        self._setup = setup
+        self._new_crew = crew
+        self._num_threads = num_threads
+        self.budget = budget
+        self._crew: BatchCrew | None = None
+        self._closed = False
+        self._images = self._delivered = 0
+        self._begun = self._ended = 0.0
+
+    def batches(self, normalize: Callable[[Tensor], Any] | None, skipped: list[Skipped]) -> Iterator[Batch]:
+        """The batches in order; bad samples are added to `skipped`.
+
+        All threads are begun and ended in here, so an iteration that is never asked for a batch leaves none behind.
+        """
+        if self._closed:
+            raise RuntimeError("this iteration was closed: iterate over the Loader again")
+        crew = self._crew = self._new_crew()
+        self._begun = time.perf_counter()
+        try:
+            for job in crew.start():
+                bad = [Skipped.of(job.errors[row]) for row in sorted(job.errors)]
+                skipped += bad
+                self.budget.spend(len(bad))
+                images, targets = job.batch()
+                self._images += job.rows
+                self._delivered += 1
+                del job
+                yield Batch(images if normalize is None else normalize(images), targets)
+                del images, targets  # so that the memory is the caller's alone
+            self.budget.settle()
+        finally:
+            self.close()
+            self._setup.memory.let_go()
+
+    def state(self) -> EpochState:
+        """Where to go on after the batches that were handed out."""
+        return self.run.after(min(self._delivered, self.run.plan.steps(0)))
+
+    def stats(self) -> Stats:
+        """Where the time went so far."""
+        crew = self._crew
+        seconds = ((self._ended or time.perf_counter()) - self._begun) if self._begun else 0.0
+        stages = [self._setup.times.seconds(stage) for stage in Stage]
+        waits = [crew.threads_waited_ns / 1e9, crew.caller_waited_ns / 1e9] if crew else [0.0, 0.0]
+        return Stats(self._images, seconds, self._num_threads, *stages, *waits)
+
+    def close(self) -> None:
+        """End its threads."""
+        self._closed = True
+        self._ended = self._ended or time.perf_counter()
+        if self._crew is not None:
+            self._crew.close()

@@ -1,0 +1,228 @@
+"""`Loader`: threads decode straight into the batch's memory, and the batch is handed out as it lies there.
+
+torch's DataLoader makes samples in processes and moves them; here decoders release the GIL, so threads do, and there
+is nothing to move. Order, views and pixels are the dataset's: the same as through torch's DataLoader.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fastdata.cpus import available_cpus
+from fastdata.datasets.base import ImageDataset
+from fastdata.datasets.mix import as_image_dataset
+from fastdata.epoch.cursor import EpochCursor
+from fastdata.epoch.order import Ids
+from fastdata.epoch.plan import Last
+from fastdata.loading.batch_job import BatchJob, Setup
+from fastdata.loading.crew import Crew
+from fastdata.loading.dali.options import Dali, check_installed
+from fastdata.loading.iteration import BatchCrew, Iteration
+from fastdata.loading.memory import Memory
+from fastdata.loading.skipping import SkipBudget, Skipped
+from fastdata.loading.stats import Stats
+from fastdata.sample import Batch
+
+
+class Loader:
+    """Batches of a dataset, made by threads: `for images, targets in loader`.
+
+    `images` is uint8, shape (N, 3, H, W), in channels-last memory, or what `normalize` makes of it. They are the same
+    samples, order and pixels as torch's DataLoader gives. A batch's memory is used again only once it is dropped.
+
+    Each iteration runs the epoch after the last one, or that which `set_epoch` says.
+
+    dataset: one of this package, or torch's Subset or ConcatDataset of such, whose transform ends in a fixed size. The
+    Loader has an epoch of its own, whatever the dataset was told. batch_size: of each rank. num_threads: the CPUs that this process may use, by default.
+    shuffle: as in torch; a TarImageDataset's own where it is not given. last: how the epoch ends, see `EpochPlan`.
+    prefetch: batches under way at most. device: where the batches go; "cuda" copies them from pinned memory on a stream
+    of its own, to the GPU numbered LOCAL_RANK where that is set.
+    normalize: a module or function that gets the images on their device, such as `Normalize.imagenet()`.
+    decoder: "cpu", or "dali" (a `Dali(...)` with hints): NVIDIA DALI decodes, on the CPU or, with device "cuda", there.
+    on_error: "raise" a SampleError for a bad sample, or "skip" it: another of its batch takes its place, and `skipped`
+    lists it. With more than `max_skipped` in an epoch, over all ranks, the run stops, on all ranks at the same step.
+    rank, world_size: detected where not given, as by the dataset.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int,
+        *,
+        num_threads: int | None = None,
+        shuffle: bool | None = None,
+        last: Last = "partial",
+        prefetch: int = 3,
+        device: str | torch.device | None = None,
+        normalize: Callable[[Tensor], Tensor] | None = None,
+        decoder: Literal["cpu", "dali"] | Dali = "cpu",
+        on_error: Literal["raise", "skip"] = "raise",
+        max_skipped: int = 100,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        self.dataset = _checked(dataset, batch_size, last)
+        _check_numbers(batch_size, num_threads, prefetch, max_skipped)
+        self.batch_size = batch_size
+        self.num_threads = num_threads or available_cpus()
+        self.shuffle = self.dataset.shuffle if shuffle is None else shuffle
+        self.last: Last = last
+        self.prefetch = prefetch
+        self.device = _device(device)
+        self.dali = _dali(decoder)
+        self.normalize = normalize.to(self.device) if isinstance(normalize, torch.nn.Module) else normalize
+        self.on_error = _on_error(on_error)
+        self.skipped: list[Skipped] = []
+        self._max_skipped = max_skipped
+        self._cursor = EpochCursor(
+            self.dataset.num_samples,
+            self.dataset.seed,
+            self.shuffle,
+            batch_size,
+            last,
+            self.dataset.ranks if rank is None and world_size is None else (rank, world_size),
+            self._fingerprint,
+        )
+        self._iteration: Iteration | None = None
+        self._memory: tuple[int, Memory] | None = None
+
+    def _fingerprint(self) -> str:
+        return self.dataset.fingerprint
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that was begun last, or the one that was said or loaded since."""
+        return self._cursor.epoch
+
+    @property
+    def sampler(self) -> EpochCursor:
+        """What Lightning tells the epoch, by `loader.sampler.set_epoch`."""
+        return self._cursor
+
+    def __len__(self) -> int:
+        """The number of batches that the next iteration gives this rank: the epoch, or the rest of a loaded one."""
+        return self._cursor.next_plan().steps(self._cursor.place().rank)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Run the next epoch, or what is left of a loaded one. A running iteration of this Loader is closed by it."""
+        self.close()
+        run = self._cursor.begin()
+        before = self._iteration.budget if self._iteration else None
+        budget = SkipBudget(self._max_skipped, run.plan, self.on_error == "skip", before)
+        setup = Setup(self.dataset, run.epoch, self._batch_memory(), self.device, self.on_error == "skip")
+        self._iteration = Iteration(run, setup, lambda: self._crew(setup, run.batches()), self.num_threads, budget)
+        return self._iteration.batches(self.normalize, self.skipped)
+
+    def _crew(self, setup: Setup, batches: Iterator[Ids]) -> BatchCrew:
+        if self.dali is None:
+            return Crew((BatchJob(setup, ids) for ids in batches), self.num_threads, self.prefetch)
+        from fastdata.loading.dali.crew import DaliCrew
+
+        return DaliCrew(setup, batches, self.num_threads, self.prefetch, self.dali)
+
+    def _batch_memory(self) -> Memory:
+        """Kept from epoch to epoch, but not into another process."""
+        if self._memory is None or self._memory[0] != os.getpid():
+            width, height = self.dataset.transform.output_size or (0, 0)
+            pinned = self.device is not None and self.device.type == "cuda"
+            self._memory = (os.getpid(), Memory((self.batch_size, height, width, 3), pinned, self.prefetch + 3))
+        return self._memory[1]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Run this epoch next, from its start, or from the position of a loaded state if it is that state's epoch."""
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where to go on: after the batches that this Loader has handed out. A small dict that survives JSON."""
+        if self._iteration is None or self._cursor.begun() is None:
+            return self._cursor.next_state()
+        return self._iteration.state().to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on at the very next sample, with any number of ranks and threads and any batch size.
+
+        StateError if the state is another dataset's, seed's or shuffle's; it says what differs.
+        """
+        self._cursor.load(state)
+
+    def stats(self) -> Stats:
+        """Where the time of the running, or else the last, iteration went."""
+        if self._iteration is None:
+            return Stats(0, 0.0, self.num_threads, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        return self._iteration.stats()
+
+    def close(self) -> None:
+        """End the threads of a running iteration, if there is one. The Loader can be iterated over again."""
+        if self._iteration is not None:
+            self._iteration.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:
+    """The dataset as one of this package's. TypeError, or ValueError, for one that a Loader can't load."""
+    images = as_image_dataset(dataset)
+    own_batches, own_last = getattr(images, "batch_size", None), getattr(images, "last", "partial")
+    if own_batches not in (None, batch_size) or own_last not in ("partial", last):
+        raise ValueError(
+            f"the dataset has batch_size={own_batches} and last={own_last!r}, the Loader {batch_size} "
+            f"and {last!r}: leave them to the Loader"
+        )
+    if images.transform.output_size is None:
+        raise ValueError(
+            f"{images.transform} gives images of different sizes: end it with a fixed one, as RandomResizedCrop(224) "
+            "or [Resize(256), CenterCrop(224)] have"
+        )
+    return images
+
+
+def _check_numbers(batch_size: int, num_threads: int | None, prefetch: int, max_skipped: int) -> None:
+    for name, value in (("batch_size", batch_size), ("num_threads", num_threads), ("prefetch", prefetch)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    if max_skipped < 0:
+        raise ValueError(f"max_skipped must be at least 0, got {max_skipped}")
+
+
+def _dali(decoder: Literal["cpu", "dali"] | Dali) -> Dali | None:
+    if decoder == "cpu":
+        return None
+    if decoder != "dali" and not isinstance(decoder, Dali):
+        raise ValueError(f"decoder must be 'cpu', 'dali' or a Dali(...), got {decoder!r}")
+    check_installed()
+    return decoder if isinstance(decoder, Dali) else Dali()
+
+
+def _on_error(on_error: str) -> str:
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+    return on_error
+
+
+def _device(device: str | torch.device | None) -> torch.device | None:
+    """None for the CPU, where batches are already."""
+    if device is None:
+        return None
+    device = torch.device(device)
+    if device.type == "cpu":
+        return None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("device='cuda', but torch sees no CUDA device here: leave device out to stay on the CPU")
+    return torch.device("cuda", _local_gpu()) if device.type == "cuda" and device.index is None else device
+
+
+def _local_gpu() -> int:
+    """This rank's GPU, by torchrun's LOCAL_RANK; the current one where a rank sees fewer, its own alone for example."""
+    local_rank = int(os.environ.get("LOCAL_RANK", "-1"))
+    return local_rank if 0 <= local_rank < torch.cuda.device_count() else torch.cuda.current_device()

@@ -1,0 +1,131 @@
+"""What becomes of an image's bytes on the way into a shard: nothing, restart markers, or a smaller JPEG."""
+
+import functools
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, assert_never
+
+from fastdata.errors import JpegError
+from fastdata.images.jpeg import JpegHeader, read_jpeg_header
+from fastdata.images.restart import add_table
+from fastdata.packing.crop_ready import make_crop_ready, restart_interval
+
+if TYPE_CHECKING:
+    from fastdata.sample import Pixels
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The file's own bytes, which are not looked at."""
+
+    def __str__(self) -> str:
+        return "keep"
+
+
+@dataclass(frozen=True)
+class CropReady:
+    """The same picture, coefficient for coefficient, with restart markers and a table of them (`crop_ready.py`)."""
+
+    def __str__(self) -> str:
+        return "crop-ready"
+
+
+@dataclass(frozen=True)
+class Encode:
+    """A crop-ready JPEG of the upright picture, its longer side at most `max_side`, of `quality` 1 to 100.
+
+    Of a JPEG that is upright and as small already the same picture, crop-ready, where that has fewer bytes.
+    """
+
+    max_side: int = 512
+    quality: int = 92
+
+    def __post_init__(self) -> None:
+        if self.max_side < 1:
+            raise ValueError(f"max_side must be at least 1, not {self.max_side}")
+        if not 1 <= self.quality <= 100:
+            raise ValueError(f"quality must be from 1 to 100, not {self.quality}")
+
+    def __str__(self) -> str:
+        return f"encode(max_side={self.max_side}, quality={self.quality})"
+
+
+Conversion = Keep | CropReady | Encode
+
+
+class Converted(NamedTuple):
+    """An image as it goes into a shard. `refused`: it can't be converted, and is as it was."""
+
+    data: bytes
+    extension: str
+    refused: bool = False
+
+
+def convert(data: bytes, extension: str, conversion: Conversion) -> Converted:
+    """The image with the extension that it has then. RuntimeError where crop-ready is asked and jpegtran is missing."""
+    match conversion:
+        case Keep():
+            return Converted(data, extension)
+        case CropReady():
+            try:
+                return Converted(make_crop_ready(data), extension)
+            except JpegError:
+                return Converted(data, extension, refused=True)
+        case Encode():
+            return _encode(data, extension, conversion)
+    assert_never(conversion)
+
+
+def _encode(data: bytes, extension: str, how: Encode) -> Converted:
+    import cv2  # with decode's torch half a second, which packing without encoding need not wait for
+
+    from fastdata.errors import DecodeError
+
+    try:
+        pixels = _upright(data, how.max_side)
+    except DecodeError:
+        return Converted(data, extension, refused=True)
+    height, width, _ = pixels.shape
+    options = [cv2.IMWRITE_JPEG_QUALITY, how.quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    interval = restart_interval(_header_of_420()._replace(width=width, height=height))
+    options += [cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    if not done:  # a side of more than 65,500 pixels
+        return Converted(data, extension, refused=True)
+    return Converted(min([add_table(encoded.tobytes()), *_as_it_is(data, how.max_side)], key=len), "jpg")
+
+
+def _as_it_is(data: bytes, max_side: int) -> list[bytes]:
+    """The image crop-ready, its coefficients kept, where it is a JPEG that needs no change; else nothing.
+
+    Without jpegtran it is not made crop-ready.
+    """
+    try:
+        header = read_jpeg_header(data)
+        if header.orientation != 1 or max(header.width, header.height) > max_side:
+            return []
+        return [make_crop_ready(data) if shutil.which("jpegtran") else data]
+    except JpegError:
+        return []
+
+
+def _upright(data: bytes, max_side: int) -> "Pixels":
+    from fastdata.images.decode import decode
+    from fastdata.images.header import read_header
+    from fastdata.transforms.steps import Box, View
+
+    header = read_header(data)
+    scale = min(1.0, max_side / max(header.size))
+    width, height = (max(1, round(side * scale)) for side in header.size)
+    whole = Box(0, 0, header.width, header.height)
+    return decode(data, View(whole, (width, height), Box(0, 0, width, height), flip=False), header=header)
+
+
+@functools.cache
+def _header_of_420() -> JpegHeader:
+    import cv2
+    import numpy as np
+
+    options = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    return read_jpeg_header(cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8), options)[1].tobytes())

@@ -1,0 +1,122 @@
+"""Where shards are written: in this process, or in several at once."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process, resource_tracker
+from pathlib import Path
+from threading import Thread, current_thread, main_thread
+from typing import Any
+
+from fastdata.errors import PackError
+from fastdata.packing.write import Job, Progress, Written, _write
+
+_REPORT_EVERY = 0.1  # seconds
+
+
+def write_shards(jobs: Sequence[Job], processes: int, progress: Progress | None = None) -> dict[Path, Written]:
+    """Writes and verifies each job's shard, each with its index; the same bytes by any number of processes.
+
+    Shards appear one by one, whole. Raises PackError for a file that can't be read or packed, or is not as large as
+    planned, and for a shard that can't be written, ValueError for a key that shards can't have.
+    """
+    if processes < 1:
+        raise ValueError(f"jobs must be at least 1, not {processes}")
+    processes = min(processes, len(jobs))
+    report = progress or _ignore
+    if processes == 1:
+        return {job.path: _write(job, report) for job in jobs}
+    return _write_in_processes(jobs, processes, report)
+
+
+def _ignore(files: int, size: int) -> None:
+    """The progress that nobody asked for."""
+
+
+def _write_in_processes(jobs: Sequence[Job], processes: int, report: Progress) -> dict[Path, Written]:
+    context = get_context("spawn")  # a fork would copy whatever threads and locks the caller has
+    tally = context.RawArray("q", 2 * len(jobs) + 1)
+    with ProcessPoolExecutor(processes, context, _start_process, (tally,)) as pool:
+        try:
+            with _no_interrupts():  # which the processes inherit: the parent gets Ctrl-C too, and stops all
+                futures = [pool.submit(_write_counted, number, job) for number, job in enumerate(jobs)]
+            _wait(futures, tally, report)
+        except BaseException as error:
+            tally[-1] = True
+            pool.shutdown(cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise PackError(
+                    "a packing process died, for lack of memory perhaps: try with fewer jobs; in a script, pack below "
+                    "`if __name__ == '__main__':`, since each process begins by running the script"
+                ) from error
+            raise
+    return {job.path: future.result() for job, future in zip(jobs, futures, strict=True)}
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Has Ctrl-C and the like wait: a process whose parent stops in the middle of starting it says so at length."""
+    resource_tracker.ensure_running()  # whose start would let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    caught: list[int] = []
+    # The mask is inherited, but holds for this thread only: the signal comes by one of numpy's, say.
+    numbers = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
+    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for signum in caught:
+        signal.raise_signal(signum)
+
+
+def _wait(futures: Sequence[Future[Written]], tally: Any, report: Progress) -> None:
+    """Until all are done, reporting what they read; raises what the first one to fail raised."""
+    waiting, files, size = set(futures), 0, 0
+    while waiting:
+        done, waiting = wait(waiting, _REPORT_EVERY, FIRST_EXCEPTION)
+        files_before, size_before = files, size
+        files, size = sum(tally[:-1:2]), sum(tally[1:-1:2])
+        report(files - files_before, size - size_before)
+        for future in done:
+            future.result()
+
+
+# In a packing process: for each job the files and bytes that it has read, and last whether all should stop. Each
+# number has one writer, so there is no lock that a killed process could keep.
+_tally: Any = None
+
+
+def _start_process(tally: Any) -> None:
+    global _tally
+    _tally = tally
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """However it ends: a killed one can't tell."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+class _StoppedError(Exception):
+    """Another process has failed, so this one's work is of no use."""
+
+
+def _write_counted(number: int, job: Job) -> Written:
+    def count(files: int, size: int) -> None:
+        if _tally[-1]:
+            raise _StoppedError
+        _tally[2 * number] += files
+        _tally[2 * number + 1] += size
+
+    return _write(job, count)

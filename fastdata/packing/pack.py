@@ -1,0 +1,162 @@
+"""Pack a folder's samples into shards: plan, make way for them, have them written, and publish the dataset.
+
+Everything is written into a hidden folder first. Renaming that folder is the decision; moving its files to their
+places follows, the json last. So a run that fails or is killed leaves what was there as it was, or, in the moment
+of moving, for the next run to finish.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdata import __version__
+from fastdata.cpus import available_cpus
+from fastdata.epoch.order import EpochOrder
+from fastdata.errors import PackError
+from fastdata.packing.convert import Conversion, Keep
+from fastdata.packing.engines import write_shards
+from fastdata.packing.plan import Division, ShardSize, plan_shards, split_samples
+from fastdata.packing.publish import _READY, _STAGING, _alone, _publish, _refuse_existing, _staging
+from fastdata.packing.write import Job, Progress, Written, extension_of
+from fastdata.sources import manifest
+from fastdata.sources.folder import FolderScan
+from fastdata.sources.manifest import Made, Manifest
+from fastdata.sources.paths import Paths
+from fastdata.sources.tar import BLOCK, padded
+
+DEFAULT_DIVISION = ShardSize(10**9)
+KEEP = Keep()
+
+_NAME = re.compile(r"\w[\w.-]*")
+_PLAIN_NAME = 100  # bytes: an ASCII name up to here fits into a member's header
+_PAX_RECORDS = 64  # bytes: more than the records of a PAX header have besides a name
+
+
+def pack(
+    scan: FolderScan,
+    directory: str | os.PathLike[str],
+    split: Mapping[str, Fraction] | None = None,
+    division: Division = DEFAULT_DIVISION,
+    *,
+    shuffle: bool = False,
+    seed: int = 0,
+    jpeg: Conversion = KEEP,
+    jobs: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[Manifest]:
+    """Packs the images of a folder into shards `<name>-000000.tar`, … in `directory`; gives each split's manifest.
+
+    `split` maps names of datasets to the fractions of the samples that they get (default: all to `train`), and
+    `division` says how many shards each has. A sample is `<key>.<extension>`, the file's own bytes and extension
+    in lower case, and `<key>.cls`, its class index in ASCII, if it has a target. Samples keep the folder's order,
+    or with `shuffle` are permuted by `seed`: for readers that shuffle in a buffer only; fastdata does not need it.
+
+    `jobs` processes (default: a CPU each) write the same bytes, whatever their number. They are spawned, so a
+    script that calls this needs the usual `if __name__ == "__main__":`.
+
+    Raises FileExistsError where output is there already (with `overwrite` a dataset is replaced, once the new one
+    is complete), PackError for a file that is empty, changes or can't be read, where a shard can't be written, and
+    while another process packs into `directory`, ValueError for arguments that don't fit.
+    """
+    directory = Path(directory)
+    split = split or {"train": Fraction(1)}
+    _check_names(split)
+    plans = _plan(scan, directory / _STAGING, split, division, shuffle, seed, jpeg)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone(directory):
+        if (directory / _READY).exists():
+            _publish(directory)
+        _refuse_existing(directory, split, overwrite)
+        with _staging(directory):
+            every = [job for plan in plans.values() for job in plan]
+            written = write_shards(every, available_cpus() if jobs is None else jobs, progress)
+            manifests = []
+            for name, plan in plans.items():
+                shards = [written[job.path] for job in plan]
+                made = _made(shards, seed, shuffle, split[name], jpeg)
+                manifests.append(Manifest(name, tuple(shard.entry for shard in shards), tuple(scan.classes), made))
+                manifest.store(manifests[-1], directory / _STAGING)
+        _publish(directory)
+    return manifests
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} can't name a dataset: use letters, digits, '_', '-' and '.'")
+
+
+def _plan(
+    scan: FolderScan,
+    directory: Path,
+    split: Mapping[str, Fraction],
+    division: Division,
+    shuffle: bool,
+    seed: int,
+    conversion: Conversion,
+) -> dict[str, list[Job]]:
+    """The shards of each split."""
+    sizes = _file_sizes(scan)
+    plans: dict[str, list[Job]] = {}
+    for name, chosen in split_samples(len(scan), split, seed).items():
+        ids = chosen[EpochOrder(len(chosen), shuffle, seed).samples(0, len(chosen))]
+        in_tar = np.fromiter((_size_in_tar(scan, i, int(sizes[i])) for i in ids.tolist()), np.int64, len(ids))
+        plans[name] = []
+        for start, stop in pairwise(plan_shards(in_tar, division).bounds().tolist()):
+            of_shard = ids[start:stop].tolist()
+            path = directory / f"{name}-{len(plans[name]):06d}.tar"
+            files, keys = Paths.of(scan.paths[i] for i in of_shard), [scan.key(i) for i in of_shard]
+            plans[name].append(Job(path, scan.root, files, keys, scan.targets[of_shard], sizes[of_shard], conversion))
+    return plans
+
+
+def _file_sizes(scan: FolderScan) -> NDArray[np.int64]:
+    """Each file's size in bytes; PackError for what is known now to be no image that can be packed."""
+    sizes = np.empty(len(scan), np.int64)
+    for i in range(len(scan)):
+        path = scan.path(i)
+        try:
+            sizes[i] = Path(path).stat().st_size
+        except OSError as error:
+            raise PackError(f"{path} can't be read: {error.strerror}") from error
+        if not sizes[i]:
+            raise PackError(f"{path} is empty: remove it, or get it again")
+        if not extension_of(path):
+            raise PackError(f"{path} has no extension, by which readers would know it for an image: rename it")
+        if extension_of(path) == "cls" and scan.targets[i] >= 0:
+            raise PackError(f"{path} has the extension that the class index has in shards: rename it")
+    return sizes
+
+
+def _size_in_tar(scan: FolderScan, i: int, size: int) -> int:
+    """Bytes that a sample takes in a tar file as it is, or a little more."""
+    key, extension = scan.key(i), extension_of(scan.paths[i])
+    image = _header_size(f"{key}.{extension}") + padded(size)
+    return image + (_header_size(f"{key}.cls") + BLOCK if scan.targets[i] >= 0 else 0)
+
+
+def _header_size(name: str) -> int:
+    encoded = os.fsencode(name)
+    plain = name.isascii() and len(encoded) <= _PLAIN_NAME
+    return BLOCK if plain else 2 * BLOCK + padded(len(encoded) + _PAX_RECORDS)
+
+
+def _made(shards: Sequence[Written], seed: int, shuffle: bool, fraction: Fraction, jpeg: Conversion) -> Made:
+    return Made(
+        version=__version__,
+        seed=seed,
+        shuffle=shuffle,
+        split=str(fraction),
+        jpeg=str(jpeg),
+        source_bytes=sum(shard.source_bytes for shard in shards),
+        changed=sum(shard.changed for shard in shards),
+        refused=sum(shard.refused for shard in shards),
+        image_bytes=sum(shard.image_bytes for shard in shards),
+    )

@@ -1,0 +1,135 @@
+"""Which sample goes to which split and shard: arithmetic, without a look at any file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdata.epoch.order import EpochOrder
+
+MAX_SHARDS = 1_000_000  # six digits in a shard's name, which then sorts by number
+_RECORD = 10_240  # bytes: tar pads a whole archive to a multiple of this
+_END = 1024  # bytes that end an archive
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ShardCount:
+    """So many shards: one for each rank and worker, say."""
+
+    shards: int
+
+
+@dataclass(frozen=True)
+class SamplesPerShard:
+    """At most so many samples in a shard."""
+
+    samples: int
+
+
+@dataclass(frozen=True)
+class ShardSize:
+    """At most so many bytes in a shard, as long as no single sample is larger."""
+
+    bytes: int
+
+
+Division = ShardCount | SamplesPerShard | ShardSize
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """`num_samples` samples in `num_shards` shards: consecutive ones in each, counts that differ by at most one."""
+
+    num_samples: int
+    num_shards: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_shards <= min(self.num_samples, MAX_SHARDS):
+            allowed = f"from 1 to {min(self.num_samples, MAX_SHARDS)}"
+            raise ValueError(f"{self.num_shards} shards for {self.num_samples} samples: there can be {allowed}")
+
+    def bounds(self) -> NDArray[np.int64]:
+        """Where shards begin: shard i has positions [bounds[i], bounds[i + 1]); int64 of shape (num_shards + 1,)."""
+        return np.arange(self.num_shards + 1, dtype=np.int64) * self.num_samples // self.num_shards
+
+
+def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:
+    """The plan for samples that take `sizes` bytes in a tar file. ValueError for what can't be had."""
+    samples = len(sizes)
+    match division:
+        case ShardCount(shards):
+            return ShardPlan(samples, shards)
+        case SamplesPerShard(wanted):
+            _at_least_one("samples per shard", wanted)
+            return ShardPlan(samples, -(-samples // wanted))
+        case ShardSize(limit):
+            _at_least_one("bytes per shard", limit)
+            return _plan_by_size(sizes, limit)
+    assert_never(division)
+
+
+def _plan_by_size(sizes: NDArray[np.int64], limit: int) -> ShardPlan:
+    """The fewest shards that the total needs, and more where large samples stand together."""
+    room = max(limit // _RECORD * _RECORD - _END, int(sizes.max(initial=0)))
+    ends = np.concatenate(([0], np.cumsum(sizes)))
+    shards = max(1, -(-int(ends[-1]) // room))
+    while True:
+        plan = ShardPlan(len(sizes), shards)
+        if np.diff(ends[plan.bounds()]).max() <= room:
+            return plan
+        shards = min(shards + 1 + shards // 100, len(sizes))
+
+
+def split_samples(num_samples: int, fractions: Mapping[str, Fraction], seed: int) -> dict[str, NDArray[np.int64]]:
+    """The sample ids of each split, ascending: all samples, each in one split, chosen at random by `seed`.
+
+    The counts are `fractions` of the samples to within one sample. ValueError for fractions that don't sum to 1,
+    and where a split would get no sample.
+    """
+    if sum(fractions.values()) != 1 or min(fractions.values()) <= 0:
+        listed = ", ".join(f"{name}={fraction}" for name, fraction in fractions.items())
+        raise ValueError(f"the fractions of a split must be positive and sum to 1, not {listed}")
+    order = EpochOrder(num_samples, len(fractions) > 1, seed)
+    parts: dict[str, NDArray[np.int64]] = {}
+    start, reached = 0, Fraction(0)
+    for name, fraction in fractions.items():
+        reached += fraction
+        stop = int(reached * num_samples)
+        if start == stop:
+            raise ValueError(f"split {name}={fraction} gets none of {num_samples} samples: give it more")
+        parts[name] = np.sort(order.samples(start, stop))
+        start = stop
+    return parts
+
+
+def parse_split(text: str) -> dict[str, Fraction]:
+    """'train=0.9,val=0.1' as fractions, which may be written 2/3; ValueError for anything else."""
+    fractions: dict[str, Fraction] = {}
+    for part in text.split(","):
+        name, equals, fraction = (piece.strip() for piece in part.partition("="))
+        if not name or not equals or name in fractions:
+            raise ValueError(f"split {text!r} should be names and fractions, each name once, as train=0.9,val=0.1")
+        try:
+            fractions[name] = Fraction(fraction)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(f"split {text!r}: {fraction!r} is no fraction, as 0.9 or 2/3") from None
+    return fractions
+
+
+def parse_size(text: str) -> int:
+    """'1GB' as bytes; also K, M, T, and KiB, MiB, GiB, TiB. ValueError for anything else."""
+    match = _SIZE.fullmatch(text.strip().upper())
+    if match is None or (match[2] == "I"):
+        raise ValueError(f"{text!r} is no size: give bytes, or a unit as in 500MB, 1GB, 1.5GiB")
+    return int(Fraction(match[1]) * _UNITS[match[2]])
+
+
+def _at_least_one(what: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{what} must be at least 1, not {value}")

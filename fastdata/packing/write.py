@@ -1,0 +1,90 @@
+"""Write shards from files, in parallel processes, and verify what was written."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdata.errors import PackError
+from fastdata.packing.convert import Conversion, Converted, convert
+from fastdata.packing.verify import _verified
+from fastdata.sources.manifest import ShardEntry
+from fastdata.sources.paths import Paths
+from fastdata.sources.writer import ShardWriter
+
+Progress = Callable[[int, int], None]
+"""Told how many files, and how many bytes of them, were read since it was last told."""
+
+
+class Job(NamedTuple):
+    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
+
+    path: Path
+    root: str
+    files: Paths
+    keys: Sequence[str]
+    targets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    conversion: Conversion
+
+
+class Written(NamedTuple):
+    """A shard that was written and verified, and what became of its images (as in `manifest.Made`)."""
+
+    entry: ShardEntry
+    source_bytes: int
+    changed: int
+    refused: int
+    image_bytes: int
+
+
+def extension_of(path: str) -> str:
+    """What stands behind the last dot of a path's basename, in lower case."""
+    _, dot, extension = path.rpartition("/")[2].rpartition(".")
+    return extension.lower() if dot else ""
+
+
+def _write(job: Job, report: Progress) -> Written:
+    try:
+        return _write_shard(job, report)
+    except PackError:
+        raise
+    except OSError as error:
+        raise PackError(f"{job.path} can't be written: {error.strerror or error}") from error
+
+
+def _write_shard(job: Job, report: Progress) -> Written:
+    changed = refused = image_bytes = 0
+    with ShardWriter(job.path) as shard:
+        for file, key, target, size in zip(job.files, job.keys, job.targets, job.sizes, strict=True):
+            data = _read(f"{job.root}/{file}", int(size))
+            image = _converted(f"{job.root}/{file}", data, job.conversion)
+            components = {image.extension: image.data}
+            if target >= 0:
+                components["cls"] = str(target).encode()
+            shard.write(key, components)
+            changed += image.data is not data
+            refused += image.refused
+            image_bytes += len(image.data)
+            report(1, len(data))
+    return Written(_verified(job), int(job.sizes.sum()), changed, refused, image_bytes)
+
+
+def _read(path: str, size: int) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 -- a Path for each file takes as long as the rest
+            data = file.read(size + 1)
+    except OSError as error:
+        raise PackError(f"{path} can't be read: {error.strerror}") from error
+    if len(data) != size:
+        raise PackError(f"{path} changed while it was packed: it had {size} bytes")
+    return data
+
+
+def _converted(path: str, data: bytes, conversion: Conversion) -> Converted:
+    try:
+        return convert(data, extension_of(path), conversion)
+    except Exception as error:
+        raise PackError(f"{path} can't be packed: {error or type(error).__name__}") from error

@@ -1,0 +1,198 @@
+"""Shards: tar files of samples in WebDataset layout, read at random and written whole.
+
+The tar format itself is in `members.py`, the index beside a shard in `index.py`; what others need of them is here too.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+
+from fastdata.errors import TarError
+from fastdata.sources.index import (
+    ABSENT,
+    NO_CLASS,
+    Rows,
+    extensions,
+    index_count,
+    index_path,
+    index_summary,
+    shard_rows,
+    store_index,
+)
+from fastdata.sources.tar import BLOCK, REGULAR, Member, is_header, members, number, plain_name, pread, walk
+from fastdata.sources.webdataset import dali_index, key_hash, split_name
+from fastdata.sources.writer import ShardWriter
+
+__all__ = [
+    "NO_CLASS",
+    "Member",
+    "Shard",
+    "ShardCache",
+    "ShardWriter",
+    "TarError",
+    "dali_index",
+    "index_count",
+    "index_path",
+    "index_summary",
+    "key_hash",
+    "members",
+    "split_name",
+    "store_index",
+]
+
+
+class Shard:
+    """A shard to read from, by row: the position of a sample in it.
+
+    The file is opened, and indexed if need be, when first needed. Any number of threads may read at once; a copy
+    in another process, forked or unpickled, reads on its own. The file stays open as long as something reads it.
+
+    Methods raise TarError when the shard is damaged, cut short or changed under way, IndexError for a row that is
+    not there, OSError if the file can't be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._opened: _Opened | None = None
+
+    def __reduce__(self) -> tuple[type["Shard"], tuple[str]]:
+        return Shard, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"Shard({self.path!r})"
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def rows(self) -> Rows:
+        """The index: a structured array, one row a sample, as `index.Rows` says."""
+        return self._open().rows
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The extensions of all components in the shard, in order of their first appearance."""
+        return tuple(self._open().spans)
+
+    def has(self, row: int, extension: str) -> bool:
+        """Whether the sample has this component."""
+        spans = self._open().spans
+        return extension in spans and int(spans[extension][row]["offset"]) != ABSENT
+
+    def cls(self, row: int) -> int:
+        """The integer in the sample's cls component, NO_CLASS if it has none."""
+        return int(self.rows["cls"][row])
+
+    def key(self, row: int) -> str:
+        """The sample's key, read again from its first header."""
+        opened = self._open()
+        hashed, start = int(opened.rows["key"][row]), int(opened.rows["start"][row])
+        header = pread(opened.fd, BLOCK, start)
+        return self._plain_key(header, hashed) or self._find(opened, row, start)
+
+    def read(self, row: int, extension: str) -> bytes:
+        """The bytes of one component."""
+        return self.read_sample(row, extension)[1]
+
+    def read_sample(self, row: int, extension: str) -> tuple[str, bytes]:
+        """The sample's key and the bytes of one component.
+
+        The header before the bytes is read, too, and must still name this key, extension and size.
+        """
+        opened = self._open()
+        hashed = int(opened.rows["key"][row])
+        span = opened.spans.get(extension)
+        offset, size = (ABSENT, 0) if span is None else span[row].item()
+        if offset == ABSENT:
+            have = ", ".join(name for name in opened.spans if self.has(row, name))
+            problem = f"sample {self.key(row)!r} has no component {extension!r} (it has {have})"
+            raise TarError.at(self.path, int(opened.rows["start"][row]), problem)
+        # Two reads: to cut the header off what was read at once would copy the rest, which for megabytes takes longer.
+        header, data = pread(opened.fd, BLOCK, offset - BLOCK), pread(opened.fd, size, offset)
+        if len(data) < size:
+            raise self._changed(offset, f"only {len(data)} of a component's {size} bytes are left")
+        key = self._plain_key(header, hashed, extension)
+        if key is None or number(header[124:136]) != size:
+            key = self._find(opened, row, offset, (extension, size))
+        return key, data
+
+    def close(self) -> None:
+        """Lets go of the file, which closes when its last reader is done; reading again opens it again."""
+        self._opened = None
+
+    def _open(self) -> "_Opened":
+        # Without a lock, which a fork could leave held for ever: threads that meet here open the file each, and
+        # all but the last one's close again when they have read.
+        opened = self._opened
+        if opened is None:
+            opened = self._opened = _Opened(self.path)
+        return opened
+
+    def _plain_key(self, header: bytes, hashed: int, extension: str | None = None) -> str | None:
+        """The key in a header that holds its name whole; None if it is another's, or stands in a header before."""
+        if len(header) < BLOCK or not is_header(header) or header[156:157] not in REGULAR:
+            return None
+        split = split_name(plain_name(header))
+        if split is None or extension not in (None, split[1]) or key_hash(split[0]) != hashed:
+            return None
+        return split[0]
+
+    def _find(self, opened: "_Opened", row: int, offset: int, expected: tuple[str, int] | None = None) -> str:
+        """The row's key, from its member with data at `offset` of this extension and size, or from its first.
+
+        Walks the headers from the sample's first; and where that disagrees from the archive's, where PAX headers
+        that hold for all members may lie.
+        """
+        hashed, start = int(opened.rows["key"][row]), int(opened.rows["start"][row])
+        try:
+            for origin in dict.fromkeys([start, 0]):
+                found = next((member for member in walk(opened.fd, self.path, origin) if member.offset >= offset), None)
+                key, extension = (found and split_name(found.name)) or ("", "")
+                agrees = expected is None or (found and (extension, found.size) == expected and found.offset == offset)
+                if agrees and key_hash(key) == hashed:
+                    return key
+        except TarError as error:
+            raise self._changed(offset, "its headers can't be read") from error
+        raise self._changed(offset, "another member lies here now")
+
+    def _changed(self, offset: int, what: str) -> TarError:
+        problem = f"shard changed or damaged since it was indexed: {what}"
+        todo = "don't write into shards in use; if it persists remove the shard's index and try again"
+        return TarError.at(self.path, offset, f"{problem}; {todo}")
+
+
+class _Opened:
+    """What a Shard has open; the file is closed with its last user."""
+
+    fd = -1
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_RDONLY)
+        self.rows = shard_rows(self.fd, path)
+        self.spans = {name: self.rows["." + name] for name in extensions(self.rows)}
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+class ShardCache:
+    """Shards by position, of which the last used `max_open` stay open.
+
+    For any number of shards, threads and processes; a shard that is still being read stays open all the same.
+    """
+
+    def __init__(self, paths: Sequence[str], max_open: int = 64) -> None:
+        if max_open < 1:
+            raise ValueError(f"max_open must be at least 1, not {max_open}")
+        self.paths, self.max_open = paths, max_open
+        self._shard = lru_cache(max_open)(Shard)
+
+    def __reduce__(self) -> tuple[type["ShardCache"], tuple[Sequence[str], int]]:
+        return ShardCache, (self.paths, self.max_open)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> Shard:
+        return self._shard(self.paths[position])

@@ -1,0 +1,229 @@
+"""The tar format: which regular files a tar file holds, and where their bytes lie.
+
+After POSIX.1-2017 (pax: the ustar and pax interchange formats) and the GNU tar manual ("Basic Tar Format").
+Headers only are read, by `os.pread`: a file cut short is then an error, where a memory map would be a SIGBUS.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from zlib import adler32
+
+from fastdata.errors import TarError
+
+BLOCK = 512
+REGULAR = frozenset([b"0", b"\0", b"7"])
+
+_WITHOUT_DATA = frozenset([b"1", b"2", b"3", b"4", b"5", b"6"])  # links, devices, directories, FIFOs
+_LINKS = frozenset([b"1", b"2"])
+_ABOUT_NEXT = frozenset([b"L", b"K", b"x", b"X", b"g"])  # headers whose data describe the members after them
+_UNREADABLE = {b"S": "a GNU sparse file", b"M": "the continuation of a file on another volume"}
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_WINDOW = 4096  # header, a small file's data and the next header, in one call
+_DESCRIPTION_LIMIT = 1 << 20  # bytes of a long name or PAX header: far more than any has, far less than memory
+_CHUNK = 1 << 20
+
+
+class Member(NamedTuple):
+    """A regular file in a tar file: `size` bytes at `offset`; `start` is where its first header lies."""
+
+    name: str
+    offset: int
+    size: int
+    start: int
+
+
+def members(path: str | os.PathLike[str], start: int = 0) -> Iterator[Member]:
+    """The regular files of a tar file in order, from the header at byte `start` on.
+
+    Reads ustar, GNU (long names, base-256 sizes), PAX (path and size of one member or of all that follow) and V7.
+    Names that are not UTF-8 are decoded with surrogateescape, as `tarfile` does.
+
+    Raises:
+        TarError: for a bad checksum, a member that runs past the end of the file, a missing end-of-archive
+            marker, data behind that marker, a sparse file, or a compressed file; never a shorter list.
+        OSError: if the file can't be opened.
+    """
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield from walk(fd, os.fspath(path), start)
+    finally:
+        os.close(fd)
+
+
+def walk(fd: int, path: str, start: int = 0, on_link: Callable[[str, int], object] | None = None) -> Iterator[Member]:
+    """`members` of an open file; `path` is for messages. `on_link` is told the name and start of each link."""
+    headers = _Headers(fd, path)
+    of_all: dict[str, str] = {}
+    of_next: dict[str, str] = {}
+    first = at = start
+    while (header := headers.at(at)) is not None:
+        kind, data = header[156:157], at + BLOCK
+        size = number(header[124:136])
+        if size is None:
+            raise TarError.at(path, at, "a header's size is no number: damaged; write or copy the file again")
+        if kind in _ABOUT_NEXT:
+            payload = headers.description(at, size)
+            at = data + padded(size)
+            if kind == b"g":
+                of_all |= _records(payload, path, data)
+                first = at if first == data - BLOCK else first
+            elif kind == b"L":
+                of_next.setdefault("path", _text(payload))
+            elif kind != b"K":
+                of_next = _records(payload, path, data) | of_next
+            continue
+        name = plain_name(header)
+        is_file = kind in REGULAR and not (kind == b"\0" and name.endswith("/"))  # V7's way to say directory
+        if of_all or of_next:
+            name, size = _override(of_all | of_next, name, size, path, at)
+            of_next = {}
+        if is_file or (kind not in _WITHOUT_DATA and kind != b"\0"):
+            if data + size > headers.size:
+                problem = f"member {name!r} of {size} bytes runs past the file's end at {headers.size}"
+                raise TarError.at(path, at, f"{problem}: cut short or damaged; write or copy the file again")
+            at = data + padded(size)
+        else:
+            at = data
+        if is_file:
+            yield Member(name, data, size, first)
+        elif kind in _UNREADABLE:
+            problem = f"member {name!r} is {_UNREADABLE[kind]}, whose bytes are not in one piece"
+            raise TarError.at(path, first, f"{problem}; repack without --sparse and --multi-volume")
+        elif kind in _LINKS and on_link is not None:
+            on_link(name, first)
+        first = at
+    if first != at:
+        raise TarError.at(path, first, "the archive ends where this header's member should be; write it again")
+
+
+def pread(fd: int, size: int, offset: int) -> bytes:
+    """`size` bytes at `offset`, fewer only where the file ends: one call may return less than is there."""
+    data = os.pread(fd, size, offset)
+    while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
+        data += more
+    return data
+
+
+def padded(size: int) -> int:
+    """Bytes that a member's data take in the archive: whole blocks."""
+    return (size + BLOCK - 1) // BLOCK * BLOCK
+
+
+def is_header(block: bytes) -> bool:
+    """Whether these 512 bytes carry their own checksum: the sum of all bytes, the checksum's counted as blanks.
+
+    Some old writers summed signed bytes; both sums count, as in GNU tar and `tarfile`.
+    """
+    field = block[148:156]
+    stated = number(field)
+    # From 0, adler32's low half is the sum of the bytes modulo 65521, which 256 bytes can't reach: exact, and a
+    # tenth of the time of sum().
+    total = (adler32(block[:256], 0) & 0xFFFF) + (adler32(block[256:], 0) & 0xFFFF) - (adler32(field, 0) & 0xFFFF)
+    if stated == total + 256:
+        return True
+    negative = sum(byte > 127 for byte in block[:148] + block[156:])
+    return stated == total + 256 - 256 * negative
+
+
+def number(field: bytes) -> int | None:
+    """A header's number: octal digits, or base-256 where the first bit is set. None if negative or malformed."""
+    if field[0] & 0x80:
+        return None if field[0] & 0x40 else int.from_bytes(field) & ~(0x80 << 8 * (len(field) - 1))
+    digits = field.split(b"\0", 1)[0].strip()
+    try:
+        return int(digits, 8) if digits.isdigit() else None if digits else 0
+    except ValueError:
+        return None
+
+
+def plain_name(header: bytes) -> str:
+    """The name in the header itself, cut off where the whole one stands in a PAX or GNU header before it."""
+    name = header[:100]
+    if header[345] and header[257:263] == b"ustar\0":  # GNU's own format keeps other things in the prefix's place
+        name = header[345:500].split(b"\0", 1)[0] + b"/" + name
+    return _text(name)
+
+
+class _Headers:
+    """Reads an archive's headers, a window of the file at a time, in ascending order."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.size = os.fstat(fd).st_size
+        self._fd, self._path = fd, path
+        self._window, self._window_at = b"", 0
+
+    def at(self, at: int) -> bytes | None:
+        """The header at an offset, its checksum verified; None at the end-of-archive marker."""
+        block = self._read(at, BLOCK)
+        if len(block) == BLOCK and is_header(block):
+            return block
+        if len(block) == BLOCK and not any(block):
+            self._check_end(at)
+            return None
+        for magic, name in _COMPRESSED.items():
+            if at == 0 and block.startswith(magic):
+                problem = f"a {name} file, not a plain tar: samples are read at their offsets; decompress it first"
+                raise TarError.at(self._path, at, problem)
+        if len(block) < BLOCK:
+            problem = "the file ends without an end-of-archive marker: cut short, or still being written"
+            raise TarError.at(self._path, at, f"{problem}; write or copy it again")
+        problem = "no tar header (bad checksum): damaged, or not a tar file; write or copy it again"
+        raise TarError.at(self._path, at, problem)
+
+    def description(self, at: int, size: int) -> bytes:
+        """The data behind the header of a long name or PAX header."""
+        if size > _DESCRIPTION_LIMIT or at + BLOCK + size > self.size:
+            problem = f"a long name or PAX header claims {size} bytes: damaged; write or copy the file again"
+            raise TarError.at(self._path, at, problem)
+        return self._read(at + BLOCK, size)
+
+    def _check_end(self, at: int) -> None:
+        """Raises unless all from here to the file's end is zero."""
+        while chunk := pread(self._fd, _CHUNK, at):
+            if chunk.count(0) != len(chunk):
+                at += len(chunk) - len(chunk.lstrip(b"\0"))
+                problem = "data behind the end-of-archive marker: archives joined, or damaged"
+                raise TarError.at(self._path, at, f"{problem}; join archives with tar --concatenate")
+            at += len(chunk)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        begin = offset - self._window_at
+        if begin + size > len(self._window):
+            self._window, self._window_at, begin = pread(self._fd, max(size, _WINDOW), offset), offset, 0
+        return self._window[begin : begin + size]
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def _records(payload: bytes, path: str, offset: int) -> dict[str, str]:
+    """What a PAX header says of names and sizes: of its records `<length> <keyword>=<value>\\n`, those that matter.
+
+    A record's length counts all of it, the length's own digits too.
+    """
+    records = {}
+    begin = 0
+    while begin < len(payload):
+        digits, _, _ = payload[begin : begin + 20].partition(b" ")
+        end = begin + int(digits) if digits.isdigit() else begin
+        keyword, equals, value = payload[begin + len(digits) + 1 : max(end - 1, 0)].partition(b"=")
+        if not equals or payload[end - 1 : end] != b"\n":
+            raise TarError.at(path, offset + begin, "a malformed PAX record: damaged; write or copy the file again")
+        if keyword in (b"path", b"size") or keyword.startswith(b"GNU.sparse."):
+            records[keyword.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
+        begin = end
+    return records
+
+
+def _override(records: dict[str, str], name: str, size: int, path: str, at: int) -> tuple[str, int]:
+    """Name and size of a member with what PAX and GNU headers before it say."""
+    if records.keys() - {"path", "size"}:
+        problem = f"member {name!r} is a GNU sparse file, whose bytes are not in one piece"
+        raise TarError.at(path, at, f"{problem}; repack without --sparse")
+    stated = records.get("size", str(size))
+    if not (stated.isascii() and stated.isdigit() and len(stated) < 20):
+        problem = f"a PAX header gives the size {stated[:20]!r}: damaged; write or copy the file again"
+        raise TarError.at(path, at, problem)
+    return records.get("path", name).rstrip("/"), int(stated)

@@ -1,0 +1,168 @@
+"""What to do with an image, declared once as frozen values, and one draw of it for one image.
+
+Names, defaults, rounding and validation are torchvision's. A transform knows nothing of how pixels are made:
+`draw` folds its steps into one `View`, and whatever decodes the image (CPU or DALI) carries the view out.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels, as Pillow has it: `right` and `bottom` are the first ones outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+
+class View(NamedTuple):
+    """One draw of a transform for one image: all that a decoder needs to know.
+
+    The `box` of the upright image (EXIF orientation applied) is resized to `size` (width, height); `window` is
+    cut out of that, black where it reaches beyond; then it is mirrored left to right if `flip`.
+    `antialias` and `reducing_gap` are the transform's.
+    """
+
+    box: Box
+    size: tuple[int, int]
+    window: Box
+    flip: bool
+    antialias: bool = True
+    reducing_gap: float | None = 2.0
+
+
+def _two_sizes(size: int | Sequence[int], name: str) -> tuple[int, int]:
+    """(height, width) from an int (a square) or a sequence of one or two, as torchvision takes them."""
+    sizes = (size,) if isinstance(size, int) else tuple(size)
+    if len(sizes) not in (1, 2) or any(not isinstance(s, int) or s < 1 for s in sizes):
+        raise ValueError(f"{name}: size must be one or two positive integers (height, width), got {size!r}")
+    return sizes[0], sizes[-1]
+
+
+def _check_range(name: str, values: tuple[float, float]) -> tuple[float, float]:
+    if len(values) != 2 or not 0 < values[0] <= values[1] < math.inf:
+        raise ValueError(f"RandomResizedCrop: {name} must be (min, max) with 0 < min <= max, got {values!r}")
+    return float(values[0]), float(values[1])
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Crop a random area and aspect ratio, resized to `size` ((height, width), or a square's side).
+
+    `scale` is the range of the crop's share of the image's area, `ratio` that of its width over its height.
+    """
+
+    size: int | Sequence[int]
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _two_sizes(self.size, "RandomResizedCrop"))
+        object.__setattr__(self, "scale", _check_range("scale", self.scale))
+        object.__setattr__(self, "ratio", _check_range("ratio", self.ratio))
+
+
+@dataclass(frozen=True)
+class RandomHorizontalFlip:
+    """Mirror left to right with probability `p`."""
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.p <= 1.0:
+            raise ValueError(f"RandomHorizontalFlip: p must lie between 0 and 1, got {self.p!r}")
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resize to (height, width), or so that the shorter side is `size` (an int, or a sequence of one)."""
+
+    size: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        height, width = _two_sizes(self.size, "Resize")
+        one = isinstance(self.size, int) or len(self.size) == 1
+        object.__setattr__(self, "size", height if one else (height, width))
+
+
+@dataclass(frozen=True)
+class CenterCrop:
+    """Cut `size` ((height, width), or a square's side) from the middle, padded with black where it is larger."""
+
+    size: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _two_sizes(self.size, "CenterCrop"))
+
+
+Step = RandomResizedCrop | RandomHorizontalFlip | Resize | CenterCrop
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A sequence of steps and how they resample.
+
+    With `antialias` resizing is bilinear as Pillow and torchvision do it, without it OpenCV's plain bilinear.
+    `reducing_gap` lets a JPEG that is far larger than its output be decoded at 1/2, 1/4 or 1/8 of its size, never
+    below `reducing_gap` times the output's (None: never; as in Pillow's `Image.thumbnail`).
+
+    Pixels are resampled once, so only one of the steps may resize; otherwise ValueError.
+    """
+
+    steps: Sequence[Step]
+    antialias: bool = True
+    reducing_gap: float | None = 2.0
+
+    def __post_init__(self) -> None:
+        steps = tuple(self.steps)
+        object.__setattr__(self, "steps", steps)
+        for step in steps:
+            if not isinstance(step, Step):
+                raise TypeError(f"a transform's steps are {Step}, got {step!r}")
+        resizing = [step for step in steps if isinstance(step, RandomResizedCrop | Resize)]
+        if len(resizing) > 1:
+            raise ValueError(f"only one step of a transform may resize, got {resizing}")
+        if self.reducing_gap is not None and not self.reducing_gap >= 1.0:
+            raise ValueError(f"reducing_gap must be None or at least 1.0, got {self.reducing_gap!r}")
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it draws the same view of an image every time."""
+        return not any(isinstance(step, RandomResizedCrop | RandomHorizontalFlip) for step in self.steps)
+
+    @property
+    def output_size(self) -> tuple[int, int] | None:
+        """(width, height) of what comes out, or None where that depends on the image."""
+        size = None
+        for step in self.steps:
+            match step:
+                case RandomHorizontalFlip():
+                    pass
+                case RandomResizedCrop(size=(int(height), int(width))) | CenterCrop(size=(int(height), int(width))):
+                    size = (width, height)
+                case Resize(size=(int(height), int(width))):
+                    size = (width, height)
+                case _:
+                    size = None
+        return size
+
+
+def as_transform(transform: Transform | Iterable[Step] | None) -> Transform:
+    """`transform` itself, a list of steps with the defaults, or for None the one that leaves images as they are."""
+    if isinstance(transform, Transform):
+        return transform
+    if transform is not None and not isinstance(transform, Iterable):
+        raise TypeError(f"a transform is a list of steps, a Transform or None, got {transform!r}")
+    return Transform(tuple(transform or ()))
