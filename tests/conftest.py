@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.numbered import write_folder, write_shards
+from support.numbered import write_folder, write_shards
 
 settings.register_profile(
     "fastdata", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50

@@ -19,9 +19,8 @@ def test_everything_public_is_there_and_nothing_else():
 
 
 def test_a_module_does_not_hide_the_function_of_its_name():
-    import fastdata.loading.collate
-
     import fastdata.images.decode
+    import fastdata.loading.collate
 
     assert callable(fastdata.loading.collate)
     assert callable(fastdata.images.decode)

@@ -154,8 +154,9 @@ def index(
     ] = IndexFormat.NATIVE,
 ) -> None:
     """Write the shards' indexes, for fastdata or for other readers."""
-    from fastdata.sources import urls as storage
-    from fastdata.sources.shard import store_index
+    from fastdata.sources.cache import local
+    from fastdata.sources.index import store_index
+    from fastdata.sources.urls import expand
 
     paths = [Path(local(url)) for url in expand(shards)]
     match format:

@@ -12,12 +12,13 @@ from threading import Thread, current_thread, main_thread
 from typing import Any
 
 from fastdata.errors import PackError
-from fastdata.packing.write import Job, Progress, Written, _write
+from fastdata.packing.plan import PlannedShard
+from fastdata.packing.write import Progress, Written, _write
 
 _REPORT_EVERY = 0.1  # seconds
 
 
-def write_shards(jobs: Sequence[Job], processes: int, progress: Progress | None = None) -> dict[Path, Written]:
+def write_shards(jobs: Sequence[PlannedShard], processes: int, progress: Progress | None = None) -> dict[Path, Written]:
     """Writes and verifies each job's shard, each with its index; the same bytes by any number of processes.
 
     Shards appear one by one, whole. Raises PackError for a file that can't be read or packed, or is not as large as
@@ -36,7 +37,7 @@ def _ignore(files: int, size: int) -> None:
     """The progress that nobody asked for."""
 
 
-def _write_in_processes(jobs: Sequence[Job], processes: int, report: Progress) -> dict[Path, Written]:
+def _write_in_processes(jobs: Sequence[PlannedShard], processes: int, report: Progress) -> dict[Path, Written]:
     context = get_context("spawn")  # a fork would copy whatever threads and locks the caller has
     tally = context.RawArray("q", 2 * len(jobs) + 1)
     with ProcessPoolExecutor(processes, context, _start_process, (tally,)) as pool:
@@ -112,7 +113,7 @@ class _StoppedError(Exception):
     """Another process has failed, so this one's work is of no use."""
 
 
-def _write_counted(number: int, job: Job) -> Written:
+def _write_counted(number: int, job: PlannedShard) -> Written:
     def count(files: int, size: int) -> None:
         if _tally[-1]:
             raise _StoppedError

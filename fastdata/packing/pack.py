@@ -21,9 +21,9 @@ from fastdata.epoch.order import EpochOrder
 from fastdata.errors import PackError
 from fastdata.packing.convert import Conversion, Keep
 from fastdata.packing.engines import write_shards
-from fastdata.packing.plan import Division, ShardSize, plan_shards, split_samples
+from fastdata.packing.plan import Division, PlannedShard, ShardSize, plan_shards, split_samples
 from fastdata.packing.publish import _READY, _STAGING, _alone, _publish, _refuse_existing, _staging
-from fastdata.packing.write import Job, Progress, Written, extension_of
+from fastdata.packing.write import Progress, Written, extension_of
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.manifest import Made, Manifest
@@ -101,10 +101,10 @@ def _plan(
     shuffle: bool,
     seed: int,
     conversion: Conversion,
-) -> dict[str, list[Job]]:
+) -> dict[str, list[PlannedShard]]:
     """The shards of each split."""
     sizes = _file_sizes(scan)
-    plans: dict[str, list[Job]] = {}
+    plans: dict[str, list[PlannedShard]] = {}
     for name, chosen in split_samples(len(scan), split, seed).items():
         ids = chosen[EpochOrder(len(chosen), shuffle, seed).samples(0, len(chosen))]
         in_tar = np.fromiter((_size_in_tar(scan, i, int(sizes[i])) for i in ids.tolist()), np.int64, len(ids))
@@ -113,7 +113,9 @@ def _plan(
             of_shard = ids[start:stop].tolist()
             path = directory / f"{name}-{len(plans[name]):06d}.tar"
             files, keys = Paths.of(scan.paths[i] for i in of_shard), [scan.key(i) for i in of_shard]
-            plans[name].append(Job(path, scan.root, files, keys, scan.targets[of_shard], sizes[of_shard], conversion))
+            plans[name].append(
+                PlannedShard(path, scan.root, files, keys, scan.targets[of_shard], sizes[of_shard], conversion)
+            )
     return plans
 
 

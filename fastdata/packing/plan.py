@@ -1,15 +1,18 @@
 """Which sample goes to which split and shard: arithmetic, without a look at any file."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import assert_never
+from pathlib import Path
+from typing import NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastdata.epoch.order import EpochOrder
+from fastdata.packing.convert import Conversion
+from fastdata.sources.paths import Paths
 
 MAX_SHARDS = 1_000_000  # six digits in a shard's name, which then sorts by number
 _RECORD = 10_240  # bytes: tar pads a whole archive to a multiple of this
@@ -133,3 +136,15 @@ def parse_size(text: str) -> int:
 def _at_least_one(what: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{what} must be at least 1, not {value}")
+
+
+class PlannedShard(NamedTuple):
+    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
+
+    path: Path
+    root: str
+    files: Paths
+    keys: Sequence[str]
+    targets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    conversion: Conversion

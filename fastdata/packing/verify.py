@@ -4,12 +4,12 @@ import hashlib
 import os
 
 from fastdata.errors import PackError
-from fastdata.packing.write import Job
+from fastdata.packing.plan import PlannedShard
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.shard import Shard, key_hash
 
 
-def _verified(job: Job) -> ShardEntry:
+def _verified(job: PlannedShard) -> ShardEntry:
     """The shard's entry, from reading it again."""
     shard = Shard(job.path)
     if shard.rows["key"].tolist() != [key_hash(key) for key in job.keys]:

@@ -1,33 +1,17 @@
 """Write shards from files, in parallel processes, and verify what was written."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fastdata.errors import PackError
 from fastdata.packing.convert import Conversion, Converted, convert
+from fastdata.packing.plan import PlannedShard
 from fastdata.packing.verify import _verified
 from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.paths import Paths
 from fastdata.sources.writer import ShardWriter
 
 Progress = Callable[[int, int], None]
 """Told how many files, and how many bytes of them, were read since it was last told."""
-
-
-class Job(NamedTuple):
-    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
-
-    path: Path
-    root: str
-    files: Paths
-    keys: Sequence[str]
-    targets: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    conversion: Conversion
 
 
 class Written(NamedTuple):
@@ -46,7 +30,7 @@ def extension_of(path: str) -> str:
     return extension.lower() if dot else ""
 
 
-def _write(job: Job, report: Progress) -> Written:
+def _write(job: PlannedShard, report: Progress) -> Written:
     try:
         return _write_shard(job, report)
     except PackError:
@@ -55,7 +39,7 @@ def _write(job: Job, report: Progress) -> Written:
         raise PackError(f"{job.path} can't be written: {error.strerror or error}") from error
 
 
-def _write_shard(job: Job, report: Progress) -> Written:
+def _write_shard(job: PlannedShard, report: Progress) -> Written:
     changed = refused = image_bytes = 0
     with ShardWriter(job.path) as shard:
         for file, key, target, size in zip(job.files, job.keys, job.targets, job.sizes, strict=True):

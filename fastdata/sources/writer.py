@@ -10,10 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from fastdata.files import whole_file
-from fastdata.sources.index import (
-    build,
-    store,
-)
+from fastdata.sources.index import build, store
 from fastdata.sources.webdataset import split_name
 
 

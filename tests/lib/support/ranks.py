@@ -1,6 +1,6 @@
 """What each rank of a `torchrun` in test_processes.py does: loads epochs step by step, and reports as JSON.
 
-    python -m torch.distributed.run … -m tests.ranks SHARDS OUT
+    python -m torch.distributed.run … -m support.ranks SHARDS OUT
 
 SHARDS has 54 samples in `*.tar`, 48 of them in `even*.tar`; targets are unique. Rank r writes `OUT/r.json`: for each
 case the targets of each step and what an all-reduce in that step gave. In each step ranks meet, as in training, in a
@@ -74,7 +74,7 @@ def skipping(urls: str) -> dict[str, Any]:
 
 def validating(urls: str) -> dict[str, Any]:
     """What tools/train.py finds on these samples with an untrained network."""
-    from tools import train
+    import train
 
     torch.manual_seed(0)
     options = f"--data {urls} --val {urls} --classes 54 --size 8 --width 8 --batch-size {VAL_BATCH_SIZE} --workers 1"

@@ -6,7 +6,7 @@ from fastdata.images.decode import decode
 from fastdata.images.header import read_header
 from fastdata.packing.convert import CropReady, Encode, Keep, convert
 from fastdata.transforms.steps import Box, View
-from tests.images import encoded, jpeg, photo
+from support.pictures import encoded, jpeg, photo
 
 NO_IMAGE = b"no image at all"
 

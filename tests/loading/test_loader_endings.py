@@ -15,8 +15,8 @@ from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
 from fastdata.loading import batch_job as jobs
 from fastdata.loading.loader import Loader
-from tests.numbered import COUNT, iterable, map_style, write_folder
-from tests.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
+from support.numbered import COUNT, iterable, map_style, write_folder
+from support.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
 
 
 @pytest.fixture(autouse=True)
@@ -199,7 +199,7 @@ def test_skipped_samples(tmp_path: Path) -> None:
 PREPARED = """
 import os, signal, sys, threading
 from fastdata.loading.loader import Loader
-from tests.numbered import TRAIN, iterable, map_style
+from support.numbered import TRAIN, iterable, map_style
 root = sys.argv[1]
 """
 

@@ -30,7 +30,7 @@ from fastdata.sources.folder import scan_classes
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.draw import draw, sample_rng
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
-from tests.images import encoded, jpeg, photo
+from support.pictures import encoded, jpeg, photo
 
 TRAIN = [RandomResizedCrop(24), RandomHorizontalFlip()]
 SIZES = [(64, 48), (40, 60), (33, 35)]

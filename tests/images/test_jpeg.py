@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from fastdata.errors import JpegError
 from fastdata.images.header import read_header
 from fastdata.images.jpeg import JpegHeader, is_jpeg, stored_box
-from tests.images import encoded, jpeg, photo
+from support.pictures import encoded, jpeg, photo
 
 SMALL = jpeg(40, 30)
 

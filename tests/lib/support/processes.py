@@ -9,6 +9,10 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+LIB = Path(__file__).parents[1]
+PYTHONPATH = os.pathsep.join([str(LIB), str(LIB.parents[1] / "tools")])
+"""For programs in other processes: where `support` and `train` are. Not the checkout, whose package is not tested."""
+
 PATIENCE = 60.0
 """Seconds after which what has not happened never will."""
 
@@ -65,7 +69,7 @@ class Clock:
 def run_python(program: str, *arguments: object) -> str:
     """What the program prints; fails if it hangs, crashes, or says anything on its standard error."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     assert (run.returncode, run.stderr) == (0, ""), f"exit status {run.returncode}: {run.stdout}\n{run.stderr}"
     return run.stdout

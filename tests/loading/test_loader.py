@@ -34,9 +34,9 @@ from fastdata.loading.stats import Stats
 from fastdata.sample import Batch
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.steps import CenterCrop, Resize, Transform
-from tests.images import jpeg
-from tests.numbered import COUNT, TRAIN, iterable, map_style
-from tests.processes import Clock, wait_for
+from support.numbered import COUNT, TRAIN, iterable, map_style
+from support.pictures import jpeg
+from support.processes import Clock, wait_for
 
 EVALUATE = [Resize(30), CenterCrop(24)]
 

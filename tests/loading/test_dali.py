@@ -21,10 +21,10 @@ from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
 from fastdata.transforms.draw import draw
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
-from tests import images
-from tests.images import jpeg, photo
-from tests.numbered import map_style, write_folder
-from tests.processes import assert_no_more_threads_than, threads
+from support import pictures as images
+from support.numbered import map_style, write_folder
+from support.pictures import jpeg, photo
+from support.processes import LIB, assert_no_more_threads_than, threads
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
 
@@ -249,10 +249,10 @@ def test_each_rank_has_its_gpu(
 
 def test_dali_is_imported_only_for_its_decoder(folder: Path) -> None:
     program = (
-        "import sys; from fastdata import Dali, Loader; from tests.numbered import map_style;"
+        "import sys; from fastdata import Dali, Loader; from support.numbered import map_style;"
         f"list(Loader(map_style({str(folder)!r}), 8)); print([name for name in sys.modules if 'nvidia.dali' in name])"
     )
-    here = Path(__file__).parents[1]
+    here = LIB
     assert subprocess.check_output([sys.executable, "-c", program], text=True, cwd=here).strip() == "[]"
 
 

@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 from fastdata.datasets.collate import collate
 from fastdata.loading.normalize import Normalize
 from fastdata.sample import Batch
-from tests.images import photo
+from support.pictures import photo
 
 
 def images(count: int, height: int = 6, width: int = 5) -> list[torch.Tensor]:

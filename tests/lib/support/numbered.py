@@ -8,7 +8,7 @@ from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop
-from tests.images import encoded, jpeg, photo
+from support.pictures import encoded, jpeg, photo
 
 TRAIN = [RandomResizedCrop(24), RandomHorizontalFlip()]
 SIZES = [(64, 48), (40, 60), (33, 35)]

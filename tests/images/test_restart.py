@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fastdata.errors import JpegError
 from fastdata.images.header import read_header
 from fastdata.images.restart import Grid, add_table, has_table, segment_edges, segment_grid
-from tests.images import jpeg, photo
+from support.pictures import jpeg, photo
 
 TABLE = 0xE9
 

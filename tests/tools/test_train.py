@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import train
 
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.sources.writer import ShardWriter
-from tests.images import encoded, photo
-from tools import train
+from support.pictures import encoded, photo
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 SMALL = "--size 16 --width 8 --batch-size 8 --warmup 0 --workers 1"

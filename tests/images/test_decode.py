@@ -17,7 +17,8 @@ from fastdata.images.decode import decode
 from fastdata.images.header import read_header
 from fastdata.transforms.draw import draw
 from fastdata.transforms.steps import Box, CenterCrop, RandomResizedCrop, Resize, Transform, View
-from tests.images import encoded, jpeg, photo
+from support.pictures import encoded, jpeg, photo
+from support.processes import LIB
 
 decoding = sys.modules["fastdata.images.decode"]
 ORIENTATIONS = range(1, 9)
@@ -263,14 +264,14 @@ def test_decoding_starts_no_threads():
 import os
 from fastdata.images.decode import decode
 from fastdata.transforms.steps import Box, View
-from tests.images import jpeg
+from support.pictures import jpeg
 image = jpeg(900, 700)
 before = len(os.listdir("/proc/self/task"))
 for antialias in (True, False):
     decode(image, View(Box(3, 3, 880, 600), (224, 224), Box(0, 0, 224, 224), True, antialias))
 assert len(os.listdir("/proc/self/task")) == before
 """
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=LIB)
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG"])

@@ -22,7 +22,7 @@ from fastdata.images.cut import cut, cut_stored, is_crop_ready
 from fastdata.images.header import read_header
 from fastdata.images.restart import add_table, segment_grid
 from fastdata.packing.crop_ready import make_crop_ready, restart_interval
-from tests.images import jpeg, photo
+from support.pictures import jpeg, photo
 
 Pixels = npt.NDArray[np.uint8]
 BoxTuple = tuple[int, int, int, int]

@@ -16,10 +16,10 @@ from fastdata.loading.loader import Loader
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.sample import Batch
 from fastdata.sources.writer import ShardWriter
-from tests.images import jpeg
-from tests.numbered import iterable as in_shards
-from tests.numbered import map_style, write_folder
-from tests.processes import run_python
+from support.numbered import iterable as in_shards
+from support.numbered import map_style, write_folder
+from support.pictures import jpeg
+from support.processes import run_python
 
 BAD = (2, 8, 9, 16)
 COUNT = 18
@@ -228,8 +228,8 @@ from fastdata.loading.loader import Loader
 from fastdata.epoch.plan import EpochPlan
 from fastdata.loading.skipping import SkipBudget
 from fastdata.errors import TooManySkippedError
-from tests.numbered import map_style
-from tests.processes import assert_no_more_threads_than, descriptors, threads
+from support.numbered import map_style
+from support.processes import assert_no_more_threads_than, descriptors, threads
 
 rank = 0 if os.fork() else 1
 store = f"file://{sys.argv[1]}/ranks"

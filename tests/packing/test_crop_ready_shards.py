@@ -18,8 +18,8 @@ from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.webdataset import dali_index
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
-from tests.images import jpeg
-from tests.tars import tool
+from support.pictures import jpeg
+from support.tars import tool
 
 Pixels = npt.NDArray[np.uint8]
 

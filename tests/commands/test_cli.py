@@ -22,10 +22,10 @@ from fastdata.packing.plan import ShardCount
 from fastdata.sources import manifest
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.shard import Shard
-from tests.images import encoded, jpeg, photo
-from tests.processes import PATIENCE
-from tests.tars import packed
-from tests.tars import samples as members_of
+from support.pictures import encoded, jpeg, photo
+from support.processes import PATIENCE
+from support.tars import packed
+from support.tars import samples as members_of
 
 
 @pytest.fixture(scope="module")

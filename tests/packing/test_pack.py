@@ -17,20 +17,20 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.epoch.order import EpochOrder
 from fastdata.errors import PackError
+from fastdata.loading.crew import Job
 from fastdata.packing import write as packing
 from fastdata.packing.convert import Keep
 from fastdata.packing.engines import write_shards
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import SamplesPerShard, ShardCount, ShardSize
-from fastdata.packing.write import Job
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan, scan_classes, scan_pattern
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.paths import Paths
 from fastdata.sources.shard import Shard
 from fastdata.sources.webdataset import dali_index
-from tests.images import jpeg
-from tests.tars import tool
+from support.pictures import jpeg
+from support.tars import tool
 
 LONG = "a folder of a long name, as some data sets have, " * 4
 

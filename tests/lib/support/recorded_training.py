@@ -1,6 +1,6 @@
 """Runs tools/train.py, writes down what each step of its optimizer was trained on, and kills itself after some step.
 
-    python -m tests.recorded_training RECORDS KILL_AFTER [arguments of tools/train.py]
+    python -m support.recorded_training RECORDS KILL_AFTER [arguments of tools/train.py]
 
 Rank r writes `RECORDS/r.jsonl`, a line for each step: the targets that were trained on since the step before. After
 that many steps (0: never) the process gets SIGKILL, between the step and the checkpoint that may be due.
@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import train
 from torch.optim.optimizer import register_optimizer_step_post_hook
-
-from tools import train
 
 
 def main(records: Path, kill_after: int, arguments: list[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fastdata.cpus import _cgroup_cpus, available_cpus
 from fastdata.loading import crew as crew_module
 from fastdata.loading.crew import Crew
-from tests.processes import PATIENCE, Clock, assert_no_more_threads_than, run_python, threads, wait_for
+from support.processes import PATIENCE, Clock, assert_no_more_threads_than, run_python, threads, wait_for
 
 
 class Doing:
@@ -247,7 +247,7 @@ import signal
 import threading
 
 from fastdata.loading.crew import Crew
-from tests.processes import assert_no_more_threads_than
+from support.processes import assert_no_more_threads_than
 
 class Job:
     rows = 2

@@ -17,9 +17,9 @@ from fastdata.loading.loader import Loader
 from fastdata.loading.skipping import Skipped
 from fastdata.sample import Batch
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
-from tests.images import encoded, jpeg, photo
-from tests.numbered import COUNT, TRAIN, iterable, map_style, write_folder
-from tests.processes import assert_no_more_threads_than, run_python, threads
+from support.numbered import COUNT, TRAIN, iterable, map_style, write_folder
+from support.pictures import encoded, jpeg, photo
+from support.processes import LIB, assert_no_more_threads_than, run_python, threads
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
 
@@ -233,14 +233,14 @@ PREPARED = """
 import os, signal, sys
 sys.path.insert(0, {here!r})
 from fastdata.loading.loader import Loader
-from tests.numbered import map_style
+from support.numbered import map_style
 root = sys.argv[1]
 loader = Loader(map_style(root), 4, num_threads=2, decoder={decoder!r})
 """
 
 
 def run_prepared(program: str, root: Path, decoder: Any) -> str:
-    return run_python(PREPARED.format(here=str(Path(__file__).parents[1]), decoder=decoder) + program, root)
+    return run_python(PREPARED.format(here=str(LIB), decoder=decoder) + program, root)
 
 
 FORKED = """
@@ -274,19 +274,19 @@ def test_after_a_fork_the_child_iterates_anew_and_the_parent_goes_on(folder: Pat
 def test_a_spawned_process_iterates_over_the_same_dataset(folder: Path, decoder: Any) -> None:
     program = """
 import multiprocessing
-from tests.spawned import first_targets
+from support.spawned import first_targets
 next(iter(loader))
 with multiprocessing.get_context("spawn").Pool(1) as pool:
     print(pool.apply(first_targets, (loader.dataset, sys.argv[2])))
 """
-    here = str(Path(__file__).parents[1])
+    here = str(LIB)
     assert run_python(PREPARED.format(here=here, decoder=decoder) + program, folder, decoder) == "[0, 1, 2, 3]\n"
 
 
 def test_ctrl_c_in_the_loop(folder: Path, decoder: Any) -> None:
     program = """
 import threading
-from tests.processes import assert_no_more_threads_than, threads
+from support.processes import assert_no_more_threads_than, threads
 len(list(loader))
 loader.set_epoch(0)
 before = threads()

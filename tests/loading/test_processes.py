@@ -21,12 +21,12 @@ from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop
-from tests.images import jpeg
-from tests.ranks import BATCH_SIZE, EPOCH
+from support.pictures import jpeg
+from support.processes import LIB, PYTHONPATH
+from support.ranks import BATCH_SIZE, EPOCH
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 PATIENCE = 120  # seconds; a launch that hangs fails
 TRANSFORM = [RandomResizedCrop(12), RandomHorizontalFlip()]
 
@@ -44,10 +44,10 @@ def launch(world_size: int, module: str, *arguments: object) -> subprocess.Compl
     python = [sys.executable, "-m"]
     if world_size:
         python += ["torch.distributed.run", "--standalone", f"--nproc-per-node={world_size}", "-m"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
     command = [*python, module, *map(str, arguments)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(command, cwd=LIB, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             out, errors = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
@@ -92,7 +92,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=[1, 2, 3, 4])
 def run(request: pytest.FixtureRequest, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("reports")
-    done = launch(request.param, "tests.ranks", shards, out)
+    done = launch(request.param, "support.ranks", shards, out)
     assert done.returncode == 0, done.stderr
     return Run(request.param, [json.loads((out / f"{rank}.json").read_text()) for rank in range(request.param)])
 
@@ -134,8 +134,8 @@ def test_workers_and_threads_deliver_the_same_batches(run: Run, last: str) -> No
 
 @pytest.fixture(scope="module")
 def loss_by_image(shards: Path) -> float:
-    """The mean loss of the validation that `tests.ranks` does, here in one process and image by image."""
-    from tools import train
+    """The mean loss of the validation that `support.ranks` does, here in one process and image by image."""
+    import train
 
     torch.manual_seed(0)
     options = f"--data {shards}/*.tar --val {shards}/*.tar --classes 54 --size 8 --width 8 --batch-size 1 --workers 1"
@@ -182,7 +182,7 @@ def test_a_killed_training_goes_on_with_other_ranks_and_trains_on_each_sample_on
         ]
     ):
         records = tmp_path / str(number)
-        done = launch(world_size, "tests.recorded_training", records, kill_after, *options.split(), *more.split())
+        done = launch(world_size, "support.recorded_training", records, kill_after, *options.split(), *more.split())
         steps = recorded(records)
         checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
         if kill_after:
