@@ -38,8 +38,9 @@ class Loader:
     Each iteration runs the epoch after the last one, or that which `set_epoch` says.
 
     dataset: one of this package, or torch's Subset or ConcatDataset of such, whose transform ends in a fixed size. The
-    Loader has an epoch of its own, whatever the dataset was told. batch_size: of each rank.
-    num_threads: the CPUs that this process may use, by default. shuffle: as in torch; a TarImageDataset's own where it is not given. last: how the epoch ends, see `EpochPlan`.
+    Loader has an epoch of its own, whatever the dataset was told.
+    batch_size: of each rank. num_threads: the CPUs that this process may use, by default.
+    shuffle: as in torch; a TarImageDataset's own where it is not given. last: how the epoch ends, see `EpochPlan`.
     prefetch: batches under way at most. device: where the batches go; "cuda" copies them from pinned memory on a stream
     of its own, to the GPU numbered LOCAL_RANK where that is set.
     normalize: a module or function that gets the images on their device, such as `Normalize.imagenet()`.

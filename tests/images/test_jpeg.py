@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fastdata.errors import JpegError
-from fastdata.images.header import read_header
-from fastdata.images.jpeg import JpegHeader, is_jpeg, stored_box
+from fastdata.images.jpeg import JpegHeader, is_jpeg, read_jpeg_header, stored_box
 from support.pictures import encoded, jpeg, photo
 
 SMALL = jpeg(40, 30)
@@ -32,7 +31,7 @@ def exif(order: str, tag: int = 0x0112, kind: int = 3, count: int = 1, value: in
 
 def at(marker: int, data: bytes = SMALL) -> int:
     """Offset of the first segment with this marker."""
-    return next(start for found, start, _ in read_header(data).segments if found == marker)
+    return next(start for found, start, _ in read_jpeg_header(data).segments if found == marker)
 
 
 def patched(offset: int, content: bytes, data: bytes = SMALL) -> bytes:
@@ -42,7 +41,7 @@ def patched(offset: int, content: bytes, data: bytes = SMALL) -> bytes:
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize(("subsampling", "luma"), [("4:4:4", (1, 1)), ("4:2:2", (2, 1)), ("4:2:0", (2, 2))])
 def test_the_header_says_what_was_encoded(subsampling: str, luma: tuple[int, int], progressive: bool) -> None:
-    header = read_header(jpeg(123, 45, subsampling=subsampling, progressive=progressive))
+    header = read_jpeg_header(jpeg(123, 45, subsampling=subsampling, progressive=progressive))
     assert (header.width, header.height) == (123, 45)
     assert header.sampling == (luma, (1, 1), (1, 1))
     assert header.progressive is progressive
@@ -50,18 +49,18 @@ def test_the_header_says_what_was_encoded(subsampling: str, luma: tuple[int, int
 
 
 def test_grey_has_one_component_and_cmyk_four_with_adobes_transform() -> None:
-    assert read_header(jpeg(20, 10, mode="L")).components == 1
-    header = read_header(jpeg(20, 10, mode="CMYK"))
+    assert read_jpeg_header(jpeg(20, 10, mode="L")).components == 1
+    header = read_jpeg_header(jpeg(20, 10, mode="CMYK"))
     assert (header.components, header.adobe_transform) == (4, 0)
-    assert read_header(SMALL).adobe_transform is None
+    assert read_jpeg_header(SMALL).adobe_transform is None
 
 
 def test_the_restart_interval_is_read_from_the_file() -> None:
-    assert read_header(jpeg(64, 64, restart_marker_blocks=3)).restart_interval == 3
+    assert read_jpeg_header(jpeg(64, 64, restart_marker_blocks=3)).restart_interval == 3
 
 
 def test_segments_are_contiguous_from_soi_to_the_scan() -> None:
-    header = read_header(SMALL)
+    header = read_jpeg_header(SMALL)
     assert header.segments[0][1] == 2
     assert all(first[2] == second[1] for first, second in zip(header.segments, header.segments[1:], strict=False))
     assert header.segments[-1][0] == 0xDA
@@ -72,7 +71,7 @@ def test_segments_are_contiguous_from_soi_to_the_scan() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_read_in_both_byte_orders_as_pillow_reads_it(order: str, orientation: int) -> None:
     data = with_segment(SMALL, 0xE1, exif(order, value=orientation))
-    assert read_header(data).orientation == orientation
+    assert read_jpeg_header(data).orientation == orientation
     assert Image.open(io.BytesIO(data)).getexif()[0x0112] == orientation
 
 
@@ -93,25 +92,25 @@ def test_orientation_is_read_in_both_byte_orders_as_pillow_reads_it(order: str, 
     ],
 )
 def test_exif_that_is_malformed_or_out_of_range_means_upright(content: bytes) -> None:
-    assert read_header(with_segment(SMALL, 0xE1, content)).orientation == 1
+    assert read_jpeg_header(with_segment(SMALL, 0xE1, content)).orientation == 1
 
 
 @given(st.sampled_from(["<", ">"]), st.binary(max_size=80))
 def test_no_exif_content_is_an_error(order: str, content: bytes) -> None:
     start = exif(order)[:14]
-    assert 1 <= read_header(with_segment(SMALL, 0xE1, start + content)).orientation <= 8
+    assert 1 <= read_jpeg_header(with_segment(SMALL, 0xE1, start + content)).orientation <= 8
 
 
 def test_the_first_exif_segment_counts_and_other_app1_segments_do_not() -> None:
     data = with_segment(with_segment(SMALL, 0xE1, exif("<", value=3)), 0xE1, exif("<", value=8))
-    assert read_header(with_segment(data, 0xE1, b"http://ns.adobe.com/xap/1.0/\0")).orientation == 8
+    assert read_jpeg_header(with_segment(data, 0xE1, b"http://ns.adobe.com/xap/1.0/\0")).orientation == 8
 
 
 def test_fill_bytes_before_a_marker_are_legal() -> None:
     offset = at(0xDB)
     data = SMALL[:offset] + b"\xff\xff" + SMALL[offset:]
-    assert read_header(data)[:-2] == read_header(SMALL)[:-2]
-    assert read_header(data).scan == read_header(SMALL).scan + 2
+    assert read_jpeg_header(data)[:-2] == read_jpeg_header(SMALL)[:-2]
+    assert read_jpeg_header(data).scan == read_jpeg_header(SMALL).scan + 2
 
 
 def test_what_starts_with_soi_and_a_marker_is_taken_for_a_jpeg() -> None:
@@ -147,7 +146,7 @@ SOF, SOS = at(0xC0), at(0xDA)
 )
 def test_a_header_that_does_not_fit_is_an_error_that_names_the_offset(data: bytes, message: str) -> None:
     with pytest.raises(JpegError, match=message):
-        read_header(data)
+        read_jpeg_header(data)
 
 
 @given(st.integers(0, SOS + 20), st.binary(min_size=1, max_size=8), st.integers(0, len(SMALL)))
@@ -160,7 +159,7 @@ def test_mutated_headers_are_read_or_refused_alike_from_bytes_and_memoryview(
 
 def outcome(data: bytes | memoryview) -> JpegHeader | str:
     try:
-        return read_header(data)
+        return read_jpeg_header(data)
     except JpegError as error:
         return str(error)
 
@@ -171,7 +170,7 @@ def test_a_stored_box_holds_the_pixels_of_the_upright_one(orientation: int) -> N
     image = Image.fromarray(stored)
     image.getexif()[0x0112] = orientation
     upright = np.asarray(ImageOps.exif_transpose(image))
-    header = read_header(SMALL)._replace(width=7, height=5, orientation=orientation)
+    header = read_jpeg_header(SMALL)._replace(width=7, height=5, orientation=orientation)
     box = (1, 2, 3, 5) if orientation < 5 else (2, 1, 5, 3)
     left, top, right, bottom = stored_box(header.orientation, (header.width, header.height), box)
     assert set(stored[top:bottom, left:right].flat) == set(upright[box[1] : box[3], box[0] : box[2]].flat)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdata.errors import JpegError
-from fastdata.images.header import read_header
+from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.restart import Grid, add_table, has_table, segment_edges, segment_grid
 from support.pictures import jpeg, photo
 
@@ -24,7 +24,7 @@ def restarted(width: int, height: int, interval: int, quality: int = 90) -> byte
 
 
 def ends_of(data: bytes) -> list[int] | None:
-    header = read_header(data)
+    header = read_jpeg_header(data)
     grid = segment_grid(data, header)
     assert grid is not None
     edges = segment_edges(data, header, grid)
@@ -35,7 +35,7 @@ def ends_of(data: bytes) -> list[int] | None:
 
 
 def is_indexed(data: bytes) -> bool:
-    header = read_header(data)
+    header = read_jpeg_header(data)
     grid = segment_grid(data, header)
     return grid is not None and has_table(data, header, grid)
 
@@ -43,11 +43,11 @@ def is_indexed(data: bytes) -> bool:
 def relative(data: bytes) -> list[int]:
     ends = ends_of(data)
     assert ends is not None
-    return [end - read_header(data).scan for end in ends]
+    return [end - read_jpeg_header(data).scan for end in ends]
 
 
 def tables(data: bytes) -> list[tuple[int, int]]:
-    return [(start, stop) for marker, start, stop in read_header(data).segments if marker == TABLE]
+    return [(start, stop) for marker, start, stop in read_jpeg_header(data).segments if marker == TABLE]
 
 
 def with_lengths(data: bytes, lengths: npt.NDArray[np.uint16]) -> bytes:
@@ -75,7 +75,7 @@ LENGTHS = np.diff([0, *relative(INDEXED)]) - 2
 )
 def test_segments_are_a_grid_where_they_divide_rows_or_are_whole_rows(interval: int, grid: Grid | None) -> None:
     data = restarted(128, 40, interval)
-    assert segment_grid(data, read_header(data)) == grid
+    assert segment_grid(data, read_jpeg_header(data)) == grid
 
 
 def test_progressive_files_and_files_without_restart_markers_have_no_grid() -> None:
@@ -84,7 +84,7 @@ def test_progressive_files_and_files_without_restart_markers_have_no_grid() -> N
         jpeg(64, 64, progressive=True, restart_marker_rows=1),
         jpeg(64, 64, mode="CMYK", restart_marker_rows=1),
     ):
-        assert segment_grid(data, read_header(data)) is None
+        assert segment_grid(data, read_jpeg_header(data)) is None
 
 
 def test_each_segment_edges_with_its_marker() -> None:
@@ -108,7 +108,7 @@ def test_a_table_is_replaced_rather_than_doubled() -> None:
 
 def test_a_table_stands_behind_the_metadata_and_changes_no_pixel() -> None:
     data = jpeg(64, 48, restart_marker_rows=1, comment=b"hello")
-    markers = [marker for marker, _, _ in read_header(add_table(data)).segments]
+    markers = [marker for marker, _, _ in read_jpeg_header(add_table(data)).segments]
     assert markers.index(TABLE) == markers.index(0xFE) + 1
     decoded = [cv2.imdecode(np.frombuffer(d, np.uint8), cv2.IMREAD_COLOR) for d in (data, add_table(data))]
     assert np.array_equal(decoded[0], decoded[1])
@@ -146,7 +146,7 @@ def test_a_table_that_does_not_fit_is_passed_over_for_a_search() -> None:
 def test_a_length_that_leads_to_a_markers_number_inside_the_data_does_not_fit() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (16, 64), np.uint8)
     data = add_table(cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_RST_INTERVAL, 8])[1].tobytes())
-    scan, (first, last) = read_header(data).scan, relative(data)
+    scan, (first, last) = read_jpeg_header(data).scan, relative(data)
     inside = data.index(b"\xd0", scan) + 1 - scan
     assert inside < first
     lying = with_lengths(data, np.array([inside - 2, last - inside - 2]))
@@ -164,7 +164,7 @@ def test_any_table_content_leads_to_the_true_segments_or_to_none(content: bytes,
 
 @given(st.integers(0, 10**6), st.integers(1, 255))
 def test_with_a_table_damage_anywhere_in_the_scan_is_noticed(offset: int, change: int) -> None:
-    scan = read_header(INDEXED).scan
+    scan = read_jpeg_header(INDEXED).scan
     damaged = bytearray(INDEXED)
     damaged[scan + offset % (len(INDEXED) - scan)] ^= change
     assert ends_of(bytes(damaged)) is None
@@ -183,7 +183,7 @@ def test_markers_other_than_the_expected_ones_leave_no_segments(data: bytes) -> 
         data[:-2],
         data[:-1],
         data[: second + 3],
-        data[: read_header(data).scan],
+        data[: read_jpeg_header(data).scan],
     ):
         assert ends_of(spoilt) is None
 
@@ -197,6 +197,6 @@ def test_fill_bytes_and_what_follows_eoi_do_not_disturb_the_search() -> None:
 
 def test_a_lying_restart_interval_or_size_leaves_no_segments() -> None:
     for marker, offset, value in ((0xDD, 4, 8), (0xDD, 4, 2), (0xC0, 5, 48), (0xC0, 7, 256)):
-        start = next(start for found, start, _ in read_header(INDEXED).segments if found == marker)
+        start = next(start for found, start, _ in read_jpeg_header(INDEXED).segments if found == marker)
         lying = INDEXED[: start + offset] + struct.pack(">H", value) + INDEXED[start + offset + 2 :]
         assert ends_of(lying) is None

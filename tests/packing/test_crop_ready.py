@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from fastdata.errors import JpegError
 from fastdata.images import cut as crop_ready
 from fastdata.images.cut import cut, cut_stored, is_crop_ready
-from fastdata.images.header import read_header
+from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.restart import add_table, segment_grid
 from fastdata.packing.crop_ready import make_crop_ready, restart_interval
 from support.pictures import jpeg, photo
@@ -63,7 +63,7 @@ def encoded(width: int, height: int, subsampling: str, seed: int = 0, **options:
 
 def decoded(data: bytes, scale: int = 1) -> Pixels:
     """The whole picture at 1/scale by a strict decoder, grey as one channel."""
-    header = read_header(data)
+    header = read_jpeg_header(data)
     width, height = -(-header.width // scale), -(-header.height // scale)
     colours = "GRAY" if header.components == 1 else "RGB"
     pixels: Pixels = simplejpeg.decode_jpeg(data, colours, min_width=width, min_height=height)
@@ -80,10 +80,10 @@ def region(pixels: Pixels, box: BoxTuple, origin: tuple[int, int] = (0, 0), scal
 
 
 def assert_the_cut_has_the_pixels(data: bytes, box: BoxTuple, scale: int = 1) -> None:
-    made = cut_stored(data, read_header(data), box, scale)
+    made = cut_stored(data, read_jpeg_header(data), box, scale)
     assert made is not None
     smaller, (x, y), size = made
-    assert size == read_header(smaller)[:2]
+    assert size == read_jpeg_header(smaller)[:2]
     origin = (box[0] - x, box[1] - y)
     assert origin[0] % 8 == origin[1] % 8 == 0
     expected = region(decoded(data, scale), box, scale=scale)
@@ -143,9 +143,9 @@ def test_the_margin_is_enough_wherever_a_box_ends(subsampling: str, scale: int) 
 @pytest.mark.usefixtures("every_cut_pays")
 def test_a_grey_photos_mcu_is_one_block_whatever_its_sampling_factors() -> None:
     data = encoded(90, 60, "grey", RST_INTERVAL=4)
-    frame = next(start for marker, start, _ in read_header(data).segments if marker == 0xC0)
+    frame = next(start for marker, start, _ in read_jpeg_header(data).segments if marker == 0xC0)
     data = data[: frame + 11] + b"\x22" + data[frame + 12 :]
-    assert read_header(data).sampling == ((2, 2),)
+    assert read_jpeg_header(data).sampling == ((2, 2),)
     assert_the_cut_has_the_pixels(data, (20, 20, 40, 40))
 
 
@@ -157,7 +157,7 @@ def test_boxes_are_upright_and_exif_orientation_leads_to_the_stored_pixels(orien
     image.getexif()[0x0112] = orientation
     upright = np.asarray(ImageOps.exif_transpose(image))
     box = (90, 21, 170, 130)
-    made = cut(ready, box, read_header(ready)._replace(orientation=orientation))
+    made = cut(ready, box, read_jpeg_header(ready)._replace(orientation=orientation))
     assert made is not None
     smaller, (x, y) = made
     width, height = (80, 109) if orientation < 5 else (109, 80)
@@ -176,21 +176,21 @@ def test_metadata_stays_in_a_crop_ready_photo_and_out_of_its_cuts() -> None:
     assert after.info["icc_profile"] == before.info["icc_profile"]
     assert after.info["comment"] == before.info["comment"]
     assert after.getexif() == before.getexif()
-    assert read_header(ready).orientation == 6
+    assert read_jpeg_header(ready).orientation == 6
     made = cut(ready, (0, 0, 100, 100))
     assert made is not None
-    assert {marker for marker, _, _ in read_header(made[0]).segments} <= {0xE0, 0xDB, 0xC0, 0xC4, 0xDD, 0xDA}
-    assert read_header(made[0]).orientation == 1
+    assert {marker for marker, _, _ in read_jpeg_header(made[0]).segments} <= {0xE0, 0xDB, 0xC0, 0xC4, 0xDD, 0xDA}
+    assert read_jpeg_header(made[0]).orientation == 1
 
 
 @pytest.mark.usefixtures("every_cut_pays")
 @pytest.mark.parametrize("transform", [0, 1])
 def test_a_cut_keeps_what_says_whether_the_colours_are_rgb_or_ycbcr(transform: int) -> None:
     data = encoded(96, 64, "4:4:4", RST_INTERVAL=3)
-    (_, jfif, jfif_stop), *_ = read_header(data).segments
+    (_, jfif, jfif_stop), *_ = read_jpeg_header(data).segments
     adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform])
     data = data[:jfif] + adobe + data[jfif_stop:]
-    assert read_header(data).adobe_transform == transform
+    assert read_jpeg_header(data).adobe_transform == transform
     assert_the_cut_has_the_pixels(data, (30, 20, 60, 50))
 
 
@@ -210,7 +210,7 @@ def test_a_stale_table_is_replaced() -> None:
     assert not is_crop_ready(rotated)
     again = make_crop_ready(rotated)
     assert is_crop_ready(again)
-    assert [marker for marker, _, _ in read_header(again).segments].count(0xE9) == 1
+    assert [marker for marker, _, _ in read_jpeg_header(again).segments].count(0xE9) == 1
 
 
 @needs_jpegtran
@@ -226,11 +226,11 @@ def test_cuts_satisfy_djpeg_without_a_warning(tmp_path: Path) -> None:
     ("width", "mcus"), [(500, 4), (512, 4), (400, 5), (333, 3), (496, 31), (17, 2), (1, 1), (3600, 25)]
 )
 def test_the_interval_divides_a_row_near_64_pixels_or_an_eighth_or_is_a_row(width: int, mcus: int) -> None:
-    assert restart_interval(read_header(encoded(width, 16, "4:2:0"))) == mcus
+    assert restart_interval(read_jpeg_header(encoded(width, 16, "4:2:0"))) == mcus
 
 
 def with_frame(data: bytes, marker: int = 0xC0, precision: int = 8) -> bytes:
-    start = next(start for found, start, _ in read_header(data).segments if found in (0xC0, 0xC2))
+    start = next(start for found, start, _ in read_jpeg_header(data).segments if found in (0xC0, 0xC2))
     return data[: start + 1] + bytes([marker]) + data[start + 2 : start + 4] + bytes([precision]) + data[start + 5 :]
 
 
@@ -293,8 +293,8 @@ def test_a_photo_whose_components_are_in_scans_of_their_own_is_not_cut_but_can_b
     script.write_text("0; 1; 2;")
     apart = ["jpegtran", "-scans", script, "-restart", "4B"]
     data = subprocess.run(apart, input=encoded(512, 384, "4:2:0"), capture_output=True, check=True).stdout
-    first_scan_only = data[: data.index(b"\xff\xda", read_header(data).scan)] + b"\xff\xd9"
-    assert segment_grid(data, read_header(data)) is None
+    first_scan_only = data[: data.index(b"\xff\xda", read_jpeg_header(data).scan)] + b"\xff\xd9"
+    assert segment_grid(data, read_jpeg_header(data)) is None
     assert cut(data, (100, 100, 300, 300)) is None
     assert cut(first_scan_only, (100, 100, 300, 300)) is None
     assert_the_cut_has_the_pixels(make_crop_ready(data), (100, 100, 300, 300))
@@ -342,7 +342,7 @@ def test_fuzzed_files_never_give_pixels_that_a_full_decode_would_not(
         at = 2 + offset % (len(data) - 2)
         data = data[:at] + inserted + data[at + removed :]
     try:
-        header = read_header(data)
+        header = read_jpeg_header(data)
     except JpegError:
         return
     left, top = where % header.width, where % header.height
@@ -370,7 +370,7 @@ def test_real_photos_are_made_crop_ready_and_cut_without_a_difference(photos: Pa
         ready = make_crop_ready(data)
         assert np.array_equal(decoded(ready), decoded(data))
         sizes += len(data), len(ready)
-        header = read_header(ready)
+        header = read_jpeg_header(ready)
         left, top = 13 * number % (header.width // 2), 7 * number % (header.height // 2)
         for scale in (1, 2):
             assert_the_cut_has_the_pixels(ready, (left, top, left + 150, top + 170), scale)

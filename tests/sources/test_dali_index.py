@@ -11,8 +11,7 @@ import pytest
 
 from fastdata.errors import TarError
 from fastdata.sources.webdataset import dali_index
-
-from .tars import packed, samples, tool
+from support.tars import packed, samples, tool
 
 
 def test_the_index_for_dali_is_what_its_own_tool_writes(tmp_path: Path) -> None:

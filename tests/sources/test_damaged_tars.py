@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from fastdata.errors import TarError
 from fastdata.sources.tar import members
-
-from .tars import END, FORMATS, archive, checksummed, data, header, in_file, packed, pax, samples, seen, tool
+from support.tars import END, FORMATS, archive, checksummed, data, header, in_file, packed, pax, samples, seen, tool
 
 
 def seen_or_error(path: Path) -> list[tuple[str, int, int]] | str:

@@ -19,8 +19,7 @@ from fastdata.errors import TarError
 from fastdata.sources import index
 from fastdata.sources.index import NO_CLASS, Rows, extensions, index_count, index_path
 from fastdata.sources.webdataset import key_hash, split_name
-
-from .tars import FORMATS, packed, samples
+from support.tars import FORMATS, packed, samples
 
 
 def rows_of(path: Path) -> Rows:

@@ -18,8 +18,7 @@ from fastdata.errors import TarError
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.shard import Shard, ShardCache
 from fastdata.sources.webdataset import key_hash
-
-from .tars import FORMATS, Files, archive, contents, data, header, open_shards, packed, pax, samples
+from support.tars import FORMATS, Files, archive, contents, data, header, open_shards, packed, pax, samples
 
 NAMES = {
     "plain": samples(5),

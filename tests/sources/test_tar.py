@@ -11,8 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastdata.sources.tar import members
-
-from .tars import END, FORMATS, as_tarfile_sees, data, header, in_file, packed, pax, samples, seen, tool
+from support.tars import END, FORMATS, as_tarfile_sees, data, header, in_file, packed, pax, samples, seen, tool
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=300).filter(
     lambda name: not name.endswith("/")

@@ -15,8 +15,7 @@ from fastdata.sources.index import index_count, index_path
 from fastdata.sources.shard import Shard
 from fastdata.sources.tar import members
 from fastdata.sources.writer import ShardWriter
-
-from .tars import Files, contents, open_shards, packed, tool
+from support.tars import Files, contents, open_shards, packed, tool
 
 
 def write(path: Path, files: Files) -> Path:
