@@ -248,8 +248,10 @@ class _Iteration(RunIterator):
     """One worker's share of what is left of an epoch. StatefulDataLoader saves and loads its state."""
 
     def __init__(self, dataset: TarImageDataset, cursor: EpochCursor) -> None:
-        super().__init__(cursor.begin(), "dataset")
+        super().__init__("dataset")
         self._dataset = dataset
+        self.run = cursor.begin()
+        self._needs_partner = self.run.needs_partner
         self._ids = self.run.batches()
 
     def __next__(self) -> Batch | tuple[Tensor, Any]:

@@ -18,10 +18,10 @@ from fastdata.errors import StateError
 # Marks a state that means nothing without the state of its iterator: torchdata's StatefulDataLoader saves both.
 _PARTNER = "needs_iterator"
 
-# The shared numbers: the epoch and position that come next, those begun last (an epoch of -1: none), and a ring of
-# iterations that a DataLoader's workers have begun, each as (base seed, number of its first process, how many times
-# such a worker has iterated, epoch, position).
-_NEXT, _BEGUN, _COUNT, _RING = slice(0, 2), slice(2, 4), 4, 5
+# The shared numbers: the epoch and position that come next, and whether somebody has said so; those begun last (an
+# epoch of -1: none); and a ring of iterations that a DataLoader's workers have begun, each as (base seed, number of its
+# first process, how many times such a worker has iterated, epoch, position).
+_NEXT, _BEGUN, _COUNT, _RING = slice(0, 3), slice(3, 5), 5, 6
 _ENTRY, _ENTRIES = 5, 64
 
 
@@ -45,9 +45,7 @@ class Run:
         return batches_of_samples(order, self.plan, self.place.rank, steps[made:])
 
     def after(self, steps: int) -> EpochState:
-        """The state once every rank has taken that many steps; at the epoch's end the next one's beginning."""
-        if steps >= self.plan.steps(0):
-            return self.start.at(self.epoch + 1, 0)
+        """The state once every rank has taken that many steps."""
         return self.start.at(self.epoch, self.plan.position_after(steps))
 
 
@@ -55,7 +53,8 @@ class EpochCursor:
     """Which epoch runs, and which comes next; how its samples are shared, and the state to go on from.
 
     `begin` runs the epoch after the last one that was begun, finished or broken off; the first is 0, or that of a
-    loaded state, which is gone on with once; `set_epoch` says another. A DataLoader's workers have a copy each, which
+    loaded state, which is gone on with once (and if it is at its epoch's end, with the next one); `set_epoch` says
+    another. A DataLoader's workers have a copy each, which
     begin the same epoch as their siblings, and know of each `set_epoch` here: they share a few numbers.
     """
 
@@ -74,7 +73,7 @@ class EpochCursor:
         self.ranks = ranks
         self.seed, self.shuffle, self.samples = seed, shuffle, samples
         self._fingerprint = fingerprint
-        self._numbers = SharedNumbers([0, 0, -1, 0, 0] + [-1] * (_ENTRY * _ENTRIES))
+        self._numbers = SharedNumbers([0, 0, 0, -1, 0, 0] + [-1] * (_ENTRY * _ENTRIES))
         self._loaded: EpochState | None = None
         self._needs_partner = False
         self._iterated: dict[tuple[int, int], int] = {}
@@ -88,7 +87,7 @@ class EpochCursor:
 
     def plan(self, position: int) -> EpochPlan:
         """How the ranks share what is left of an epoch at a position."""
-        return EpochPlan(self.samples, self.batch_size or 1, self.place().world_size, self.last, position)
+        return EpochPlan(self.samples, 1 if self.batch_size is None else self.batch_size, self.place().world_size, self.last, position)
 
     def next_plan(self) -> EpochPlan:
         """How the ranks share what the next iteration runs."""
@@ -104,12 +103,10 @@ class EpochCursor:
         """Run this epoch next, from its first sample on, or from where a loaded state of this very epoch goes on."""
         epoch = operator.index(epoch)
         EpochOrder(self.samples, self.shuffle, self.seed, epoch)  # raises for a bad epoch
-        begun, (following, position) = int(self._numbers.values[_BEGUN][0]), self._next()
-        if begun < 0 and epoch == following:
-            self._go_to(epoch, position)
-        else:
-            self._needs_partner = False
-            self._go_to(epoch, 0)
+        loaded, position = self._stored()
+        if self._numbers.values[_BEGUN][0] >= 0 or epoch != loaded:
+            position, self._needs_partner = 0, False
+        self._go_to(epoch, position, said=True)
 
     def begin(self) -> Run:
         """The next iteration begins."""
@@ -119,7 +116,7 @@ class EpochCursor:
             found = self._found(key) if key is not None else None
             epoch, position = found or self._next()
             if found is None:
-                values[_NEXT], values[_BEGUN] = (epoch + 1, 0), (epoch, position)
+                values[_NEXT], values[_BEGUN] = (epoch + 1, 0, 0), (epoch, position)
                 if key is not None:
                     at = _RING + _ENTRY * (int(values[_COUNT]) % _ENTRIES)
                     values[at : at + _ENTRY] = (*key, epoch, position)
@@ -135,7 +132,10 @@ class EpochCursor:
     def begun(self) -> Run | None:
         """The iteration that was begun last, here or in workers; None where an epoch was said or loaded since."""
         epoch, position = (int(number) for number in self._numbers.values[_BEGUN])
-        return None if epoch < 0 else Run(self._state(epoch, position), self.plan(position), self.place())
+        return None if epoch < 0 else self._run_from(epoch, position)
+
+    def _run_from(self, epoch: int, position: int) -> Run:
+        return Run(self._state(epoch, position), self.plan(position), self.place())
 
     def next_state(self, needs_partner: bool = False) -> dict[str, Any]:
         """The state from which the next iteration goes on, or, if its iterator is needed, the one that runs."""
@@ -145,26 +145,27 @@ class EpochCursor:
         return self._state(*self._next()).to_dict()
 
     def state_after(self, batches: int) -> dict[str, Any]:
-        """The state once the training loop has received that many batches of the iteration that was begun last.
-
-        StateError where that can't be.
+        """The state once the training loop has received that many batches of the iteration that was begun last,
+        or if none was, of the next one. StateError where that can't be.
         """
         if self.batch_size is None:
             raise StateError("without a batch_size batches can't be counted: say it here, not to the DataLoader alone")
-        run = self.begun()
-        steps = 0 if run is None else run.plan.steps(0)
-        if not 0 <= batches <= steps:
-            raise StateError(f"the loop can't have received batches={batches}: there are {steps}")
-        return (run.after(batches) if run else self._state(*self._next())).to_dict()
+        run = self.begun() or self._run_from(*self._next())
+        if not 0 <= batches <= run.plan.steps(0):
+            raise StateError(f"the loop can't have received batches={batches}: there are {run.plan.steps(0)}")
+        return run.after(batches).to_dict()
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Go on where the state was taken. StateError if it is not one of this dataset, seed and shuffle."""
+    def load(self, state: Mapping[str, Any], said: bool = False) -> None:
+        """Go on where the state was taken. StateError if it is not one of this dataset, seed and shuffle.
+
+        With `said` that is where the next iteration begins, even if nothing is left of the epoch there.
+        """
         loaded = self.checked(state)
         self._needs_partner = _PARTNER in state
         if in_worker():  # as do its siblings, some of which may have begun: what they share is for `begin` to say
             self._loaded = loaded
         else:
-            self._go_to(loaded.epoch, loaded.position)
+            self._go_to(loaded.epoch, loaded.position, said)
 
     def checked(self, state: Mapping[str, Any]) -> EpochState:
         """The state in a dict. StateError, which says what differs, if it is not one of this dataset and order."""
@@ -176,15 +177,23 @@ class EpochCursor:
         return EpochState(epoch, position, self.seed, self.shuffle, self.samples, self._fingerprint())
 
     def _next(self) -> tuple[int, int]:
-        if self._loaded is not None:
-            return self._loaded.epoch, self._loaded.position
-        epoch, position = (int(number) for number in self._numbers.values[_NEXT])
+        """Epoch and position of the next iteration: if nothing is left there, and nobody said it, of the next epoch."""
+        epoch, position = self._stored()
+        said = self._loaded is not None or bool(self._numbers.values[_NEXT][2])
+        if position and not said and not self.plan(position).steps(0):
+            return epoch + 1, 0
         return epoch, position
 
-    def _go_to(self, epoch: int, position: int) -> None:
+    def _stored(self) -> tuple[int, int]:
+        if self._loaded is not None:
+            return self._loaded.epoch, self._loaded.position
+        epoch, position, _ = (int(number) for number in self._numbers.values[_NEXT])
+        return epoch, position
+
+    def _go_to(self, epoch: int, position: int, said: bool) -> None:
         self._loaded = None
         with self._numbers.lock() as values:
-            values[_NEXT], values[_BEGUN] = (epoch, position), (-1, 0)
+            values[_NEXT], values[_BEGUN] = (epoch, position, said), (-1, 0)
 
     def _key(self) -> tuple[int, int, int] | None:
         """What the workers of one iteration of a DataLoader have in common, and those of no other; None elsewhere.
@@ -217,10 +226,9 @@ class RunIterator(Iterator[Any]):
     of both, what is iterated over and its iterator; a state of one without the other is an error as soon as it shows.
     """
 
-    def __init__(self, run: Run, what: str) -> None:
-        self.run = run
+    def __init__(self, what: str) -> None:
         self._what = what
-        self._needs_partner = run.needs_partner
+        self._needs_partner = False
         self._asked = self._answered = -1
         self._given = 0
 

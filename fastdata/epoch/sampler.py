@@ -127,13 +127,14 @@ class _SampleIds(RunIterator):
     """One pass over what is left of an epoch. StatefulDataLoader saves and loads its state."""
 
     def __init__(self, cursor: EpochCursor) -> None:
-        super().__init__(cursor.begin(), "sampler")
+        super().__init__("sampler")
         self._cursor = cursor
-        self._ids = self._computed_ids(self.run)
+        self._run: Run | None = None  # begun when it is asked for a sample: a DataLoader makes an iterator in vain
+        self._ids: Iterator[EpochIndex] = iter(())
 
     @property
     def batches_handed_out(self) -> int:
-        return -(-self._given // self.run.plan.batch_size)
+        return -(-self._given // (self._cursor.batch_size or 1))
 
     def _computed_ids(self, run: Run) -> Iterator[EpochIndex]:
         for batch in run.batches():
@@ -141,6 +142,10 @@ class _SampleIds(RunIterator):
                 yield EpochIndex(number, run.epoch)
 
     def __next__(self) -> EpochIndex:
+        if self._run is None:
+            self._run = self._cursor.begin()
+            self._needs_partner = self._run.needs_partner
+            self._ids = self._computed_ids(self._run)
         self._check()
         sample = next(self._ids)
         self._given += 1
@@ -149,19 +154,21 @@ class _SampleIds(RunIterator):
     def state_dict(self) -> dict[str, Any]:
         """The state once all that was handed out is delivered."""
         self._answer()
-        plan = self.run.plan
-        if self._given % plan.batch_size and self._given < plan.samples_of(self.run.place.rank):
+        if self._run is None:
+            return self._cursor.next_state()
+        plan = self._run.plan
+        if self._given % plan.batch_size and self._given < plan.samples_of(self._run.place.rank):
             raise StateError(
                 f"{self._given} samples are not whole batches of {plan.batch_size}: give EpochSampler the DataLoader's "
                 "batch_size"
             )
-        return self.run.after(self.batches_handed_out).to_dict()
+        return self._run.after(self.batches_handed_out).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where the state was taken; StateError as of the sampler's."""
-        self._cursor.load(state)
-        self.run = self._cursor.begin()
-        self._ids = self._computed_ids(self.run)
+        """Go on where the state was taken, and not into the next epoch; StateError as of the sampler's."""
+        self._cursor.load(state, said=True)
+        self._run = self._cursor.begin()
+        self._ids = self._computed_ids(self._run)
         self._go_on(0)
 
 

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,7 @@ class TestDirectory:
 
     def test_indices_are_those_of_a_sequence(self, folder):
         dataset = ImageDirectoryDataset(folder, transform=TRAIN)
+        dataset.set_epoch(0)
         assert torch.equal(dataset[-1][0], dataset[12][0])
         with pytest.raises(IndexError):
             dataset[13]
@@ -168,16 +170,21 @@ class TestDirectory:
         dataset = ImageDirectoryDataset(folder, transform=TRAIN, seed=5)
         dataset.set_epoch(4)
         for other in (pickle.loads(pickle.dumps(dataset)), copy.deepcopy(dataset)):
-            assert other.epoch == 4
             assert torch.equal(other[3][0], dataset[3][0])
             other.set_epoch(5)
-            assert dataset.epoch == 4
+            assert torch.equal(dataset[3][0], dataset.pair(3, epoch=4)[0])
+            assert torch.equal(other[3][0], dataset.pair(3, epoch=5)[0])
 
 
 def everything(dataset, workers: int = 0, context: str | None = None) -> list[tuple[torch.Tensor, int]]:
     """All samples that a DataLoader gives, one by one."""
     loader = DataLoader(dataset, batch_size=None, num_workers=workers, multiprocessing_context=context)
     return [(image.clone(), int(target)) for image, target in loader]
+
+
+def in_epoch(epoch: int, dataset):
+    dataset.set_epoch(epoch)
+    return dataset
 
 
 def names(samples) -> list[tuple[bytes, int]]:
@@ -188,7 +195,7 @@ def names(samples) -> list[tuple[bytes, int]]:
 class TestSameSamples:
     @pytest.mark.parametrize("workers", [0, 1, 2, 5])
     def test_a_folder_and_its_shards_give_the_same_pixels_with_any_number_of_workers(self, folder, shards, workers):
-        of_folder = everything(ImageDirectoryDataset(folder, transform=TRAIN))
+        of_folder = everything(in_epoch(0, ImageDirectoryDataset(folder, transform=TRAIN)))
         of_shards = everything(TarImageDataset(shards, transform=TRAIN), workers)
         assert names(of_folder) == names(of_shards)
         if workers <= 1:
@@ -198,9 +205,9 @@ class TestSameSamples:
     @pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
     @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
     def test_workers_may_be_forked_or_spawned(self, folder, shards, context):
-        expected = names(everything(ImageDirectoryDataset(folder, transform=TRAIN)))
+        expected = names(everything(in_epoch(0, ImageDirectoryDataset(folder, transform=TRAIN))))
         assert names(everything(TarImageDataset(shards, transform=TRAIN), 2, context)) == expected
-        assert names(everything(ImageDirectoryDataset(folder, transform=TRAIN), 2, context)) == expected
+        assert names(everything(in_epoch(0, ImageDirectoryDataset(folder, transform=TRAIN)), 2, context)) == expected
 
     def test_keys_are_the_same_in_folder_and_shards(self, folder, shards):
         directory, tar = ImageDirectoryDataset(folder), TarImageDataset(shards)
@@ -218,6 +225,7 @@ class TestSplitting:
         shuffle=st.booleans(),
     )
     @settings(max_examples=30)
+    @pytest.mark.filterwarnings("ignore:the epoch's final step:UserWarning")
     def test_every_sample_exactly_once_over_ranks_workers_and_shards(
         self, tmp_path_factory, counts, world_size, workers, batch_size, shuffle
     ):
@@ -234,10 +242,13 @@ class TestSplitting:
             dataset = TarImageDataset(
                 str(directory / "s-*.tar"), shuffle=shuffle, batch_size=batch_size, rank=rank, world_size=world_size
             )
+            promised, run = len(dataset), iter(dataset).run
             of_rank = [
-                ids for worker in range(workers) for ids in dataset.ids(Place(rank, world_size, worker, workers))
+                ids
+                for worker in range(workers)
+                for ids in replace(run, place=Place(rank, world_size, worker, workers)).batches()
             ]
-            assert len(of_rank) == len(dataset)
+            assert len(of_rank) == promised
             seen += [dataset.read(int(index)).target for ids in of_rank for index in ids]
         assert sorted(seen) == list(range(total))
 
@@ -251,7 +262,9 @@ class TestSplitting:
     @pytest.mark.parametrize("workers", [0, 1, 2, 3])
     def test_batches_are_the_same_sequence_for_any_number_of_workers(self, shards, workers):
         dataset = TarImageDataset(shards, transform=TRAIN, shuffle=True, batch_size=3)
-        expected = [collate([dataset._pair(i) for i in ids]) for ids in np.split(_order(dataset), range(3, 13, 3))]
+        expected = [
+            collate([dataset.pair(i, dataset.epoch) for i in ids]) for ids in np.split(_order(dataset), range(3, 13, 3))
+        ]
         batches = list(DataLoader(dataset, batch_size=None, num_workers=workers))
         assert len(batches) == len(dataset) == 5
         for batch, wanted in zip(batches, expected, strict=True):
@@ -416,6 +429,7 @@ class TestErrors:
 class TestResuming:
     @given(batches=st.integers(0, 7), batch_size=st.integers(1, 6), world_size=st.integers(1, 3), shuffle=st.booleans())
     @settings(max_examples=25)
+    @pytest.mark.filterwarnings("ignore:the epoch's final step:UserWarning")
     def test_the_rest_of_an_epoch_follows_on_any_number_of_ranks(
         self, shards, batches, batch_size, world_size, shuffle
     ):
@@ -428,7 +442,7 @@ class TestResuming:
             resumed = TarImageDataset(shards, shuffle=shuffle, batch_size=batch_size, rank=rank, world_size=world_size)
             resumed.load_state_dict(state)
             resumed.set_epoch(3)
-            rest += np.concatenate([[], *resumed.ids(Place(rank, world_size))]).tolist()
+            rest += np.concatenate([[], *iter(resumed).run.batches()]).tolist()
         assert sorted(rest) == sorted(_order(first)[2 * batches :].tolist())
 
     def test_a_state_of_something_else_says_what_differs(self, shards):
@@ -450,11 +464,11 @@ class TestResuming:
         iterator = iter(dataset)
         next(iterator)
         dataset.state_dict()
-        with pytest.raises(StateError, match="can't tell what the loop has received"):
+        with pytest.raises(StateError, match="can't tell what of the handed out samples"):
             next(iterator)
 
     def test_batches_are_only_counted_where_the_dataset_makes_them(self, shards):
-        with pytest.raises(StateError, match="without a batch_size can't count batches"):
+        with pytest.raises(StateError, match="without a batch_size batches can't be counted"):
             TarImageDataset(shards).state_dict(batches=4)
         with pytest.raises(StateError, match=r"batches=8: there are 7"):
             TarImageDataset(shards, batch_size=2).state_dict(batches=8)
@@ -470,13 +484,11 @@ class TestResuming:
         with pytest.raises(StateError, match="fingerprint is"):
             b.load_state_dict(a.state_dict(0))
 
-    def test_an_epoch_that_is_run_twice_is_warned_of(self, shards):
+    def test_each_iteration_is_the_next_epoch(self, shards):
         dataset = TarImageDataset(shards, shuffle=True)
         assert len(list(dataset)) == 13
-        with pytest.warns(UserWarning, match="epoch 0 is run once more"):
-            iter(dataset)
-        dataset.set_epoch(1)
         assert len(list(dataset)) == 13
+        assert dataset.epoch == 1
 
     def test_another_epoch_starts_at_its_start(self, shards):
         dataset = TarImageDataset(shards, batch_size=1)
@@ -521,7 +533,7 @@ class TestResuming:
 
 class TestOthers:
     def test_we_read_what_webdataset_writes(self, folder, tmp_path):
-        dataset = ImageDirectoryDataset(folder, transform=TRAIN)
+        dataset = in_epoch(0, ImageDirectoryDataset(folder, transform=TRAIN))
         with webdataset.TarWriter(str(tmp_path / "w.tar")) as writer:
             for index in range(len(dataset)):
                 sample = dataset.read(index)

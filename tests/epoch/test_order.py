@@ -1,4 +1,3 @@
-import json
 import math
 import subprocess
 import sys
@@ -14,8 +13,6 @@ from hypothesis import strategies as st
 
 from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples
-from fastdata.epoch.state import EpochState
-from fastdata.errors import StateError
 
 LASTS: tuple[Last, ...] = ("partial", "drop", "pad")
 
@@ -433,7 +430,7 @@ def test_a_dataloader_worker_sees_itself() -> None:
 
 
 def test_detecting_a_place_does_not_import_torch() -> None:
-    code = "import sys; from fastdata.epoch.order import Place; Place.detect(); assert 'torch' not in sys.modules"
+    code = "import sys; from fastdata.epoch.plan import Place; Place.detect(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -465,61 +462,3 @@ def test_half_a_place_or_no_number_in_the_environment_is_an_error(monkeypatch: p
 def test_an_impossible_place_is_an_error_with_the_value(place: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Place(*place)
-
-
-# --- the state
-
-STATE = EpochState(epoch=3, position=40, seed=2**70, shuffle=True, samples=100, fingerprint="abc")
-
-
-def test_a_state_survives_json() -> None:
-    assert EpochState.from_dict(json.loads(json.dumps(STATE.to_dict()))) == STATE
-    assert set(STATE.to_dict()) == {"version", "epoch", "position", "seed", "shuffle", "samples", "fingerprint"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"version": 2}, "version 2.* reads version 1"),
-        ({"epoch": "3"}, "epoch must be a whole number from 0 on, not '3'"),
-        ({"epoch": True}, "epoch .* not True"),
-        ({"position": -1}, "position .* not -1"),
-        ({"position": 101}, "position 101 is beyond its 100 samples"),
-        ({"seed": 1.5}, "seed .* not 1.5"),
-        ({"samples": None}, "samples .* not None"),
-        ({"shuffle": 1}, "shuffle must be true or false, not 1"),
-        ({"fingerprint": 7}, "fingerprint must be a string or null, not 7"),
-        ({"rank": 0}, "lacks, or should not have, 'rank'"),
-    ],
-)
-def test_what_is_no_state_is_an_error_that_names_the_key(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(StateError, match=message):
-        EpochState.from_dict({**STATE.to_dict(), **changes})
-
-
-def test_a_state_that_lacks_something_is_an_error_that_names_it() -> None:
-    incomplete = STATE.to_dict()
-    del incomplete["seed"]
-    with pytest.raises(StateError, match="'seed'"):
-        EpochState.from_dict(incomplete)
-    with pytest.raises(StateError, match="version None"):
-        EpochState.from_dict({})
-
-
-def test_a_state_of_another_epoch_and_position_is_welcome() -> None:
-    STATE.check(STATE._replace(epoch=0, position=0))
-
-
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        ({"fingerprint": None}, "fingerprint is 'abc' in the state, None here"),
-        ({"samples": 99}, "samples is 100 in the state, 99 here"),
-        ({"seed": 1, "shuffle": False}, "seed is .* in the state, 1 here; shuffle is True in the state, False here"),
-    ],
-)
-def test_a_state_of_another_dataset_or_order_is_an_error_that_says_what_differs(
-    other: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(StateError, match=message):
-        STATE.check(STATE._replace(**other))

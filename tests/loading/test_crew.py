@@ -280,7 +280,7 @@ def test_interrupts_at_any_moment_leave_no_thread_and_no_hang() -> None:
 
 
 def test_num_threads_follows_the_affinity_of_this_process() -> None:
-    program = "import os; os.sched_setaffinity(0, {0}); from fastdata.loading.crew import available_cpus; print(available_cpus())"
+    program = "import os; os.sched_setaffinity(0, {0}); import fastdata.cpus; print(fastdata.cpus.available_cpus())"
     if 0 not in os.sched_getaffinity(0):
         pytest.skip("this process may not use CPU 0")
     assert run_python(program) == "1\n"

@@ -13,14 +13,15 @@ import torch
 
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
-from fastdata.images.header import read_header
+from fastdata.images.decode import Encoded
+from fastdata.images.header import Header, read_header
 from fastdata.loading.dali.crew import DaliCrew
-from fastdata.loading.dali.encoded import encoded
+from fastdata.loading.dali.encoded import DaliImage, dali_image
 from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
 from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View
 from support import pictures as images
 from support.numbered import map_style, write_folder
 from support.pictures import jpeg, photo
@@ -31,6 +32,10 @@ pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'f
 TRAIN = [RandomResizedCrop(224), RandomHorizontalFlip()]
 EVALUATE = [Resize(256), CenterCrop(224)]
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+def dali_encoded(data: bytes, header: Header, view: View) -> DaliImage | None:
+    return dali_image(Encoded(data, header, view))
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +95,10 @@ def test_a_crop_ready_photo_is_cut_before_it_is_decoded() -> None:
     view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], header.size, random.Random(0))
     small = make_crop_ready(jpeg(150, 120))
     small_view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], (150, 120), random.Random(0))
-    uncut = encoded(small, read_header(small), small_view)
+    uncut = dali_encoded(small, read_header(small), small_view)
     assert uncut is not None
     assert uncut.data is small, "a small one is not worth it"
-    whole, part = encoded(jpeg(1000, 800), header, view), encoded(data, header, view)
+    whole, part = dali_encoded(jpeg(1000, 800), header, view), dali_encoded(data, header, view)
     assert whole is not None
     assert part is not None
     assert len(part.data) < len(data) / 3
@@ -125,13 +130,13 @@ def with_marker(data: bytes) -> bytes:
 )
 def test_what_dali_might_decode_otherwise_is_not_given_to_it(data: bytes) -> None:
     header = read_header(data)
-    assert encoded(data, header, draw([Resize((20, 20))], header.size, random.Random(0))) is None
+    assert dali_encoded(data, header, draw([Resize((20, 20))], header.size, random.Random(0))) is None
 
 
 def test_a_view_that_is_padded_is_not_given_to_it() -> None:
     data = jpeg(60, 50)
-    assert encoded(data, read_header(data), draw([CenterCrop(55)], (60, 50), random.Random(0))) is None
-    assert encoded(data, read_header(data), draw([CenterCrop(50)], (60, 50), random.Random(0))) is not None
+    assert dali_encoded(data, read_header(data), draw([CenterCrop(55)], (60, 50), random.Random(0))) is None
+    assert dali_encoded(data, read_header(data), draw([CenterCrop(50)], (60, 50), random.Random(0))) is not None
 
 
 def undecodable() -> bytes:
