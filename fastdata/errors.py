@@ -21,6 +21,17 @@ class SampleError(ValueError):
         """The same error of the sample `key` at `where`."""
         return type(self)(self.cause, key, where)
 
+    def without_frames(self) -> Self:
+        """The same error, and what caused it, without the frames that they were raised in.
+
+        Where an error is kept, its frames would keep a batch's memory, and the frame that keeps it, in a circle.
+        """
+        error: BaseException | None = self
+        while error is not None:
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
+        return self
+
 
 class ReadError(SampleError):
     """A sample whose bytes can't be read."""

@@ -109,7 +109,7 @@ class ImageDataset(ABC):
                 samples.append(self._drawn(number, sample, epoch))
                 size += len(sample.image)
             except SampleError as error:
-                samples.append(error)
+                samples.append(error.without_frames())
             done = time.perf_counter_ns()
             read_ns += read - begun
             draw_ns += done - read

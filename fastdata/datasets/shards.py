@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict
+from functools import partial
 from hashlib import blake2b
 from multiprocessing.context import get_spawning_popen
 from typing import Any, NamedTuple
@@ -64,10 +65,7 @@ class _ShardStore(ImageDataset):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        digest = blake2b(digest_size=8)
-        for shard in self.shards:  # of what is in them, wherever they lie
-            digest.update(b"%d,%d;" % index_summary(shard))
-        return digest.hexdigest()
+        return _fingerprint(tuple(self.shards))
 
     def key(self, number: int) -> str:
         shard, row = self._locate(number)
@@ -174,12 +172,16 @@ class TarImageDataset(_ShardStore, IterableDataset[Any]):
         self.last: Last = last
         self.ranks = (rank, world_size)
         self._cursor = EpochCursor(
-            self.num_samples, self.seed, shuffle, batch_size, last, self.ranks, self._fingerprint_of_order
+            # A function of the shards' names: through the dataset itself it would keep their files open.
+            self.num_samples,
+            self.seed,
+            shuffle,
+            batch_size,
+            last,
+            self.ranks,
+            partial(_fingerprint, tuple(self.shards)),
         )
         self._iteration: weakref.ref[_Iteration] | None = None
-
-    def _fingerprint_of_order(self) -> str:
-        return self.fingerprint
 
     @property
     def epoch(self) -> int:
@@ -277,6 +279,14 @@ class _Iteration(RunIterator):
             raise StateError(f"the iterator's state is of {dict(state)}, this is {self._share()}: use the same")
         self._ids = self.run.batches(state["made"])
         self._go_on(state["made"])
+
+
+@functools.lru_cache(64)
+def _fingerprint(shards: tuple[str, ...]) -> str:
+    digest = blake2b(digest_size=8)
+    for shard in shards:  # of what is in them, wherever they lie
+        digest.update(b"%d,%d;" % index_summary(shard))
+    return digest.hexdigest()
 
 
 def _has_glob(urls: Urls) -> bool:

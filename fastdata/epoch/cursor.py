@@ -27,26 +27,21 @@ _ENTRY, _ENTRIES = 5, 64
 
 @dataclass(frozen=True)
 class Run:
-    """One iteration: what is left of an epoch at `start`, how the ranks share it, and whose part this is."""
+    """One iteration: the order of an epoch, how the ranks share what is left of it, and whose part this is."""
 
-    start: EpochState
+    order: EpochOrder
     plan: EpochPlan
     place: Place
     needs_partner: bool = False
 
     @property
     def epoch(self) -> int:
-        return self.start.epoch
+        return self.order.epoch
 
     def batches(self, made: int = 0) -> Iterator[Ids]:
         """The sample ids of this place's batches, one array a batch, after those that are made."""
-        order = EpochOrder(self.start.samples, self.start.shuffle, self.start.seed, self.start.epoch)
         steps = self.plan.steps_of(self.place.rank, self.place.worker, self.place.num_workers)
-        return batches_of_samples(order, self.plan, self.place.rank, steps[made:])
-
-    def after(self, steps: int) -> EpochState:
-        """The state once every rank has taken that many steps."""
-        return self.start.at(self.epoch, self.plan.position_after(steps))
+        return batches_of_samples(self.order, self.plan, self.place.rank, steps[made:])
 
 
 class EpochCursor:
@@ -72,13 +67,13 @@ class EpochCursor:
         self.last: Last = last
         self.ranks = ranks
         self.seed, self.shuffle, self.samples = seed, shuffle, samples
-        self._fingerprint = fingerprint
+        self._fingerprint = fingerprint  # asked only for a state: it may take a look at all shards
         self._numbers = SharedNumbers([0, 0, 0, -1, 0, 0] + [-1] * (_ENTRY * _ENTRIES))
         self._loaded: EpochState | None = None
         self._needs_partner = False
         self._iterated: dict[tuple[int, int], int] = {}
         self._warned = False
-        EpochOrder(samples, shuffle, seed)  # raises for what is out of range, as do place and plan
+        self._order(0)  # raises for what is out of range, as do place and plan
         self.plan(0).steps(self.place().rank)
 
     def place(self) -> Place:
@@ -87,7 +82,13 @@ class EpochCursor:
 
     def plan(self, position: int) -> EpochPlan:
         """How the ranks share what is left of an epoch at a position."""
-        return EpochPlan(self.samples, 1 if self.batch_size is None else self.batch_size, self.place().world_size, self.last, position)
+        return EpochPlan(
+            self.samples,
+            1 if self.batch_size is None else self.batch_size,
+            self.place().world_size,
+            self.last,
+            position,
+        )
 
     def next_plan(self) -> EpochPlan:
         """How the ranks share what the next iteration runs."""
@@ -102,7 +103,7 @@ class EpochCursor:
     def set_epoch(self, epoch: int) -> None:
         """Run this epoch next, from its first sample on, or from where a loaded state of this very epoch goes on."""
         epoch = operator.index(epoch)
-        EpochOrder(self.samples, self.shuffle, self.seed, epoch)  # raises for a bad epoch
+        self._order(epoch)  # raises for a bad epoch
         loaded, position = self._stored()
         if self._numbers.values[_BEGUN][0] >= 0 or epoch != loaded:
             position, self._needs_partner = 0, False
@@ -110,7 +111,6 @@ class EpochCursor:
 
     def begin(self) -> Run:
         """The next iteration begins."""
-        place = self.place()
         key = self._key()
         with self._numbers.lock() as values:
             found = self._found(key) if key is not None else None
@@ -123,26 +123,32 @@ class EpochCursor:
                     values[_COUNT] += 1
         self._loaded = None
         needs_partner, self._needs_partner = self._needs_partner, False
-        plan = self.plan(position)
-        if place.worker == 0 and self.batch_size is not None and plan.uneven and not self._warned:
+        run = self._run(epoch, position, needs_partner)
+        if run.place.worker == 0 and self.batch_size is not None and run.plan.uneven and not self._warned:
             self._warned = True
-            plan.warn_if_uneven()
-        return Run(self._state(epoch, position), plan, place, needs_partner)
+            run.plan.warn_if_uneven()
+        return run
 
     def begun(self) -> Run | None:
         """The iteration that was begun last, here or in workers; None where an epoch was said or loaded since."""
         epoch, position = (int(number) for number in self._numbers.values[_BEGUN])
-        return None if epoch < 0 else self._run_from(epoch, position)
+        return None if epoch < 0 else self._run(epoch, position)
 
-    def _run_from(self, epoch: int, position: int) -> Run:
-        return Run(self._state(epoch, position), self.plan(position), self.place())
+    def _run(self, epoch: int, position: int, needs_partner: bool = False) -> Run:
+        return Run(self._order(epoch), self.plan(position), self.place(), needs_partner)
+
+    def _order(self, epoch: int) -> EpochOrder:
+        return EpochOrder(self.samples, self.shuffle, self.seed, epoch)
 
     def next_state(self, needs_partner: bool = False) -> dict[str, Any]:
         """The state from which the next iteration goes on, or, if its iterator is needed, the one that runs."""
-        if needs_partner:
-            run = self.begun()
-            return {**(run.start if run else self._state(*self._next())).to_dict(), _PARTNER: True}
-        return self._state(*self._next()).to_dict()
+        run = self.begun() if needs_partner else None
+        state = self.state_of(run, 0) if run else self._state(*self._next()).to_dict()
+        return {**state, _PARTNER: True} if needs_partner else state
+
+    def state_of(self, run: Run, steps: int) -> dict[str, Any]:
+        """The state once every rank has taken that many steps of a run."""
+        return self._state(run.epoch, run.plan.position_after(steps)).to_dict()
 
     def state_after(self, batches: int) -> dict[str, Any]:
         """The state once the training loop has received that many batches of the iteration that was begun last,
@@ -150,10 +156,10 @@ class EpochCursor:
         """
         if self.batch_size is None:
             raise StateError("without a batch_size batches can't be counted: say it here, not to the DataLoader alone")
-        run = self.begun() or self._run_from(*self._next())
+        run = self.begun() or self._run(*self._next())
         if not 0 <= batches <= run.plan.steps(0):
             raise StateError(f"the loop can't have received batches={batches}: there are {run.plan.steps(0)}")
-        return run.after(batches).to_dict()
+        return self.state_of(run, batches)
 
     def load(self, state: Mapping[str, Any], said: bool = False) -> None:
         """Go on where the state was taken. StateError if it is not one of this dataset, seed and shuffle.

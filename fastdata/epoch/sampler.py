@@ -162,7 +162,7 @@ class _SampleIds(RunIterator):
                 f"{self._given} samples are not whole batches of {plan.batch_size}: give EpochSampler the DataLoader's "
                 "batch_size"
             )
-        return self._run.after(self.batches_handed_out).to_dict()
+        return self._cursor.state_of(self._run, self.batches_handed_out)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where the state was taken, and not into the next epoch; StateError as of the sampler's."""

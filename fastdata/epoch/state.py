@@ -42,10 +42,6 @@ class EpochState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise StateError(f"the state's position {loaded.position} is beyond its {loaded.samples} samples")
         return loaded
 
-    def at(self, epoch: int, position: int) -> "EpochState":
-        """The same order of the same dataset, at another place."""
-        return msgspec.structs.replace(self, epoch=epoch, position=position)
-
     def check(self, current: "EpochState") -> None:
         """StateError if this state is not one of `current`'s dataset and order; epoch and position may differ."""
         differences = [

@@ -76,7 +76,7 @@ def decode_into(images: Sequence[Encoded], rows: Sequence[Pixels]) -> Decoded:
                 decoded = time.perf_counter_ns()
                 resample(source, image.view, image.header, row)
             except DecodeError as caught:
-                error = caught
+                error = caught.without_frames()
         done = time.perf_counter_ns()
         decode_ns += decoded - begun
         resize_ns += done - decoded
@@ -88,7 +88,7 @@ def _part_or_error(image: Encoded) -> Part | DecodeError | None:
     try:
         return _part(image)
     except DecodeError as error:
-        return error
+        return error.without_frames()
 
 
 def _part(image: Encoded) -> Part | None:

@@ -72,18 +72,10 @@ class LoadingJob:
         return good, left
 
     def _bad(self, row: int, error: SampleError) -> None:
-        """Note a bad sample. Where it is skipped, the frames that its error was raised in are let go.
-
-        They hold the job, and the job its errors: a circle that would keep the batch's memory, too, until the next
-        garbage collection.
-        """
-        if self._setup.skip:
-            error.__cause__ = error.__context__ = None
-            error = error.with_traceback(None)
         self.errors[row] = error
 
     def _first_error(self) -> SampleError:
-        """The one that is raised; none of them is kept, as above."""
+        """The one to raise. None is kept: once raised, it holds frames that hold this job, which would hold it."""
         error = self.errors[min(self.errors)]
         self.errors.clear()
         return error

@@ -7,7 +7,6 @@ from typing import Any, Protocol, Self
 from torch import Tensor
 
 from fastdata.epoch.cursor import Run
-from fastdata.epoch.state import EpochState
 from fastdata.loading.batch_job import LoadingJob, Setup
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.loading.stats import Stage, Stats
@@ -78,9 +77,10 @@ class Iteration:
             self.close()
             self._setup.memory.let_go()
 
-    def state(self) -> EpochState:
-        """Where to go on after the batches that were handed out."""
-        return self.run.after(min(self._delivered, self.run.plan.steps(0)))
+    @property
+    def steps(self) -> int:
+        """How many of the run's steps were handed out as batches."""
+        return min(self._delivered, self.run.plan.steps(0))
 
     def stats(self) -> Stats:
         """Where the time went so far."""

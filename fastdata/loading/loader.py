@@ -6,6 +6,7 @@ is nothing to move. Order, views and pixels are the dataset's: the same as throu
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -16,8 +17,7 @@ from torch.utils.data import Dataset
 from fastdata.cpus import available_cpus
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.mix import as_image_dataset
-from fastdata.epoch.cursor import EpochCursor
-from fastdata.epoch.order import Ids
+from fastdata.epoch.cursor import EpochCursor, Run
 from fastdata.epoch.plan import Last
 from fastdata.loading.batch_job import BatchJob, Setup
 from fastdata.loading.crew import Crew
@@ -87,13 +87,10 @@ class Loader:
             batch_size,
             last,
             self.dataset.ranks if rank is None and world_size is None else (rank, world_size),
-            self._fingerprint,
+            partial(getattr, self.dataset, "fingerprint"),
         )
         self._iteration: Iteration | None = None
         self._memory: tuple[int, Memory] | None = None
-
-    def _fingerprint(self) -> str:
-        return self.dataset.fingerprint
 
     @property
     def epoch(self) -> int:
@@ -116,15 +113,9 @@ class Loader:
         before = self._iteration.budget if self._iteration else None
         budget = SkipBudget(self._max_skipped, run.plan, self.on_error == "skip", before)
         setup = Setup(self.dataset, run.epoch, self._batch_memory(), self.device, self.on_error == "skip")
-        self._iteration = Iteration(run, setup, lambda: self._crew(setup, run.batches()), self.num_threads, budget)
+        crew = partial(_new_crew, setup, run, self.num_threads, self.prefetch, self.dali)
+        self._iteration = Iteration(run, setup, crew, self.num_threads, budget)
         return self._iteration.batches(self.normalize, self.skipped)
-
-    def _crew(self, setup: Setup, batches: Iterator[Ids]) -> BatchCrew:
-        if self.dali is None:
-            return Crew((BatchJob(setup, ids) for ids in batches), self.num_threads, self.prefetch)
-        from fastdata.loading.dali.crew import DaliCrew
-
-        return DaliCrew(setup, batches, self.num_threads, self.prefetch, self.dali)
 
     def _batch_memory(self) -> Memory:
         """Kept from epoch to epoch, but not into another process."""
@@ -142,7 +133,7 @@ class Loader:
         """Where to go on: after the batches that this Loader has handed out. A small dict that survives JSON."""
         if self._iteration is None or self._cursor.begun() is None:
             return self._cursor.next_state()
-        return self._iteration.state().to_dict()
+        return self._cursor.state_of(self._iteration.run, self._iteration.steps)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on at the very next sample, with any number of ranks and threads and any batch size.
@@ -169,6 +160,14 @@ class Loader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dali | None) -> BatchCrew:
+    if dali is None:
+        return Crew((BatchJob(setup, ids) for ids in run.batches()), num_threads, prefetch)
+    from fastdata.loading.dali.crew import DaliCrew
+
+    return DaliCrew(setup, run.batches(), num_threads, prefetch, dali)
 
 
 def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:
