@@ -139,17 +139,16 @@ def make_loader(args: argparse.Namespace, data: str, training: bool, device: tor
     last: Literal["partial", "drop", "pad"] = args.last if training else "partial"
     if args.loader == "torch":
         return TorchLoader(args, data, training, last, pin_memory=device.type == "cuda")
-    dataset = open_dataset(args, data, training)
-    options = {"decoder": args.decoder} if args.decoder else {}
-    if isinstance(dataset, fd.ImageDirectoryDataset):
-        options["shuffle"] = training
-    return fd.Loader(dataset, args.batch_size, num_threads=args.workers, last=last, device=device, **options)
+    options: dict[str, Any] = {"decoder": args.decoder} if args.decoder else {}
+    options |= {"shuffle": training, "num_threads": args.workers, "last": last, "device": device}
+    return fd.Loader(open_dataset(args, data, training), args.batch_size, **options)
 
 
 class TorchLoader:
     """torch's DataLoader, with the methods of `fastdata.Loader` that training needs."""
 
     def __init__(self, args: argparse.Namespace, data: str, training: bool, last: str, pin_memory: bool) -> None:
+        self.args = args
         batching: dict[str, Any] = {"batch_size": args.batch_size, "last": last}
         processes: dict[str, Any] = {"num_workers": args.workers or 0, "pin_memory": pin_memory}
         self.dataset = open_dataset(args, data, training, **batching)
@@ -163,8 +162,15 @@ class TorchLoader:
             self.batches = DataLoader(self.dataset, args.batch_size, **options, **processes)
         self.received = 0
 
-    def __len__(self) -> int:
-        return len(self.batches)
+    @property
+    def epoch(self) -> int:
+        return int(self.order.epoch)
+
+    @property
+    def remaining(self) -> int:
+        """Batches: shards count them, the sampler counts samples."""
+        left = self.order.remaining
+        return left if isinstance(self.dataset, fd.TarImageDataset) else -(-left // self.args.batch_size)
 
     def __iter__(self) -> Iterator[fd.Batch]:
         self.received = 0
@@ -276,9 +282,8 @@ class Training:
     def run(self) -> Validation | None:
         """From where it stands to the last epoch; the last validation."""
         validation = None
-        for epoch in range(self.batches.dataset.epoch, self.args.epochs):
-            self.batches.set_epoch(epoch)
-            self.train()
+        for epoch in range(self.batches.epoch, self.args.epochs):
+            self.train()  # each iteration over the batches is the next epoch, or the rest of a loaded one
             self.save()
             if self.args.val:
                 validation = self.validate()
@@ -290,7 +295,7 @@ class Training:
         self.model.train()
         if self.args.freeze:
             self.net.backbone.eval()  # its BatchNorms' statistics are part of what was learned
-        passes, at_once = len(self.batches), self.args.accumulate
+        passes, at_once = self.batches.remaining, self.args.accumulate
         images_done, since = 0, time.perf_counter()
         for number, (images, targets) in enumerate(self.batches):
             in_this_step = min(at_once, passes - number // at_once * at_once)

@@ -19,7 +19,7 @@ from fastdata.datasets.base import ImageDataset, MapStyleDataset, Transforms
 from fastdata.datasets.collate import collate
 from fastdata.epoch.cursor import EpochCursor, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
-from fastdata.epoch.plan import Last
+from fastdata.epoch.plan import EpochPlan, Last
 from fastdata.errors import ReadError, StateError, TarError, TargetError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import IMAGE_EXTENSIONS, Batch, Sample
@@ -144,7 +144,8 @@ class TarImageDataset(_ShardStore, IterableDataset[Any]):
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;
     `shuffle` takes a new order over all shards each epoch, keyed by `seed`. With `batch_size` it gives ready batches
     (for `DataLoader(dataset, batch_size=None)`), the same sequence for any number of workers. `last` says how the
-    epoch ends, see `EpochPlan`. `len()` is what one rank gets, exactly: batches with a `batch_size`, else samples.
+    epoch ends, see `EpochPlan`. `len()` is what one rank gets of a whole epoch, exactly: batches with a
+    `batch_size`, else samples.
 
     Each iteration runs the epoch after the last one, in a DataLoader's workers too, or that which `set_epoch` says.
     """
@@ -194,11 +195,18 @@ class TarImageDataset(_ShardStore, IterableDataset[Any]):
         Naming the epoch of a loaded state keeps the position from which it goes on.
         """
         refuse_second_split(self._cursor.place(), type(self).__name__)
-        self._iteration = None
         self._cursor.set_epoch(epoch)
 
     def __len__(self) -> int:
-        plan, rank = self._cursor.next_plan(), self._cursor.place().rank
+        return self._size(self._cursor.plan(0))
+
+    @property
+    def remaining(self) -> int:
+        """What the next iteration gives this rank, as `len` counts it: the epoch, or the rest of a loaded one."""
+        return self._size(self._cursor.next_plan())
+
+    def _size(self, plan: EpochPlan) -> int:
+        rank = self._cursor.place().rank
         return plan.samples_of(rank) if self.batch_size is None else plan.steps(rank)
 
     def __iter__(self) -> "_Iteration":

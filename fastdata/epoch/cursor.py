@@ -95,6 +95,11 @@ class EpochCursor:
         return self.plan(self._next()[1])
 
     @property
+    def said(self) -> bool:
+        """Whether somebody has said, since the last iteration was begun, which epoch comes next."""
+        return bool(self._numbers.values[_NEXT][2])
+
+    @property
     def epoch(self) -> int:
         """The epoch that was begun last, or the one that was said or loaded since."""
         begun = int(self._numbers.values[_BEGUN][0])
@@ -104,10 +109,12 @@ class EpochCursor:
         """Run this epoch next, from its first sample on, or from where a loaded state of this very epoch goes on."""
         epoch = operator.index(epoch)
         self._order(epoch)  # raises for a bad epoch
-        loaded, position = self._stored()
-        if self._numbers.values[_BEGUN][0] >= 0 or epoch != loaded:
+        following, position = self._stored()
+        begun = int(self._numbers.values[_BEGUN][0])
+        if begun >= 0 or epoch != following:
             position, self._needs_partner = 0, False
-        self._go_to(epoch, position, said=True)
+        # Lightning says the epoch when it has begun it already: its state is still that of what runs.
+        self._go_to(epoch, position, said=True, keep_begun=begun == epoch)
 
     def begin(self) -> Run:
         """The next iteration begins."""
@@ -171,7 +178,7 @@ class EpochCursor:
         if in_worker():  # as do its siblings, some of which may have begun: what they share is for `begin` to say
             self._loaded = loaded
         else:
-            self._go_to(loaded.epoch, loaded.position, said)
+            self._go_to(loaded.epoch, loaded.position, said, keep_begun=False)
 
     def checked(self, state: Mapping[str, Any]) -> EpochState:
         """The state in a dict. StateError, which says what differs, if it is not one of this dataset and order."""
@@ -185,8 +192,7 @@ class EpochCursor:
     def _next(self) -> tuple[int, int]:
         """Epoch and position of the next iteration: if nothing is left there, and nobody said it, of the next epoch."""
         epoch, position = self._stored()
-        said = self._loaded is not None or bool(self._numbers.values[_NEXT][2])
-        if position and not said and not self.plan(position).steps(0):
+        if position and self._loaded is None and not self.said and not self.plan(position).steps(0):
             return epoch + 1, 0
         return epoch, position
 
@@ -196,10 +202,12 @@ class EpochCursor:
         epoch, position, _ = (int(number) for number in self._numbers.values[_NEXT])
         return epoch, position
 
-    def _go_to(self, epoch: int, position: int, said: bool) -> None:
+    def _go_to(self, epoch: int, position: int, said: bool, keep_begun: bool) -> None:
         self._loaded = None
         with self._numbers.lock() as values:
-            values[_NEXT], values[_BEGUN] = (epoch, position, said), (-1, 0)
+            values[_NEXT] = (epoch, position, said)
+            if not keep_begun:
+                values[_BEGUN] = (-1, 0)
 
     def _key(self) -> tuple[int, int, int] | None:
         """What the workers of one iteration of a DataLoader have in common, and those of no other; None elsewhere.

@@ -85,10 +85,16 @@ class EpochSampler(DistributedSampler[int]):
         Naming the epoch of a loaded state again keeps the position from which it goes on.
         """
         refuse_second_split(self._cursor.place(), "EpochSampler")
-        self._iteration = None
         self._cursor.set_epoch(epoch)
+        if self._cursor.begun() is None:
+            self._iteration = None
 
     def __len__(self) -> int:
+        """The number of samples of an epoch that are this rank's."""
+        return self._cursor.plan(0).samples_of(self._cursor.place().rank)
+
+    @property
+    def remaining(self) -> int:
         """The number of samples that the next iteration gives this rank: the epoch, or the rest of a loaded one."""
         return self._cursor.next_plan().samples_of(self._cursor.place().rank)
 

@@ -78,6 +78,11 @@ class Iteration:
             self._setup.memory.let_go()
 
     @property
+    def runs(self) -> bool:
+        """Whether it was begun, or may be, and was neither finished nor closed."""
+        return not self._closed
+
+    @property
     def steps(self) -> int:
         """How many of the run's steps were handed out as batches."""
         return min(self._delivered, self.run.plan.steps(0))

@@ -103,6 +103,11 @@ class Loader:
         return self._cursor
 
     def __len__(self) -> int:
+        """The number of batches of an epoch that are this rank's."""
+        return self._cursor.plan(0).steps(self._cursor.place().rank)
+
+    @property
+    def remaining(self) -> int:
         """The number of batches that the next iteration gives this rank: the epoch, or the rest of a loaded one."""
         return self._cursor.next_plan().steps(self._cursor.place().rank)
 
@@ -131,9 +136,10 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where to go on: after the batches that this Loader has handed out. A small dict that survives JSON."""
-        if self._iteration is None or self._cursor.begun() is None:
+        iteration = self._iteration
+        if iteration is None or self._cursor.begun() is None or (self._cursor.said and not iteration.runs):
             return self._cursor.next_state()
-        return self._cursor.state_of(self._iteration.run, self._iteration.steps)
+        return self._cursor.state_of(iteration.run, iteration.steps)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on at the very next sample, with any number of ranks and threads and any batch size.

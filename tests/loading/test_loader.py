@@ -412,14 +412,14 @@ class TestResuming:
             assert state["position"] == expected
             loader.load_state_dict(state)
 
-    def test_len_is_the_rest_of_the_epoch(self, folder: Path) -> None:
+    def test_what_remains_is_the_rest_of_the_epoch(self, folder: Path) -> None:
         loader = Loader(map_style(folder), 4)
         batches = iter(loader)
         for _ in range(4):
             next(batches)
         loader.load_state_dict(loader.state_dict())
-        assert len(loader) == len(list(loader)) == 6
-        assert len(loader) == 10
+        assert loader.remaining == len(list(loader)) == 6
+        assert loader.remaining == len(loader) == 10
 
     def test_after_a_resumed_epoch_the_next_one_is_whole_without_set_epoch_too(self, folder: Path) -> None:
         loader = Loader(map_style(folder, transform=EVALUATE), 4)
