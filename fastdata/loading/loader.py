@@ -112,7 +112,17 @@ class Loader:
         return self._cursor.next_plan().steps(self._cursor.place().rank)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Run the next epoch, or what is left of a loaded one. A running iteration of this Loader is closed by it."""
+        """Run the next epoch, or what is left of a loaded one. A running iteration of this Loader is closed by it.
+
+        It is begun by its first batch: Lightning, and who only wants to know whether one can, call `iter` in vain.
+        """
+        iteration = self._begun()
+        try:
+            yield from iteration.batches(self.normalize, self.skipped)
+        finally:
+            iteration.close()
+
+    def _begun(self) -> Iteration:
         self.close()
         run = self._cursor.begin()
         before = self._iteration.budget if self._iteration else None
@@ -120,7 +130,7 @@ class Loader:
         setup = Setup(self.dataset, run.epoch, self._batch_memory(), self.device, self.on_error == "skip")
         crew = partial(_new_crew, setup, run, self.num_threads, self.prefetch, self.dali)
         self._iteration = Iteration(run, setup, crew, self.num_threads, budget)
-        return self._iteration.batches(self.normalize, self.skipped)
+        return self._iteration
 
     def _batch_memory(self) -> Memory:
         """Kept from epoch to epoch, but not into another process."""

@@ -313,6 +313,11 @@ class TestEpochs:
             assert_same_batches(list(loader), list(told))
             assert loader.epoch == told.epoch == epoch
 
+    def test_an_iterator_that_is_never_asked_begins_nothing(self, folder: Path) -> None:
+        loader = Loader(map_style(folder), COUNT, shuffle=True)
+        iter(loader)
+        assert targets(loader) == [EpochOrder(COUNT, True, 5, 0).samples(0, COUNT).tolist()]
+
     def test_what_lightning_calls_says_the_epoch(self, folder: Path) -> None:
         loader, told = (Loader(map_style(folder), 8, shuffle=True) for _ in range(2))
         loader.sampler.set_epoch(3)
@@ -340,7 +345,7 @@ class TestEpochs:
 
     def test_ranks_that_would_wait_for_others_for_ever_are_warned(self, folder: Path) -> None:
         with pytest.warns(UserWarning, match="one step fewer"):
-            iter(Loader(map_style(folder), 9, rank=1, world_size=4))  # 37 = 4 * 9 + 1
+            next(iter(Loader(map_style(folder), 9, rank=1, world_size=4)))  # 37 = 4 * 9 + 1
 
 
 class TestResuming:
@@ -486,6 +491,7 @@ class TestStats:
     def test_an_iteration_that_another_has_closed_says_so_and_does_not_stop_its_clock(self, folder: Path) -> None:
         loader = Loader(map_style(folder), 4)
         old, new = iter(loader), iter(loader)
+        next(old)
         next(new)
         with pytest.raises(RuntimeError, match="was closed: iterate over the Loader again"):
             next(old)
