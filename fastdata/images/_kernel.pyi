@@ -1,0 +1,22 @@
+from collections.abc import Sequence
+from typing import Final
+
+from typing_extensions import Buffer
+
+simd: Final[str]
+libjpeg: Final[str]
+NOT_REGULAR: Final[int]
+LARGER_THAN_LIMIT: Final[int]
+
+def headers(sources: Sequence[Buffer], out: Buffer, /) -> None: ...
+def decode(
+    sources: Sequence[Buffer],
+    jobs: Buffer,
+    rows: Sequence[Buffer],
+    status: Buffer,
+    nanoseconds: Buffer | None = None,
+    /,
+) -> None: ...
+def make_crop_ready(data: Buffer, interval: int, /) -> bytes: ...
+def read(fds: Buffer, offsets: Buffer, sizes: Buffer, out: Buffer, done: Buffer, /) -> None: ...
+def read_files(paths: Sequence[bytes], limit: int, /) -> list[memoryview | int]: ...
