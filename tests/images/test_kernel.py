@@ -154,9 +154,7 @@ def test_any_view_is_the_references_within_two_levels(subsampling, views, orient
         status, pixels = by_kernel(data, view)
         assert status == Status.DONE
         expected = decode(data, view)
-        difference_of_plain_fractions = 8  # warpAffine knows 32 places between two pixels; here is noise
-        plain_fraction = not view.antialias and view.reducing_gap
-        assert difference(pixels, expected) <= (difference_of_plain_fractions if plain_fraction else 2)
+        assert difference(pixels, expected) <= 2
         if view.size == (view.box.width, view.box.height):
             assert np.array_equal(pixels, expected)
 
