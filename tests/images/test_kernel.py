@@ -146,9 +146,7 @@ def test_boxes_of_a_picture_decoded_at_a_fraction_are_the_references_exactly(sub
 def test_any_view_is_the_references_within_two_levels(subsampling, views, orientation):
     data = noisy(165, 121, subsampling)
     if orientation >= 5:
-        views = [
-            view._replace(box=Box(view.box.top, view.box.left, view.box.bottom, view.box.right)) for view in views
-        ]
+        views = [view._replace(box=Box(view.box.top, view.box.left, view.box.bottom, view.box.right)) for view in views]
     data = turned(data, orientation)
     for view in views:
         status, pixels = by_kernel(data, view)
@@ -432,9 +430,9 @@ def test_crop_ready_files_are_jpegtrans_byte_for_byte(subsampling, progressive):
 
 def test_what_is_damaged_or_no_jpeg_is_not_made_crop_ready():
     data = jpeg(100, 80)
-    with pytest.raises(ValueError, match="(?i)corrupt|premature"):
+    with pytest.raises(ValueError, match=r"(?i)corrupt|premature"):
         kernel.make_crop_ready(data[:-100], 5)
-    with pytest.raises(ValueError, match="(?i)corrupt|premature"):
+    with pytest.raises(ValueError, match=r"(?i)corrupt|premature"):
         kernel.make_crop_ready(data[:-100] + b"\xff\xd9", 5)
     with pytest.raises(ValueError, match="only 8-bit Huffman-coded grey and colour"):
         kernel.make_crop_ready(jpeg(40, 30, mode="CMYK"), 5)
