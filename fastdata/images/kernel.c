@@ -56,8 +56,8 @@ enum status { DONE, BAD_HEADER, OTHER_KIND, MANY_SCANS, BAD_VIEW, TOO_LARGE, NO_
 /* What `headers` says of a file. */
 enum kind { DECODABLE, NOT_FOR_KERNEL, SCAN_BOMB, REFUSED, NOT_JPEG };
 
-/* What `read_files` says of a file that it does not read; negative: errno. */
-enum { NOT_REGULAR = 1, LARGER_THAN_LIMIT = 2 };
+/* What `read_files` says of a file that it does not read, if not minus errno. */
+enum { NOT_REGULAR = -100001, LARGER_THAN_LIMIT = -100002, NO_ROOM = -100003 };
 
 /* One sample's view, as kernel.py's JOB lays it out: 64 bytes. */
 struct job {
@@ -80,8 +80,7 @@ struct block {
     size_t size;
 };
 
-static void *reserve(struct block *block, size_t size)
-{
+static void *reserve(struct block *block, size_t size) {
     if (size > MAX_SCRATCH)
         return NULL;
     if (size > block->size) {
@@ -92,8 +91,7 @@ static void *reserve(struct block *block, size_t size)
     return block->mem;
 }
 
-static int64_t nanoseconds(void)
-{
+static int64_t nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
@@ -126,21 +124,18 @@ struct header {
 static inline unsigned big16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
 
 /* Whether data[at:] starts with these bytes. */
-static int stands_at(struct bytes data, size_t at, const char *what, size_t size)
-{
+static int stands_at(struct bytes data, size_t at, const char *what, size_t size) {
     return at <= data.size && size <= data.size - at && !memcmp(data.at + at, what, size);
 }
 
 static int is_jpeg(struct bytes data) { return stands_at(data, 0, "\xff\xd8\xff", 3); }
 
-static int is_frame(int marker)
-{
+static int is_frame(int marker) {
     return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
 }
 
 /* The segment at `at`, as jpeg.py walks; false for what is none. */
-static int read_segment(struct bytes data, size_t at, struct segment *segment)
-{
+static int read_segment(struct bytes data, size_t at, struct segment *segment) {
     if (at >= data.size || data.at[at] != 0xFF)
         return 0;
     while (at + 1 < data.size && data.at[at + 1] == 0xFF) /* fill bytes */
@@ -157,8 +152,7 @@ static int read_segment(struct bytes data, size_t at, struct segment *segment)
     return 1;
 }
 
-static int read_frame(struct bytes data, struct segment segment, struct header *header)
-{
+static int read_frame(struct bytes data, struct segment segment, struct header *header) {
     size_t size = segment.stop - segment.start;
     const uint8_t *p = data.at + segment.start;
     if (size < 10)
@@ -180,8 +174,7 @@ static int read_frame(struct bytes data, struct segment segment, struct header *
     return header->width && header->height;
 }
 
-static uint32_t tiff_number(const uint8_t *p, int bytes, int big)
-{
+static uint32_t tiff_number(const uint8_t *p, int bytes, int big) {
     uint32_t value = 0;
     for (int i = 0; i < bytes; i++)
         value = value << 8 | p[big ? i : bytes - 1 - i];
@@ -189,8 +182,7 @@ static uint32_t tiff_number(const uint8_t *p, int bytes, int big)
 }
 
 /* Tag 0x0112 of IFD0, where it is one SHORT within 1..8; 1 for everything else. */
-static int exif_orientation(struct bytes tiff)
-{
+static int exif_orientation(struct bytes tiff) {
     int big = stands_at(tiff, 0, "MM\0*", 4);
     if ((!big && !stands_at(tiff, 0, "II*\0", 4)) || tiff.size < 8)
         return 1;
@@ -210,8 +202,7 @@ static int exif_orientation(struct bytes tiff)
     return 1;
 }
 
-static int read_header(struct bytes data, struct header *header)
-{
+static int read_header(struct bytes data, struct header *header) {
     struct segment segment = {0, 0, 2};
     memset(header, 0, sizeof *header);
     if (!is_jpeg(data))
@@ -239,8 +230,7 @@ static int read_header(struct bytes data, struct header *header)
 }
 
 /* Whether there are more than MAX_SCANS. They are counted by their bytes, which entropy-coded data never hold. */
-static int has_many_scans(struct bytes data)
-{
+static int has_many_scans(struct bytes data) {
     const uint8_t *at = data.at, *end = data.at + data.size;
     int scans = 0;
     while (at < end && (at = memchr(at, 0xFF, (size_t)(end - at))) && ++at < end)
@@ -250,8 +240,7 @@ static int has_many_scans(struct bytes data)
 
 /* Grey, or colours with whole chroma, halved or quartered in one direction, or halved in both: what TurboJPEG, by
    which the reference decodes, knows under every version. */
-static int is_decodable(const struct header *header)
-{
+static int is_decodable(const struct header *header) {
     const int(*sampling)[2] = header->sampling;
     if (header->precision != 8 || header->frame > 0xC2)
         return 0;
@@ -263,8 +252,7 @@ static int is_decodable(const struct header *header)
     return (h <= 2 && v <= 2) || (h == 4 && v == 1);
 }
 
-static enum kind kind_of(struct bytes data, struct header *header)
-{
+static enum kind kind_of(struct bytes data, struct header *header) {
     memset(header, 0, sizeof *header);
     if (!is_jpeg(data))
         return NOT_JPEG;
@@ -289,8 +277,7 @@ struct grid {
 /* As libjpeg-turbo and zlib have it, eight bytes at a time. */
 static uint32_t crc_table[8][256];
 
-static void fill_crc_table(void)
-{
+static void fill_crc_table(void) {
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t crc = i;
         for (int bit = 0; bit < 8; bit++)
@@ -302,13 +289,11 @@ static void fill_crc_table(void)
             crc_table[k][i] = crc_table[k - 1][i] >> 8 ^ crc_table[0][crc_table[k - 1][i] & 255];
 }
 
-static inline uint32_t little32(const uint8_t *p)
-{
+static inline uint32_t little32(const uint8_t *p) {
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static uint32_t crc32_of(const uint8_t *p, size_t size)
-{
+static uint32_t crc32_of(const uint8_t *p, size_t size) {
     uint32_t crc = 0xFFFFFFFFu;
     for (; size >= 8; size -= 8, p += 8) {
         uint32_t low = crc ^ little32(p), high = little32(p + 4);
@@ -321,8 +306,7 @@ static uint32_t crc32_of(const uint8_t *p, size_t size)
     return ~crc;
 }
 
-static int find_grid(struct bytes data, const struct header *header, struct grid *grid)
-{
+static int find_grid(struct bytes data, const struct header *header, struct grid *grid) {
     size_t start = header->sos.start, size = header->sos.stop - start;
     int64_t interval = header->restart_interval, mcu_width = 8, mcu_height = 8;
     if (!interval || header->frame > 0xC1 || size != 8 + 2 * (size_t)header->components ||
@@ -348,8 +332,7 @@ static int find_grid(struct bytes data, const struct header *header, struct grid
 static int marker_after(size_t segment, size_t count) { return segment + 1 == count ? 0xD9 : 0xD0 + segment % 8; }
 
 /* The contents of the table's segments joined, as restart.py lays them out; 0 bytes where there is no table. */
-static size_t join_table(struct bytes data, size_t entry_count, uint8_t *into, size_t room, int *entry_size)
-{
+static size_t join_table(struct bytes data, size_t entry_count, uint8_t *into, size_t room, int *entry_size) {
     struct segment segment = {0, 0, 2};
     size_t used = 0;
     *entry_size = 0;
@@ -373,8 +356,7 @@ static size_t join_table(struct bytes data, size_t entry_count, uint8_t *into, s
 
 /* Edges by the table: 1, 0 where none fits, -1 where the data are not what it was made for. */
 static int edges_by_table(struct bytes data, const struct header *header, size_t count, struct block *scratch,
-                          int checked, size_t *edges)
-{
+                          int checked, size_t *edges) {
     int entry_size;
     size_t room = 4 + 4 * count;
     uint8_t *table = reserve(scratch, room);
@@ -397,8 +379,7 @@ static int edges_by_table(struct bytes data, const struct header *header, size_t
 }
 
 /* Edges by looking for the markers: 0 unless they are the expected ones and no others. */
-static int edges_by_search(struct bytes data, const struct header *header, size_t count, size_t *edges)
-{
+static int edges_by_search(struct bytes data, const struct header *header, size_t count, size_t *edges) {
     const uint8_t *at = data.at + header->sos.stop, *end = data.at + data.size;
     edges[0] = header->sos.stop;
     for (size_t i = 0; i < count; i++) {
@@ -415,8 +396,7 @@ static int edges_by_search(struct bytes data, const struct header *header, size_
 
 /* The columns and rows of segments that the box's pixels depend on: smooth upsampling mixes in the chroma sample
    on either side, and does so only in rows of more than two. Left, top, right and bottom count segments. */
-static struct box segments_around(const struct header *header, const struct grid *grid, struct box box, int64_t scale)
-{
+static struct box segments_around(const struct header *header, const struct grid *grid, struct box box, int64_t scale) {
     int64_t left = most(0, least(box.left / scale * scale - scale, header->width - LEAST_WIDTH));
     int64_t right = most(divide_up(box.right, scale) * scale + scale, left + LEAST_WIDTH);
     int64_t top = most(0, box.top / scale * scale - scale);
@@ -430,8 +410,7 @@ static struct box segments_around(const struct header *header, const struct grid
 }
 
 /* SOI to SOS with the new size, and of the metadata only what says which colours these are. */
-static size_t write_head(struct bytes data, int64_t width, int64_t height, uint8_t *into)
-{
+static size_t write_head(struct bytes data, int64_t width, int64_t height, uint8_t *into) {
     struct segment segment = {0, 0, 2};
     size_t used = 2;
     memcpy(into, "\xff\xd8", 2);
@@ -466,8 +445,7 @@ struct part {
 };
 
 /* `part` made the smaller JPEG that has the box's pixels; left as it is where a cut does not pay or can't be. */
-static void cut(struct part *part, const struct header *header, int scale, int checked, struct scratch *scratch)
-{
+static void cut(struct part *part, const struct header *header, int scale, int checked, struct scratch *scratch) {
     struct bytes data = part->data;
     struct grid grid;
     if (!find_grid(data, header, &grid))
@@ -526,8 +504,7 @@ struct side {
     int64_t out;
 };
 
-static int reserve_axis(struct axis *axis, struct block *starts, struct block *weights)
-{
+static int reserve_axis(struct axis *axis, struct block *starts, struct block *weights) {
     size_t count = (size_t)axis->count, taps = (size_t)axis->taps;
     if (taps && count > MAX_SCRATCH / sizeof(int16_t) / taps)
         return 0;
@@ -537,8 +514,7 @@ static int reserve_axis(struct axis *axis, struct block *starts, struct block *w
 }
 
 /* Pixel for pixel. */
-static int copying_axis(struct axis *axis, struct side side, struct wanted wanted, struct block *starts)
-{
+static int copying_axis(struct axis *axis, struct side side, struct wanted wanted, struct block *starts) {
     int64_t end = wanted.at + wanted.step * (wanted.count - 1);
     axis->taps = axis->bits = 0;
     axis->first = side.low + least(wanted.at, end);
@@ -551,8 +527,7 @@ static int copying_axis(struct axis *axis, struct side side, struct wanted wante
 }
 
 /* The source pixels of output pixel `at` under a triangle, as Pillow and torch have it: [*low, *high). */
-static double triangle_span(struct side side, double scale, double support, int64_t at, int64_t *low, int64_t *high)
-{
+static double triangle_span(struct side side, double scale, double support, int64_t at, int64_t *low, int64_t *high) {
     double center = side.from - (double)side.low + ((double)at + 0.5) * scale;
     *low = side.low + most(0, (int64_t)(center - support + 0.5));
     *high = side.low + least(side.high - side.low, (int64_t)(center + support + 0.5));
@@ -560,8 +535,7 @@ static double triangle_span(struct side side, double scale, double support, int6
 }
 
 /* Rounded weights whose sum is exactly 1: what rounding leaves over goes to the largest. */
-static void round_weights(const double *exact, int count, double sum, int bits, int16_t *weights)
-{
+static void round_weights(const double *exact, int count, double sum, int bits, int16_t *weights) {
     int left = 1 << bits, largest = 0;
     for (int k = 0; k < count; k++) {
         int weight = (int)floor(exact[k] / sum * (1 << bits) + 0.5);
@@ -574,8 +548,7 @@ static void round_weights(const double *exact, int count, double sum, int bits, 
 }
 
 static int antialiased_axis(struct axis *axis, struct side side, struct wanted wanted, struct block *starts,
-                            struct block *weights, struct block *scratch)
-{
+                            struct block *weights, struct block *scratch) {
     double scale = (side.to - side.from) / (double)side.out, support = scale < 1 ? 1 : scale;
     int64_t low, high, taps = 2;
     axis->first = side.high;
@@ -614,8 +587,7 @@ static int antialiased_axis(struct axis *axis, struct side side, struct wanted w
 
 /* Plain bilinear, as OpenCV has it: between the two nearest pixels, the border repeated. */
 static int plain_axis(struct axis *axis, struct side side, struct wanted wanted, struct block *starts,
-                      struct block *weights)
-{
+                      struct block *weights) {
     double scale = (side.to - side.from) / (double)side.out;
     axis->taps = 2;
     axis->bits = 14;
@@ -644,8 +616,7 @@ static int plain_axis(struct axis *axis, struct side side, struct wanted wanted,
 }
 
 static int make_axis(struct axis *axis, struct side side, struct wanted wanted, int antialias, int which,
-                     struct scratch *scratch)
-{
+                     struct scratch *scratch) {
     struct block *starts = &scratch->starts[which], *weights = &scratch->weights[which];
     axis->count = wanted.count;
     if (side.from == (double)side.low && side.to == (double)side.high && side.out == side.high - side.low)
@@ -657,8 +628,8 @@ static int make_axis(struct axis *axis, struct side side, struct wanted wanted, 
 
 /* ---- passes -------------------------------------------------------------------------------------------------- */
 
-/* Four rows at once, each to its own output; up to SLACK bytes are read after a source pixel's taps, and one is written after
-   an output row. */
+/* Four rows at once, each to its own output; up to SLACK bytes are read after a source pixel's taps, and one is
+   written after an output row. */
 typedef void along_rows(const struct axis *axis, const uint8_t *const source[4], uint8_t *const out[4]);
 
 /* One row of `size` bytes from `taps` rows, of which SLACK bytes more are read. */
@@ -667,8 +638,7 @@ typedef void down_columns(const uint8_t *const *rows, const int16_t *weights, in
 
 static inline uint8_t clamped(int32_t value) { return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value); }
 
-static void along_rows_portable(const struct axis *axis, const uint8_t *const source[4], uint8_t *const out[4])
-{
+static void along_rows_portable(const struct axis *axis, const uint8_t *const source[4], uint8_t *const out[4]) {
     for (int row = 0; row < 4; row++) {
         for (int64_t i = 0; i < axis->count; i++) {
             const uint8_t *pixel = source[row] + 3 * (size_t)axis->starts[i];
@@ -684,8 +654,7 @@ static void along_rows_portable(const struct axis *axis, const uint8_t *const so
 }
 
 static void down_columns_portable(const uint8_t *const *rows, const int16_t *weights, int taps, int bits, uint8_t *out,
-                                  size_t size)
-{
+                                  size_t size) {
     enum { CHUNK = 64 };
     int32_t sums[CHUNK];
     for (size_t x = 0; x < size; x += CHUNK) {
@@ -702,8 +671,7 @@ static void down_columns_portable(const uint8_t *const *rows, const int16_t *wei
 
 #ifdef HAVE_X86
 
-static inline int two_weights(const int16_t *weights)
-{
+static inline int two_weights(const int16_t *weights) {
     int pair;
     memcpy(&pair, weights, sizeof pair);
     return pair;
@@ -715,8 +683,7 @@ static inline int two_weights(const int16_t *weights)
 #define SECOND_TWO 6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1
 
 __attribute__((target("sse4.1"))) static void along_rows_sse4(const struct axis *axis, const uint8_t *const source[4],
-                                                              uint8_t *const out[4])
-{
+                                                              uint8_t *const out[4]) {
     const __m128i first = _mm_setr_epi8(FIRST_TWO), second = _mm_setr_epi8(SECOND_TWO);
     const __m128i half = _mm_set1_epi32(1 << (axis->bits - 1)), bits = _mm_cvtsi32_si128(axis->bits);
     const int16_t *weights = axis->weights;
@@ -742,8 +709,7 @@ __attribute__((target("sse4.1"))) static void along_rows_sse4(const struct axis 
 }
 
 __attribute__((target("sse4.1"))) static void down_columns_sse4(const uint8_t *const *rows, const int16_t *weights,
-                                                                int taps, int bits, uint8_t *out, size_t size)
-{
+                                                                int taps, int bits, uint8_t *out, size_t size) {
     const __m128i zero = _mm_setzero_si128(), half = _mm_set1_epi32(1 << (bits - 1)), shift = _mm_cvtsi32_si128(bits);
     for (size_t x = 0; x < size; x += 16) {
         __m128i a = half, b = half, c = half, d = half;
@@ -767,15 +733,13 @@ __attribute__((target("sse4.1"))) static void down_columns_sse4(const uint8_t *c
     }
 }
 
-__attribute__((target("avx2"))) static inline __m256i two_rows(const uint8_t *upper, const uint8_t *lower)
-{
+__attribute__((target("avx2"))) static inline __m256i two_rows(const uint8_t *upper, const uint8_t *lower) {
     __m256i pixels = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)upper));
     return _mm256_inserti128_si256(pixels, _mm_loadu_si128((const __m128i *)lower), 1);
 }
 
 __attribute__((target("avx2"))) static void along_rows_avx2(const struct axis *axis, const uint8_t *const source[4],
-                                                            uint8_t *const out[4])
-{
+                                                            uint8_t *const out[4]) {
     const __m256i first = _mm256_setr_epi8(FIRST_TWO, FIRST_TWO), second = _mm256_setr_epi8(SECOND_TWO, SECOND_TWO);
     const __m256i half = _mm256_set1_epi32(1 << (axis->bits - 1));
     const __m128i bits = _mm_cvtsi32_si128(axis->bits);
@@ -813,8 +777,7 @@ __attribute__((target("avx2"))) static void along_rows_avx2(const struct axis *a
 }
 
 __attribute__((target("avx2"))) static void down_columns_avx2(const uint8_t *const *rows, const int16_t *weights,
-                                                              int taps, int bits, uint8_t *out, size_t size)
-{
+                                                              int taps, int bits, uint8_t *out, size_t size) {
     const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(1 << (bits - 1));
     const __m128i shift = _mm_cvtsi32_si128(bits);
     for (size_t x = 0; x < size; x += 32) {
@@ -850,8 +813,7 @@ struct simd {
 static struct simd simd = {"portable", along_rows_portable, down_columns_portable};
 
 /* The best that the processor has; FASTDATA_SIMD asks for a lower one. */
-static void choose_simd(void)
-{
+static void choose_simd(void) {
 #ifdef HAVE_X86
     const char *asked = getenv("FASTDATA_SIMD");
     int below_avx2 = asked && (!strcmp(asked, "sse4") || !strcmp(asked, "portable"));
@@ -872,15 +834,13 @@ struct escape {
     enum status status;
 };
 
-static void on_error(j_common_ptr jpeg)
-{
+static void on_error(j_common_ptr jpeg) {
     struct escape *escape = (struct escape *)jpeg->err;
     escape->status = jpeg->err->msg_code == JERR_OUT_OF_MEMORY ? NO_MEMORY : FAILED;
     longjmp(escape->to, 1);
 }
 
-static void on_message(j_common_ptr jpeg, int level)
-{
+static void on_message(j_common_ptr jpeg, int level) {
     struct escape *escape = (struct escape *)jpeg->err;
     if (level >= 0)
         return; /* a trace */
@@ -890,8 +850,7 @@ static void on_message(j_common_ptr jpeg, int level)
 
 static void on_output(j_common_ptr jpeg) { (void)jpeg; }
 
-static struct jpeg_error_mgr *refuse_damage(struct escape *escape)
-{
+static struct jpeg_error_mgr *refuse_damage(struct escape *escape) {
     jpeg_std_error(&escape->manager);
     escape->manager.error_exit = on_error;
     escape->manager.emit_message = on_message;
@@ -919,16 +878,14 @@ struct plan {
 };
 
 /* How to turn stored pixels upright: transpose, then mirror in x, in y. */
-static void turns(int orientation, int *transpose, int *flip_x, int *flip_y)
-{
+static void turns(int orientation, int *transpose, int *flip_x, int *flip_y) {
     *transpose = orientation >= 5;
     *flip_x = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
     *flip_y = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
 }
 
 /* Where a box of the upright picture lies in the picture as stored. */
-static struct box stored_box(int orientation, int64_t width, int64_t height, const int32_t box[4])
-{
+static struct box stored_box(int orientation, int64_t width, int64_t height, const int32_t box[4]) {
     struct box b = {box[0], box[1], box[2], box[3]};
     if (orientation >= 5)
         b = (struct box){b.top, b.left, b.bottom, b.right};
@@ -939,8 +896,7 @@ static struct box stored_box(int orientation, int64_t width, int64_t height, con
     return (struct box){least(b.left, b.right), least(b.top, b.bottom), most(b.left, b.right), most(b.top, b.bottom)};
 }
 
-static enum status check_view(const struct job *job, const struct header *header)
-{
+static enum status check_view(const struct job *job, const struct header *header) {
     const int32_t *box = job->box, *size = job->size;
     if (job->orientation < 1 || job->orientation > 8)
         return BAD_VIEW;
@@ -957,8 +913,7 @@ static enum status check_view(const struct job *job, const struct header *header
 }
 
 /* By how much JPEG may scale down; 3/8 and the like are left out, having no SIMD code in libjpeg-turbo. */
-static int scale_of(const struct job *job)
-{
+static int scale_of(const struct job *job) {
     if (!(job->reducing_gap > 0))
         return 1;
     double x = (job->box[2] - job->box[0]) / (double)job->size[0];
@@ -968,8 +923,8 @@ static int scale_of(const struct job *job)
 }
 
 /* The picture's rows, from y.first + `row` on, go along x to where they belong. */
-static void take_rows(const struct plan *plan, int64_t row, int count, const uint8_t *pixels, size_t stride, void *spare)
-{
+static void take_rows(const struct plan *plan, int64_t row, int count, const uint8_t *pixels, size_t stride,
+                      void *spare) {
     const struct axis *x = &plan->x;
     size_t size = 3 * (size_t)x->count;
     for (int r = 0; r < count; r += 4) {
@@ -1001,8 +956,7 @@ static void take_rows(const struct plan *plan, int64_t row, int count, const uin
     }
 }
 
-static int resize_down(const struct plan *plan, struct block *pointers)
-{
+static int resize_down(const struct plan *plan, struct block *pointers) {
     const struct axis *y = &plan->y;
     int64_t rows = y->last - y->first;
     size_t size = 3 * (size_t)plan->x.count;
@@ -1023,8 +977,7 @@ static int resize_down(const struct plan *plan, struct block *pointers)
 
 /* Whether libjpeg would smooth the blocks of a progressive picture whose scans are not complete. How is a matter of its
    version, and not the same beside a cropped edge. */
-static int is_incomplete(const struct jpeg_decompress_struct *jpeg)
-{
+static int is_incomplete(const struct jpeg_decompress_struct *jpeg) {
     if (!jpeg->progressive_mode || !jpeg->coef_bits)
         return 0;
     for (int component = 0; component < jpeg->num_components; component++)
@@ -1036,8 +989,7 @@ static int is_incomplete(const struct jpeg_decompress_struct *jpeg)
 
 /* The columns to decode: those needed and some beyond, since smooth upsampling looks at the next chroma sample,
    and not too few, since it is another in narrow pictures. Returns where they begin. */
-static int64_t crop_columns(struct jpeg_decompress_struct *jpeg, const struct plan *plan)
-{
+static int64_t crop_columns(struct jpeg_decompress_struct *jpeg, const struct plan *plan) {
     const int64_t margin = 8, least_width = 64;
     int64_t width = jpeg->output_width;
     int64_t left = most(0, least(plan->x.first - margin, width - least_width));
@@ -1051,8 +1003,7 @@ static int64_t crop_columns(struct jpeg_decompress_struct *jpeg, const struct pl
 }
 
 /* To the end of the image, so that damage there is noticed, at the price of entropy decoding only. */
-static void read_to_end(struct jpeg_decompress_struct *jpeg, JSAMPROW row)
-{
+static void read_to_end(struct jpeg_decompress_struct *jpeg, JSAMPROW row) {
     if (jpeg_has_multiple_scans(jpeg)) /* all of it has been read before the first row came out */
         return;
     JDIMENSION left = jpeg->output_height - jpeg->output_scanline;
@@ -1063,8 +1014,7 @@ static void read_to_end(struct jpeg_decompress_struct *jpeg, JSAMPROW row)
     jpeg_finish_decompress(jpeg);
 }
 
-static enum status read_picture(struct worker *worker, struct plan *plan)
-{
+static enum status read_picture(struct worker *worker, struct plan *plan) {
     struct jpeg_decompress_struct *jpeg = &worker->jpeg;
     jpeg_mem_src(jpeg, plan->part.data.at, (unsigned long)plan->part.data.size);
     jpeg_read_header(jpeg, TRUE);
@@ -1108,8 +1058,7 @@ static enum status read_picture(struct worker *worker, struct plan *plan)
 }
 
 /* In a function of its own, since longjmp leaves it with local variables as they may be. */
-static enum status read_picture_or_refuse(struct worker *worker, struct plan *plan)
-{
+static enum status read_picture_or_refuse(struct worker *worker, struct plan *plan) {
     if (setjmp(worker->escape.to)) {
         jpeg_abort_decompress(&worker->jpeg);
         return worker->escape.status;
@@ -1120,8 +1069,7 @@ static enum status read_picture_or_refuse(struct worker *worker, struct plan *pl
 }
 
 /* Upright pixels from a tile in stored orientation: its rows are the columns. */
-static void transpose(const uint8_t *tile, size_t rows, size_t columns, uint8_t *out, size_t out_stride)
-{
+static void transpose(const uint8_t *tile, size_t rows, size_t columns, uint8_t *out, size_t out_stride) {
     enum { BLOCK = 16 }; /* rows of the tile at a time: some cache lines of each */
     for (size_t first = 0; first < rows; first += BLOCK) {
         size_t last = first + BLOCK < rows ? first + BLOCK : rows;
@@ -1134,22 +1082,20 @@ static void transpose(const uint8_t *tile, size_t rows, size_t columns, uint8_t 
 }
 
 /* Which pixels of the resized and stored picture a window shows, in the order of the output. */
-static struct wanted wanted_pixels(int64_t low, int64_t high, int64_t size, int backwards, int mirrored)
-{
+static struct wanted wanted_pixels(int64_t low, int64_t high, int64_t size, int backwards, int mirrored) {
     /* `backwards`: the window is read from its end; `mirrored`: the whole side is the other way round. */
     int64_t at = backwards ? high - 1 : low, step = backwards ? -1 : 1;
     return (struct wanted){mirrored ? size - 1 - at : at, mirrored ? -step : step, high - low};
 }
 
-static struct side side_of(int64_t from, int64_t to, int scale, int64_t out)
-{
+static struct side side_of(int64_t from, int64_t to, int scale, int64_t out) {
     return (struct side){(double)from / scale, (double)to / scale, from / scale, divide_up(to, scale), out};
 }
 
 /* Memory for what lies between decoding and the row of the batch. */
-static int plan_memory(struct plan *plan, struct scratch *scratch, int transposed, uint8_t *out, size_t out_stride)
-{
-    size_t columns = (size_t)plan->x.count, rows = (size_t)plan->y.count, needed = (size_t)(plan->y.last - plan->y.first);
+static int plan_memory(struct plan *plan, struct scratch *scratch, int transposed, uint8_t *out, size_t out_stride) {
+    size_t columns = (size_t)plan->x.count, rows = (size_t)plan->y.count;
+    size_t needed = (size_t)(plan->y.last - plan->y.first);
     plan->out = out;
     plan->out_stride = out_stride;
     if (transposed) {
@@ -1169,8 +1115,7 @@ static int plan_memory(struct plan *plan, struct scratch *scratch, int transpose
     return 1;
 }
 
-static enum status decode_view(struct worker *worker, struct bytes data, const struct job *job, uint8_t *row)
-{
+static enum status decode_view(struct worker *worker, struct bytes data, const struct job *job, uint8_t *row) {
     struct header header;
     struct plan plan;
     enum kind kind = kind_of(data, &header);
@@ -1190,7 +1135,8 @@ static enum status decode_view(struct worker *worker, struct bytes data, const s
         return BAD_VIEW; /* nothing but black: the reference knows whether that is meant */
     if (right - left < window_width || bottom - top < window_height)
         memset(row, 0, row_stride * (size_t)window_height);
-    uint8_t *out = row + row_stride * (size_t)(top - window[1]) + 3 * (size_t)(flip ? window[2] - right : left - window[0]);
+    int64_t first_column = flip ? window[2] - right : left - window[0];
+    uint8_t *out = row + row_stride * (size_t)(top - window[1]) + 3 * (size_t)first_column;
 
     plan.scale = scale_of(job);
     plan.checked = job->checked != 0;
@@ -1220,8 +1166,7 @@ static enum status decode_view(struct worker *worker, struct bytes data, const s
     return DONE;
 }
 
-static int start_worker(struct worker *worker)
-{
+static int start_worker(struct worker *worker) {
     memset(worker, 0, sizeof *worker);
     worker->jpeg.err = refuse_damage(&worker->escape);
     if (setjmp(worker->escape.to)) {
@@ -1233,8 +1178,7 @@ static int start_worker(struct worker *worker)
     return 1;
 }
 
-static void end_worker(struct worker *worker)
-{
+static void end_worker(struct worker *worker) {
     struct scratch *s = &worker->scratch;
     struct block *blocks[] = {&s->cut,    &s->edges,     &s->table,     &s->strip,      &s->middle,
                               &s->tile,   &s->starts[0], &s->starts[1], &s->weights[0], &s->weights[1]};
@@ -1256,8 +1200,7 @@ struct transcoder {
 };
 
 /* A destination of our own: jpeg_mem_dest loses its memory where writing ends with an error. */
-static void grow_output(j_compress_ptr jpeg)
-{
+static void grow_output(j_compress_ptr jpeg) {
     struct transcoder *t = jpeg->client_data;
     size_t room = t->room ? 2 * t->room : (size_t)1 << 16;
     uint8_t *larger = realloc(t->made, room);
@@ -1269,40 +1212,34 @@ static void grow_output(j_compress_ptr jpeg)
     t->room = room;
 }
 
-static boolean on_full_output(j_compress_ptr jpeg)
-{
+static boolean on_full_output(j_compress_ptr jpeg) {
     grow_output(jpeg); /* all of the old memory is full, whatever free_in_buffer says now */
     return TRUE;
 }
 
-static void end_output(j_compress_ptr jpeg)
-{
+static void end_output(j_compress_ptr jpeg) {
     struct transcoder *t = jpeg->client_data;
     t->size = t->room - t->destination.free_in_buffer;
 }
 
-static void keep_message(j_common_ptr jpeg)
-{
+static void keep_message(j_common_ptr jpeg) {
     struct transcoder *t = jpeg->client_data;
     (*jpeg->err->format_message)(jpeg, t->message);
 }
 
-static void on_transcoding_error(j_common_ptr jpeg)
-{
+static void on_transcoding_error(j_common_ptr jpeg) {
     keep_message(jpeg);
     on_error(jpeg);
 }
 
-static void on_transcoding_message(j_common_ptr jpeg, int level)
-{
+static void on_transcoding_message(j_common_ptr jpeg, int level) {
     if (level < 0)
         keep_message(jpeg);
     on_message(jpeg, level);
 }
 
 /* All APPn and COM segments, but for those that libjpeg writes itself; as jpegtran does. */
-static void copy_markers(struct transcoder *t)
-{
+static void copy_markers(struct transcoder *t) {
     for (jpeg_saved_marker_ptr marker = t->from.marker_list; marker; marker = marker->next) {
         struct bytes content = {marker->data, marker->data_length};
         if (t->to.write_JFIF_header && marker->marker == APP0 && stands_at(content, 0, "JFIF", 5))
@@ -1313,8 +1250,7 @@ static void copy_markers(struct transcoder *t)
     }
 }
 
-static void transcode(struct transcoder *t, struct bytes data, int interval)
-{
+static void transcode(struct transcoder *t, struct bytes data, int interval) {
     t->from.client_data = t->to.client_data = t; /* which jpeg_create keeps */
     jpeg_create_decompress(&t->from);
     jpeg_create_compress(&t->to);
@@ -1340,8 +1276,7 @@ static void transcode(struct transcoder *t, struct bytes data, int interval)
     jpeg_finish_decompress(&t->from);
 }
 
-static int transcode_or_refuse(struct transcoder *t, struct bytes data, int interval)
-{
+static int transcode_or_refuse(struct transcoder *t, struct bytes data, int interval) {
     t->from.err = t->to.err = refuse_damage(&t->escape);
     t->escape.manager.error_exit = on_transcoding_error;
     t->escape.manager.emit_message = on_transcoding_message;
@@ -1356,8 +1291,7 @@ static int transcode_or_refuse(struct transcoder *t, struct bytes data, int inte
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
 /* Bytes read, fewer than `size` at the end of the file only; negative: errno. */
-static int64_t read_range(int fd, uint8_t *into, int64_t size, int64_t offset)
-{
+static int64_t read_range(int fd, uint8_t *into, int64_t size, int64_t offset) {
     int64_t done = 0;
     while (done < size) {
         ssize_t got = pread(fd, into + done, (size_t)(size - done), (off_t)(offset + done));
@@ -1372,53 +1306,33 @@ static int64_t read_range(int fd, uint8_t *into, int64_t size, int64_t offset)
     return done;
 }
 
-struct file {
-    uint8_t *mem; /* NULL: not read, and `code` says why */
-    size_t size;
-    int code;
-};
-
-/* The rest of the file; its size is believed only as a first guess. */
-static struct file read_open_file(int fd, int64_t limit)
-{
+/* An open file from its start to its end, which is not where fstat says if somebody writes to it. */
+static int64_t read_open_file(int fd, uint8_t *into, int64_t room, int64_t limit) {
     struct stat about;
     if (fstat(fd, &about))
-        return (struct file){NULL, 0, -errno};
+        return -(int64_t)errno;
     if (!S_ISREG(about.st_mode))
-        return (struct file){NULL, 0, NOT_REGULAR};
+        return NOT_REGULAR;
     if (about.st_size > limit)
-        return (struct file){NULL, 0, LARGER_THAN_LIMIT};
-    int64_t room = about.st_size + 1, size = 0; /* one more, to see the end */
-    uint8_t *mem = malloc((size_t)room);
-    while (mem) {
-        int64_t got = read_range(fd, mem + size, room - size, size);
-        if (got < 0 || size + got > limit) {
-            free(mem);
-            return (struct file){NULL, 0, got < 0 ? (int)got : LARGER_THAN_LIMIT};
-        }
-        size += got;
-        if (size < room)
-            return (struct file){mem, (size_t)size, 0};
-        room = least(2 * room + 4096, limit + 1);
-        uint8_t *larger = realloc(mem, (size_t)room);
-        if (!larger)
-            free(mem);
-        mem = larger;
-    }
-    return (struct file){NULL, 0, -ENOMEM};
+        return LARGER_THAN_LIMIT;
+    if (about.st_size >= room)
+        return NO_ROOM;
+    int64_t size = read_range(fd, into, room, 0);
+    if (size == room)
+        return NO_ROOM; /* its end was not seen */
+    return size > limit ? LARGER_THAN_LIMIT : size;
 }
 
-static struct file read_file(const char *path, int64_t limit)
-{
+static int64_t read_file(const char *path, uint8_t *into, int64_t room, int64_t limit) {
     int fd;
     do
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer would wait */
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
-        return (struct file){NULL, 0, -errno};
-    struct file file = read_open_file(fd, limit);
+        return -(int64_t)errno;
+    int64_t size = read_open_file(fd, into, room, limit);
     close(fd);
-    return file;
+    return size;
 }
 
 /* ---- Python -------------------------------------------------------------------------------------------------- */
@@ -1429,16 +1343,14 @@ struct buffers {
     Py_buffer *views;
 };
 
-static void release_all(struct buffers *buffers)
-{
+static void release_all(struct buffers *buffers) {
     for (Py_ssize_t i = 0; i < buffers->count; i++)
         PyBuffer_Release(&buffers->views[i]);
     PyMem_Free(buffers->views);
     *buffers = (struct buffers){0, NULL};
 }
 
-static int get_all(PyObject *sequence, int flags, struct buffers *buffers)
-{
+static int get_all(PyObject *sequence, int flags, struct buffers *buffers) {
     Py_ssize_t count = PySequence_Size(sequence);
     *buffers = (struct buffers){0, NULL};
     if (count < 0)
@@ -1461,8 +1373,7 @@ static int get_all(PyObject *sequence, int flags, struct buffers *buffers)
 }
 
 /* A writable (or readable) C-contiguous buffer of just so many bytes. */
-static int get_array(PyObject *object, const char *name, Py_ssize_t size, int flags, Py_buffer *view)
-{
+static int get_array(PyObject *object, const char *name, Py_ssize_t size, int flags, Py_buffer *view) {
     if (PyObject_GetBuffer(object, view, flags))
         return -1;
     if (view->len == size)
@@ -1474,8 +1385,7 @@ static int get_array(PyObject *object, const char *name, Py_ssize_t size, int fl
 
 static struct bytes bytes_of(const Py_buffer *view) { return (struct bytes){view->buf, (size_t)view->len}; }
 
-static PyObject *py_headers(PyObject *module, PyObject *args)
-{
+static PyObject *py_headers(PyObject *module, PyObject *args) {
     PyObject *sources_object, *out_object, *result = NULL;
     struct buffers sources;
     Py_buffer out;
@@ -1507,15 +1417,13 @@ struct task {
     Py_buffer jobs, status, spent; /* spent.obj is NULL where no one asks for it */
 };
 
-static struct job job_of(const struct task *task, Py_ssize_t i)
-{
+static struct job job_of(const struct task *task, Py_ssize_t i) {
     struct job job;
     memcpy(&job, (const char *)task->jobs.buf + (size_t)i * sizeof job, sizeof job);
     return job;
 }
 
-static int check_rows(const struct task *task)
-{
+static int check_rows(const struct task *task) {
     for (Py_ssize_t i = 0; i < task->rows.count; i++) {
         struct job job = job_of(task, i);
         int64_t width = (int64_t)job.window[2] - job.window[0], height = (int64_t)job.window[3] - job.window[1];
@@ -1531,8 +1439,7 @@ static int check_rows(const struct task *task)
 }
 
 /* False where there is no memory to begin with. */
-static int run(struct task *task)
-{
+static int run(struct task *task) {
     struct worker *worker = malloc(sizeof *worker);
     if (!worker || !start_worker(worker)) {
         free(worker);
@@ -1557,8 +1464,7 @@ static int run(struct task *task)
     return 1;
 }
 
-static int get_task(struct task *task, PyObject *const objects[5])
-{
+static int get_task(struct task *task, PyObject *const objects[5]) {
     memset(task, 0, sizeof *task);
     if (get_all(objects[0], PyBUF_SIMPLE, &task->sources))
         return -1;
@@ -1575,8 +1481,7 @@ static int get_task(struct task *task, PyObject *const objects[5])
     return check_rows(task);
 }
 
-static PyObject *py_decode(PyObject *module, PyObject *args)
-{
+static PyObject *py_decode(PyObject *module, PyObject *args) {
     PyObject *objects[5] = {NULL, NULL, NULL, NULL, Py_None};
     struct task task;
     int done = 0;
@@ -1599,8 +1504,7 @@ static PyObject *py_decode(PyObject *module, PyObject *args)
 }
 
 /* Why a file can't be made crop-ready before libjpeg is asked; NULL where it is. */
-static const char *refuse_transcoding(struct bytes data, int interval)
-{
+static const char *refuse_transcoding(struct bytes data, int interval) {
     struct header header;
     if (!read_header(data, &header))
         return "no JPEG header that can be read";
@@ -1613,8 +1517,7 @@ static const char *refuse_transcoding(struct bytes data, int interval)
     return interval < 0 || interval > 65535 ? "a restart interval has 16 bits" : NULL;
 }
 
-static PyObject *py_make_crop_ready(PyObject *module, PyObject *args)
-{
+static PyObject *py_make_crop_ready(PyObject *module, PyObject *args) {
     Py_buffer data;
     int interval;
     PyObject *result = NULL;
@@ -1644,216 +1547,114 @@ static PyObject *py_make_crop_ready(PyObject *module, PyObject *args)
     return result;
 }
 
-static void read_all(Py_ssize_t count, const Py_buffer arrays[4], uint8_t *out)
-{
-    for (Py_ssize_t i = 0; i < count; i++) {
-        int32_t fd;
-        int64_t offset, size, done;
-        memcpy(&fd, (const char *)arrays[0].buf + 4 * i, 4);
-        memcpy(&offset, (const char *)arrays[1].buf + 8 * i, 8);
-        memcpy(&size, (const char *)arrays[2].buf + 8 * i, 8);
-        done = read_range(fd, out, size, offset);
-        memcpy((char *)arrays[3].buf + 8 * i, &done, 8);
-        out += size;
-    }
+enum { FD, OFFSET, SIZE, READ, RANGE }; /* the columns of a range, and their number */
+
+static void read_all(int64_t *ranges, Py_ssize_t count, uint8_t *out) {
+    for (int64_t *range = ranges; range < ranges + RANGE * count; out += range[SIZE], range += RANGE)
+        range[READ] = read_range((int)range[FD], out, range[SIZE], range[OFFSET]);
 }
 
-/* The sum of the sizes; -1 with an exception where one is negative, or they are more than `room`. */
-static int check_sizes(const Py_buffer *sizes, Py_ssize_t room)
-{
+static int check_ranges(const int64_t *ranges, Py_ssize_t count, Py_ssize_t room) {
     int64_t left = room;
-    for (Py_ssize_t i = 0; i < sizes->len / 8; i++) {
-        int64_t size;
-        memcpy(&size, (const char *)sizes->buf + 8 * i, 8);
-        if (size < 0 || size > left) {
-            PyErr_Format(PyExc_ValueError, "size %zd is %lld, out has %lld bytes left", i, (long long)size,
+    for (const int64_t *range = ranges; range < ranges + RANGE * count; left -= range[SIZE], range += RANGE)
+        if (range[SIZE] < 0 || range[SIZE] > left) {
+            PyErr_Format(PyExc_ValueError, "a range of %lld bytes, out has %lld bytes left", (long long)range[SIZE],
                          (long long)left);
             return -1;
         }
-        left -= size;
-    }
     return 0;
 }
 
-static PyObject *py_read(PyObject *module, PyObject *args)
-{
-    PyObject *objects[5];
-    Py_buffer arrays[4], out;
-    int got = 0, ready = 0;
-    static const char *const names[] = {"fds", "offsets", "sizes", "done"};
+static PyObject *py_read(PyObject *module, PyObject *args) {
+    Py_buffer ranges, out;
+    int ready = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOO:read", &objects[0], &objects[1], &objects[2], &objects[4], &objects[3]) ||
-        PyObject_GetBuffer(objects[4], &out, PyBUF_WRITABLE))
+    if (!PyArg_ParseTuple(args, "w*w*:read", &ranges, &out))
         return NULL;
-    Py_ssize_t count = 0;
-    for (; got < 4; got++) {
-        Py_ssize_t item = got ? 8 : 4;
-        if (!got) {
-            if (PyObject_GetBuffer(objects[0], &arrays[0], PyBUF_SIMPLE))
-                break;
-            count = arrays[0].len / 4;
-        } else if (get_array(objects[got], names[got], item * count, got == 3 ? PyBUF_WRITABLE : PyBUF_SIMPLE,
-                             &arrays[got]))
-            break;
-    }
-    if (got == 4 && !check_sizes(&arrays[2], out.len)) {
+    Py_ssize_t count = ranges.len / (8 * RANGE);
+    if (ranges.len % (8 * RANGE) || (uintptr_t)ranges.buf % 8)
+        PyErr_SetString(PyExc_ValueError, "ranges must be int64 of shape (n, 4)");
+    else if (!check_ranges(ranges.buf, count, out.len)) {
         ready = 1;
         Py_BEGIN_ALLOW_THREADS
-        read_all(count, arrays, out.buf);
+        read_all(ranges.buf, count, out.buf);
         Py_END_ALLOW_THREADS
     }
-    while (got--)
-        PyBuffer_Release(&arrays[got]);
+    PyBuffer_Release(&ranges);
     PyBuffer_Release(&out);
     return ready ? Py_NewRef(Py_None) : NULL;
 }
 
-/* The memory of one file: bytes-like and read-only, so that nothing is copied with the lock held. */
-typedef struct {
-    PyObject ob_base;
-    uint8_t *mem;
-    size_t size;
-} Memory;
-
-static int memory_get(PyObject *self, Py_buffer *view, int flags)
-{
-    Memory *memory = (Memory *)self;
-    return PyBuffer_FillInfo(view, self, memory->mem, (Py_ssize_t)memory->size, 1, flags);
-}
-
-static void memory_free(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    free(((Memory *)self)->mem);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-    Py_DECREF(type);
-}
-
-static PyType_Slot memory_slots[] = {
-    {Py_tp_doc, "The bytes of one file, read without the interpreter's lock."},
-    {Py_tp_dealloc, memory_free},
-    {Py_bf_getbuffer, memory_get},
-    {0, NULL},
-};
-
-static PyType_Spec memory_spec = {"fastdata.images._kernel.Memory", sizeof(Memory), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, memory_slots};
-
-struct state {
-    PyObject *memory_type;
-};
-
-static PyObject *as_view(PyObject *type, struct file *file)
-{
-    PyObject *memory = ((allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc))((PyTypeObject *)type, 0);
-    if (!memory)
-        return NULL;
-    ((Memory *)memory)->mem = file->mem;
-    ((Memory *)memory)->size = file->size;
-    file->mem = NULL; /* whose owner it is now */
-    PyObject *view = PyMemoryView_FromObject(memory);
-    Py_DECREF(memory);
-    return view;
-}
-
-static PyObject *as_list(PyObject *type, struct file *files, Py_ssize_t count)
-{
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; list && i < count; i++) {
-        PyObject *item = files[i].mem ? as_view(type, &files[i]) : PyLong_FromLong(files[i].code);
-        if (!item || PyList_SetItem(list, i, item))
-            Py_CLEAR(list);
+static void read_files(const struct buffers *paths, Py_buffer *out, int64_t limit, char *sizes) {
+    uint8_t *into = out->buf;
+    int64_t room = out->len;
+    for (Py_ssize_t i = 0; i < paths->count; i++, sizes += 8) {
+        int64_t size = read_file(paths->views[i].buf, into, room, limit);
+        memcpy(sizes, &size, sizeof size);
+        if (size > 0)
+            into += size, room -= size;
     }
-    return list;
 }
 
-/* The paths' bytes, with the objects that own them in `owners`. */
-static int get_paths(PyObject *sequence, Py_ssize_t count, const char **paths, PyObject **owners)
-{
-    for (Py_ssize_t i = 0; i < count; i++) {
-        char *path;
-        owners[i] = PySequence_GetItem(sequence, i);
-        if (!owners[i] || PyBytes_AsStringAndSize(owners[i], &path, NULL)) /* refuses zero bytes */
+/* Bytes objects end with a zero byte behind their last; one before that would end the path. */
+static int check_paths(const struct buffers *paths) {
+    for (Py_ssize_t i = 0; i < paths->count; i++) {
+        if (!PyBytes_Check(paths->views[i].obj)) {
+            PyErr_SetString(PyExc_TypeError, "a path must be bytes");
             return -1;
-        paths[i] = path;
+        }
+        if (memchr(paths->views[i].buf, 0, (size_t)paths->views[i].len)) {
+            PyErr_SetString(PyExc_ValueError, "a path has a null byte");
+            return -1;
+        }
     }
     return 0;
 }
 
-static PyObject *py_read_files(PyObject *module, PyObject *args)
-{
-    PyObject *sequence, *result = NULL;
+static PyObject *py_read_files(PyObject *module, PyObject *args) {
+    PyObject *sequence, *sizes_object, *result = NULL;
+    struct buffers paths;
+    Py_buffer out, sizes;
     long long limit;
-    if (!PyArg_ParseTuple(args, "OL:read_files", &sequence, &limit))
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Ow*OL:read_files", &sequence, &out, &sizes_object, &limit))
         return NULL;
-    Py_ssize_t count = PySequence_Size(sequence);
-    if (count < 0)
-        return NULL;
-    if (limit < 0 || limit >= PY_SSIZE_T_MAX)
-        return PyErr_Format(PyExc_ValueError, "limit must be at least 0, got %lld", limit);
-    const char **paths = PyMem_Calloc((size_t)count + 1, sizeof *paths);
-    PyObject **owners = PyMem_Calloc((size_t)count + 1, sizeof *owners);
-    struct file *files = PyMem_Calloc((size_t)count + 1, sizeof *files);
-    if (!paths || !owners || !files)
-        PyErr_NoMemory();
-    else if (!get_paths(sequence, count, paths, owners)) {
-        Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t i = 0; i < count; i++)
-            files[i] = read_file(paths[i], limit);
-        Py_END_ALLOW_THREADS
-        result = as_list(((struct state *)PyModule_GetState(module))->memory_type, files, count);
+    if (!get_all(sequence, PyBUF_SIMPLE, &paths)) {
+        if (!check_paths(&paths) &&
+            !get_array(sizes_object, "sizes", 8 * paths.count, PyBUF_WRITABLE, &sizes)) {
+            Py_BEGIN_ALLOW_THREADS
+            read_files(&paths, &out, limit, sizes.buf);
+            Py_END_ALLOW_THREADS
+            PyBuffer_Release(&sizes);
+            result = Py_NewRef(Py_None);
+        }
+        release_all(&paths);
     }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (files)
-            free(files[i].mem);
-        if (owners)
-            Py_XDECREF(owners[i]);
-    }
-    PyMem_Free(paths);
-    PyMem_Free(owners);
-    PyMem_Free(files);
+    PyBuffer_Release(&out);
     return result;
 }
 
 #define TEXT(number) #number
 #define VERSION_TEXT(number) TEXT(number)
 
-static int start_module(PyObject *module)
-{
-    struct state *state = PyModule_GetState(module);
+static int start_module(PyObject *module) {
     fill_crc_table();
     choose_simd();
-    state->memory_type = PyType_FromModuleAndSpec(module, &memory_spec, NULL);
-    if (!state->memory_type)
-        return -1;
-    if (PyModule_AddStringConstant(module, "simd", simd.name) ||
-        PyModule_AddStringConstant(module, "libjpeg", VERSION_TEXT(LIBJPEG_TURBO_VERSION)) ||
-        PyModule_AddIntConstant(module, "NOT_REGULAR", NOT_REGULAR) ||
-        PyModule_AddIntConstant(module, "LARGER_THAN_LIMIT", LARGER_THAN_LIMIT))
-        return -1;
-    return 0;
-}
-
-static int visit_state(PyObject *module, visitproc visit, void *arg)
-{
-    struct state *state = PyModule_GetState(module);
-    Py_VISIT(state->memory_type);
-    return 0;
-}
-
-static int clear_state(PyObject *module)
-{
-    struct state *state = PyModule_GetState(module);
-    Py_CLEAR(state->memory_type);
-    return 0;
+    return PyModule_AddStringConstant(module, "simd", simd.name) ||
+                   PyModule_AddStringConstant(module, "libjpeg", VERSION_TEXT(LIBJPEG_TURBO_VERSION)) ||
+                   PyModule_AddIntConstant(module, "NOT_REGULAR", NOT_REGULAR) ||
+                   PyModule_AddIntConstant(module, "LARGER_THAN_LIMIT", LARGER_THAN_LIMIT) ||
+                   PyModule_AddIntConstant(module, "NO_ROOM", NO_ROOM)
+               ? -1
+               : 0;
 }
 
 static PyMethodDef methods[] = {
     {"headers", py_headers, METH_VARARGS, "headers(sources, out)"},
     {"decode", py_decode, METH_VARARGS, "decode(sources, jobs, rows, status, nanoseconds=None)"},
     {"make_crop_ready", py_make_crop_ready, METH_VARARGS, "make_crop_ready(data, interval)"},
-    {"read", py_read, METH_VARARGS, "read(fds, offsets, sizes, out, done)"},
-    {"read_files", py_read_files, METH_VARARGS, "read_files(paths, limit)"},
+    {"read", py_read, METH_VARARGS, "read(ranges, out)"},
+    {"read_files", py_read_files, METH_VARARGS, "read_files(paths, out, sizes, limit)"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1872,11 +1673,8 @@ static struct PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "fastdata.images._kernel",
     .m_doc = "The compiled kernel; fastdata.images.kernel says what its functions do.",
-    .m_size = sizeof(struct state),
     .m_methods = methods,
     .m_slots = module_slots,
-    .m_traverse = visit_state,
-    .m_clear = clear_state,
 };
 
 PyMODINIT_FUNC PyInit__kernel(void) { return PyModuleDef_Init(&module_definition); }

@@ -147,28 +147,52 @@ def make_crop_ready(data: "Buffer", interval: int) -> bytes:
     return made
 
 
-def read(
-    fds: npt.NDArray[np.int32],
-    offsets: npt.NDArray[np.int64],
-    sizes: npt.NDArray[np.int64],
-    out: "Buffer",
-) -> npt.NDArray[np.int64]:
-    """Read n ranges of open files into `out`, one after another: range i begins there at `sizes[:i].sum()`.
+def read(fds: npt.ArrayLike, offsets: npt.ArrayLike, sizes: npt.ArrayLike, out: "Buffer") -> npt.NDArray[np.int64]:
+    """Read n ranges of open files into `out`, one after another: range i begins there at `sum(sizes[:i])`.
 
     Returns for each how many bytes came, fewer than asked for at a file's end only, or minus errno: int64 of shape
-    (n,). ValueError where a size is negative, the sizes don't fit into `out`, or the arrays' shapes differ.
+    (n,). ValueError where a size is negative, the sizes don't fit into `out`, or there are not n of each.
     """
-    done = np.empty(len(fds), np.int64)
-    _kernel().read(fds, offsets, sizes, out, done)
-    return done
+    ranges = np.stack([np.asarray(column, np.int64) for column in (fds, offsets, sizes, np.zeros_like(sizes))], axis=1)
+    _kernel().read(ranges, out)
+    return ranges[:, 3]
 
 
-def read_files(paths: Sequence[bytes], limit: int) -> list[memoryview | int]:
-    """Read n files whole: for each a read-only memoryview of its bytes, each with memory of its own that is copied
-    nowhere; or an int that says why not: minus errno, `KERNEL.NOT_REGULAR` (a folder, a pipe, a device),
-    `KERNEL.LARGER_THAN_LIMIT` (of more than `limit` bytes).
+def read_files(paths: Sequence[bytes], limit: int, out: "Buffer | None" = None) -> list[memoryview | int]:
+    """Read n files whole, one after another into one memory: for each a memoryview of its part of it; or an int that
+    says why not: minus errno, `KERNEL.NOT_REGULAR` (a folder, a pipe, a device), `KERNEL.LARGER_THAN_LIMIT` (of more
+    than `limit` bytes).
 
+    `out` is the memory, to be used again by who calls again; where there is none, or it is full, new memory is taken.
     ValueError where a path has a zero byte, TypeError where one is not bytes.
     """
-    files: list[memoryview | int] = _kernel().read_files(paths, limit)
+    if out is None:
+        # Of which only what is written to becomes memory. One more, since a file's end has to be seen.
+        out = np.empty(min(_ROOM, limit) * len(paths) + 1, np.uint8)
+    sizes = np.empty(len(paths), np.int64)
+    kernel = _kernel()
+    kernel.read_files(paths, out, sizes, limit)
+    memory, at = memoryview(out).cast("B"), 0
+    files: list[memoryview | int] = []
+    for path, size in zip(paths, sizes.tolist(), strict=True):
+        if size == kernel.NO_ROOM:
+            files += read_files([path], limit, np.empty(_size_of(path, limit) + 1, np.uint8))
+        elif size < 0:
+            files.append(size)
+        else:
+            files.append(memory[at : at + size])
+            at += size
     return files
+
+
+_ROOM: Final = 1 << 20
+"""Bytes for each file where their sizes are unknown."""
+
+
+def _size_of(path: bytes, limit: int) -> int:
+    """What a file may have that did not fit: a file's size by stat, twice of it where that did not do either."""
+    try:
+        size = os.stat(path).st_size
+    except OSError:
+        return 0
+    return min(limit, max(2 * size, 1 << 16))

@@ -447,31 +447,31 @@ def test_ranges_are_read_one_after_another(tmp_path: Path):
     path.write_bytes(bytes(range(256)) * 10)
     out = bytearray(40)
     with path.open("rb") as file:
-        fds = np.array([file.fileno()] * 3 + [1_000_000], np.int32)
-        done = kernel.read(fds, np.array([5, 2550, 0, 0]), np.array([10, 20, 3, 4]), out)
+        fds = [file.fileno()] * 3 + [1_000_000]
+        done = kernel.read(fds, [5, 2550, 0, 0], [10, 20, 3, 4], out)
     assert done.tolist() == [10, 10, 3, -errno.EBADF]
     assert out[:20] == bytes(range(5, 15)) + bytes(range(246, 256))
     assert out[30:33] == bytes(range(3))
 
 
 def test_ranges_must_fit():
-    fds, zero = np.zeros(2, np.int32), np.zeros(2, np.int64)
     for sizes in ([5, 6], [-1, 2], [1 << 62, 1 << 62]):
         with pytest.raises(ValueError, match="out has"):
-            kernel.read(fds, zero, np.array(sizes), bytearray(10))
-    with pytest.raises(ValueError, match="sizes must have 16 bytes"):
-        kernel.read(fds, zero, np.zeros(3, np.int64), bytearray(10))
+            kernel.read([0, 0], [0, 0], sizes, bytearray(10))
+    with pytest.raises(ValueError, match="same shape"):
+        kernel.read([0, 0], [0, 0], [0], bytearray(10))
+    with pytest.raises(ValueError, match="int64 of shape"):
+        KERNEL.read(bytearray(31), bytearray(10))
 
 
 def test_files_are_read_whole_and_others_are_not(tmp_path: Path):
     (tmp_path / "image").write_bytes(b"0123456789")
     (tmp_path / "empty").write_bytes(b"")
     os.mkfifo(tmp_path / "pipe")
-    names = ["image", "empty", "missing", "pipe", "."]
+    names = ["image", "empty", "missing", "pipe", ".", "image"]
     paths = [os.fsencode(tmp_path / name) for name in names]
-    image, empty, missing, pipe, folder = kernel.read_files(paths, 10)
-    assert isinstance(image, memoryview)
-    assert (bytes(image), image.readonly) == (b"0123456789", True)
+    image, empty, missing, pipe, folder, again = kernel.read_files(paths, 10)
+    assert image == again == b"0123456789"
     assert empty == b""
     assert missing == -errno.ENOENT
     assert pipe == folder == KERNEL.NOT_REGULAR
@@ -480,10 +480,26 @@ def test_files_are_read_whole_and_others_are_not(tmp_path: Path):
         kernel.read_files([b"a\0b"], 10)
     with pytest.raises(TypeError):
         kernel.read_files(["text"], 10)  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="must be bytes"):
+        kernel.read_files([bytearray(b"a")], 10)  # type: ignore[list-item]
     assert kernel.read_files([], 10) == []
+
+
+@pytest.mark.parametrize("room", [0, 1, 9, 10, 11, 25, 100])
+def test_files_for_which_there_is_no_room_get_some(tmp_path: Path, room: int):
+    contents = [b"0123456789", b"abcde", b"", b"x" * 3_000_000, b"last"]
+    paths = [tmp_path / str(i) for i in range(5)]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    names = [os.fsencode(path) for path in paths]
+    assert kernel.read_files(names, 1 << 24, bytearray(room)) == contents
+    assert kernel.read_files(names, 1 << 24) == contents
 
 
 def test_files_that_say_they_are_empty_are_read_to_their_end():
     (said,) = kernel.read_files([b"/proc/self/status"], 1 << 20)
+    assert isinstance(said, memoryview)
+    assert b"Pid:" in bytes(said)
+    (said,) = kernel.read_files([b"/proc/self/status"], 1 << 20, bytearray(7))
     assert isinstance(said, memoryview)
     assert b"Pid:" in bytes(said)
