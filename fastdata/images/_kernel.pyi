@@ -1,7 +1,9 @@
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from typing_extensions import Buffer
+import numpy.typing as npt
+
+Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
 
 simd: Final[str]
 libjpeg: Final[str]

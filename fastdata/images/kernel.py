@@ -11,16 +11,17 @@ was given meanwhile; nobody else may write to them. FASTDATA_SIMD=portable or ss
 import enum
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fastdata.transforms import View
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
+"""C-contiguous, as all that is given to the kernel."""
 
 JOB: Final = np.dtype(
     [
@@ -105,7 +106,7 @@ def jobs(views: Sequence[View], orientations: Sequence[int], checked: bool = Fal
     return np.array(records, JOB)
 
 
-def headers(sources: "Sequence[Buffer]", out: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
+def headers(sources: Sequence[Buffer], out: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
     """What n files say of themselves: int32, shape (n, 4): width and height as stored, orientation, `Kind`.
 
     The rules are those of `fastdata.jpeg.read_header`; the image's size is not limited here. `out`, where it is given,
@@ -118,9 +119,9 @@ def headers(sources: "Sequence[Buffer]", out: npt.NDArray[np.int32] | None = Non
 
 
 def decode(
-    sources: "Sequence[Buffer]",
+    sources: Sequence[Buffer],
     jobs: npt.NDArray[np.void],
-    rows: "Sequence[Buffer]",
+    rows: Sequence[Buffer],
     nanoseconds: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.int32]:
     """Decode the views of n JPEGs into their rows; returns a `Status` for each, int32 of shape (n,).
@@ -136,7 +137,7 @@ def decode(
     return status
 
 
-def make_crop_ready(data: "Buffer", interval: int) -> bytes:
+def make_crop_ready(data: Buffer, interval: int) -> bytes:
     """The same JPEG, coefficient for coefficient, sequential, with a restart marker every `interval` MCUs, optimized
     Huffman tables and all APPn and COM segments: what `jpegtran -copy all -optimize -restart {interval}B` makes.
 
@@ -147,7 +148,7 @@ def make_crop_ready(data: "Buffer", interval: int) -> bytes:
     return made
 
 
-def read(fds: npt.ArrayLike, offsets: npt.ArrayLike, sizes: npt.ArrayLike, out: "Buffer") -> npt.NDArray[np.int64]:
+def read(fds: npt.ArrayLike, offsets: npt.ArrayLike, sizes: npt.ArrayLike, out: Buffer) -> npt.NDArray[np.int64]:
     """Read n ranges of open files into `out`, one after another: range i begins there at `sum(sizes[:i])`.
 
     Returns for each how many bytes came, fewer than asked for at a file's end only, or minus errno: int64 of shape
@@ -158,25 +159,22 @@ def read(fds: npt.ArrayLike, offsets: npt.ArrayLike, sizes: npt.ArrayLike, out: 
     return ranges[:, 3]
 
 
-def read_files(paths: Sequence[bytes], limit: int, out: "Buffer | None" = None) -> list[memoryview | int]:
+def read_files(paths: Sequence[bytes], limit: int, out: bytearray | memoryview | None = None) -> list[memoryview | int]:
     """Read n files whole, one after another into one memory: for each a memoryview of its part of it; or an int that
     says why not: minus errno, `KERNEL.NOT_REGULAR` (a folder, a pipe, a device), `KERNEL.LARGER_THAN_LIMIT` (of more
     than `limit` bytes).
 
-    `out` is the memory, to be used again by who calls again; where there is none, or it is full, new memory is taken.
+    `out` is the memory, for who calls again and uses it again; where there is none, or it is full, new memory is taken.
     ValueError where a path has a zero byte, TypeError where one is not bytes.
     """
-    if out is None:
-        # Of which only what is written to becomes memory. One more, since a file's end has to be seen.
-        out = np.empty(min(_ROOM, limit) * len(paths) + 1, np.uint8)
-    sizes = np.empty(len(paths), np.int64)
     kernel = _kernel()
-    kernel.read_files(paths, out, sizes, limit)
-    memory, at = memoryview(out).cast("B"), 0
+    memory = _memory(min(_ROOM, limit) * len(paths)) if out is None else memoryview(out).cast("B")
+    sizes, at = np.empty(len(paths), np.int64), 0
+    kernel.read_files(paths, memory, sizes, limit)
     files: list[memoryview | int] = []
     for path, size in zip(paths, sizes.tolist(), strict=True):
         if size == kernel.NO_ROOM:
-            files += read_files([path], limit, np.empty(_size_of(path, limit) + 1, np.uint8))
+            files += read_files([path], limit, _memory(_size_of(path, limit)))
         elif size < 0:
             files.append(size)
         else:
@@ -189,10 +187,15 @@ _ROOM: Final = 1 << 20
 """Bytes for each file where their sizes are unknown."""
 
 
+def _memory(size: int) -> memoryview:
+    """Of which only what is written to is taken. One byte more, since a file's end has to be seen."""
+    return np.empty(size + 1, np.uint8).data
+
+
 def _size_of(path: bytes, limit: int) -> int:
-    """What a file may have that did not fit: a file's size by stat, twice of it where that did not do either."""
+    """What to try for a file that did not fit: more than it says, since it may be growing."""
     try:
-        size = os.stat(path).st_size
+        size = Path(os.fsdecode(path)).stat().st_size
     except OSError:
-        return 0
+        size = 0  # the kernel will say why
     return min(limit, max(2 * size, 1 << 16))
