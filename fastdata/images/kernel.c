@@ -1318,9 +1318,9 @@ static int64_t read_open_file(int fd, uint8_t *into, int64_t room, int64_t limit
     if (about.st_size >= room)
         return NO_ROOM;
     int64_t size = read_range(fd, into, room, 0);
-    if (size == room)
-        return NO_ROOM; /* its end was not seen */
-    return size > limit ? LARGER_THAN_LIMIT : size;
+    if (size > limit)
+        return LARGER_THAN_LIMIT;
+    return size == room ? NO_ROOM : size; /* without room left its end was not seen */
 }
 
 static int64_t read_file(const char *path, uint8_t *into, int64_t room, int64_t limit) {

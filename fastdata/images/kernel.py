@@ -174,7 +174,7 @@ def read_files(paths: Sequence[bytes], limit: int, out: bytearray | memoryview |
     files: list[memoryview | int] = []
     for path, size in zip(paths, sizes.tolist(), strict=True):
         if size == kernel.NO_ROOM:
-            files += read_files([path], limit, _memory(_size_of(path, limit)))
+            files += read_files([path], limit, _memory(min(limit, max(_size_of(path), 2 * len(memory)))))
         elif size < 0:
             files.append(size)
         else:
@@ -192,10 +192,9 @@ def _memory(size: int) -> memoryview:
     return np.empty(size + 1, np.uint8).data
 
 
-def _size_of(path: bytes, limit: int) -> int:
-    """What to try for a file that did not fit: more than it says, since it may be growing."""
+def _size_of(path: bytes) -> int:
+    """What a file says that it has; 0 where it can't be asked, and the kernel will say why."""
     try:
-        size = Path(os.fsdecode(path)).stat().st_size
+        return Path(os.fsdecode(path)).stat().st_size
     except OSError:
-        size = 0  # the kernel will say why
-    return min(limit, max(2 * size, 1 << 16))
+        return 0

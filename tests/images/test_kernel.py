@@ -500,6 +500,8 @@ def test_files_that_say_they_are_empty_are_read_to_their_end():
     (said,) = kernel.read_files([b"/proc/self/status"], 1 << 20)
     assert isinstance(said, memoryview)
     assert b"Pid:" in bytes(said)
-    (said,) = kernel.read_files([b"/proc/self/status"], 1 << 20, bytearray(7))
+    (said,) = kernel.read_files([b"/proc/self/status"], 1 << 20, bytearray(1))
     assert isinstance(said, memoryview)
     assert b"Pid:" in bytes(said)
+    for room in (0, 5, 10, 11, 12):
+        assert kernel.read_files([b"/proc/self/status"], 10, bytearray(room)) == [KERNEL.LARGER_THAN_LIMIT]
