@@ -869,7 +869,7 @@ struct worker {
 /* What becomes of a picture as it is decoded. */
 struct plan {
     struct part part;
-    int scale, checked;
+    int scale, checked, transposed;
     struct axis x, y;
     uint8_t *out; /* x.count times y.count pixels, in stored orientation */
     size_t out_stride;
@@ -1092,27 +1092,64 @@ static struct side side_of(int64_t from, int64_t to, int scale, int64_t out) {
     return (struct side){(double)from / scale, (double)to / scale, from / scale, divide_up(to, scale), out};
 }
 
+/* Where the window lies in the resized picture, and where what it shows of that lies in the row. */
+struct shown {
+    struct box box; /* of the upright picture, resized */
+    uint8_t *out;   /* the pixel that box.left and box.top, or if flipped box.right and box.top, becomes */
+    size_t stride;
+};
+
+static struct shown show(const struct job *job, uint8_t *row) {
+    const int32_t *size = job->size, *window = job->window;
+    int64_t width = (int64_t)window[2] - window[0], height = (int64_t)window[3] - window[1];
+    struct box box = {most(0, window[0]), most(0, window[1]), least(size[0], window[2]), least(size[1], window[3])};
+    size_t stride = 3 * (size_t)width;
+    int64_t x = job->flip ? window[2] - box.right : box.left - window[0], y = box.top - window[1];
+    if (box.right - box.left < width || box.bottom - box.top < height)
+        memset(row, 0, stride * (size_t)height); /* black where the window reaches beyond the picture */
+    if (box.left >= box.right || box.top >= box.bottom)
+        return (struct shown){box, NULL, stride};
+    return (struct shown){box, row + stride * (size_t)y + 3 * (size_t)x, stride};
+}
+
 /* Memory for what lies between decoding and the row of the batch. */
-static int plan_memory(struct plan *plan, struct scratch *scratch, int transposed, uint8_t *out, size_t out_stride) {
+static int plan_memory(struct plan *plan, struct scratch *scratch, const struct shown *shown) {
     size_t columns = (size_t)plan->x.count, rows = (size_t)plan->y.count;
     size_t needed = (size_t)(plan->y.last - plan->y.first);
-    plan->out = out;
-    plan->out_stride = out_stride;
-    if (transposed) {
-        if (columns > MAX_SCRATCH / 3 / rows || !reserve(&scratch->tile, 3 * columns * rows))
-            return 0;
-        plan->out = scratch->tile.mem;
+    plan->out = shown->out;
+    plan->out_stride = shown->stride;
+    if (plan->transposed) {
         plan->out_stride = 3 * columns;
+        plan->out = columns > MAX_SCRATCH / 3 / rows ? NULL : reserve(&scratch->tile, 3 * columns * rows);
     }
     plan->middle = NULL;
     plan->middle_stride = (3 * columns + 2 * SLACK - 1) / SLACK * SLACK;
-    if (plan->x.taps || plan->y.taps) {
-        if (plan->middle_stride > MAX_SCRATCH / (needed + 1))
-            return 0;
+    if (!plan->out || (!plan->x.taps && !plan->y.taps))
+        return plan->out != NULL;
+    if (plan->middle_stride <= MAX_SCRATCH / (needed + 1))
         plan->middle = reserve(&scratch->middle, plan->middle_stride * (needed + 1));
-        return plan->middle != NULL;
-    }
-    return 1;
+    return plan->middle != NULL;
+}
+
+/* All that can be known before decoding. */
+static int make_plan(struct plan *plan, struct bytes data, const struct header *header, const struct job *job,
+                     const struct shown *shown, struct scratch *scratch) {
+    int flip_x, flip_y;
+    turns(job->orientation, &plan->transposed, &flip_x, &flip_y);
+    plan->scale = scale_of(job);
+    plan->checked = job->checked;
+    struct box box = stored_box(job->orientation, header->width, header->height, job->box);
+    plan->part = (struct part){data, header->width, header->height, box};
+    if (header->restart_interval)
+        cut(&plan->part, header, plan->scale, plan->checked, scratch);
+    box = plan->part.box;
+    struct wanted across = wanted_pixels(shown->box.left, shown->box.right, job->size[0], job->flip, flip_x);
+    struct wanted down = wanted_pixels(shown->box.top, shown->box.bottom, job->size[1], 0, flip_y);
+    int t = plan->transposed;
+    struct side x = side_of(box.left, box.right, plan->scale, job->size[t]);
+    struct side y = side_of(box.top, box.bottom, plan->scale, job->size[!t]);
+    return make_axis(&plan->x, x, t ? down : across, job->antialias, 0, scratch) &&
+           make_axis(&plan->y, y, t ? across : down, job->antialias, 1, scratch) && plan_memory(plan, scratch, shown);
 }
 
 static enum status decode_view(struct worker *worker, struct bytes data, const struct job *job, uint8_t *row) {
@@ -1124,35 +1161,10 @@ static enum status decode_view(struct worker *worker, struct bytes data, const s
     enum status status = check_view(job, &header);
     if (status != DONE)
         return status;
-    int transposed, flip_x, flip_y, flip = job->flip != 0;
-    turns(job->orientation, &transposed, &flip_x, &flip_y);
-    const int32_t *size = job->size, *window = job->window;
-    int64_t left = most(0, window[0]), right = least(size[0], window[2]), top = most(0, window[1]),
-            bottom = least(size[1], window[3]);
-    int64_t window_width = (int64_t)window[2] - window[0], window_height = (int64_t)window[3] - window[1];
-    size_t row_stride = 3 * (size_t)window_width;
-    if (left >= right || top >= bottom)
+    struct shown shown = show(job, row);
+    if (!shown.out)
         return BAD_VIEW; /* nothing but black: the reference knows whether that is meant */
-    if (right - left < window_width || bottom - top < window_height)
-        memset(row, 0, row_stride * (size_t)window_height);
-    int64_t first_column = flip ? window[2] - right : left - window[0];
-    uint8_t *out = row + row_stride * (size_t)(top - window[1]) + 3 * (size_t)first_column;
-
-    plan.scale = scale_of(job);
-    plan.checked = job->checked != 0;
-    plan.part = (struct part){data, header.width, header.height,
-                              stored_box(job->orientation, header.width, header.height, job->box)};
-    if (header.restart_interval)
-        cut(&plan.part, &header, plan.scale, plan.checked, &worker->scratch);
-    struct box box = plan.part.box;
-    struct wanted across = wanted_pixels(left, right, size[0], flip, flip_x);
-    struct wanted down = wanted_pixels(top, bottom, size[1], 0, flip_y);
-    struct side x = side_of(box.left, box.right, plan.scale, transposed ? size[1] : size[0]);
-    struct side y = side_of(box.top, box.bottom, plan.scale, transposed ? size[0] : size[1]);
-    int antialias = job->antialias != 0;
-    if (!make_axis(&plan.x, x, transposed ? down : across, antialias, 0, &worker->scratch) ||
-        !make_axis(&plan.y, y, transposed ? across : down, antialias, 1, &worker->scratch) ||
-        !plan_memory(&plan, &worker->scratch, transposed, out, row_stride))
+    if (!make_plan(&plan, data, &header, job, &shown, &worker->scratch))
         return NO_MEMORY;
     status = read_picture_or_refuse(worker, &plan);
     if (status != DONE)
@@ -1160,8 +1172,8 @@ static enum status decode_view(struct worker *worker, struct bytes data, const s
     int64_t start = nanoseconds();
     if (plan.middle && !resize_down(&plan, &worker->scratch.edges))
         return NO_MEMORY;
-    if (transposed)
-        transpose(plan.out, (size_t)plan.y.count, (size_t)plan.x.count, out, row_stride);
+    if (plan.transposed)
+        transpose(plan.out, (size_t)plan.y.count, (size_t)plan.x.count, shown.out, shown.stride);
     worker->resize_ns += nanoseconds() - start;
     return DONE;
 }
