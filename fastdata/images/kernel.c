@@ -639,16 +639,20 @@ typedef void down_columns(const uint8_t *const *rows, const int16_t *weights, in
 static inline uint8_t clamped(int32_t value) { return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value); }
 
 static void along_rows_portable(const struct axis *axis, const uint8_t *const source[4], uint8_t *const out[4]) {
+    const int taps = axis->taps, bits = axis->bits; /* copies, since bytes that are written may alias anything */
+    const int64_t count = axis->count;
+    const int32_t *starts = axis->starts;
     for (int row = 0; row < 4; row++) {
-        for (int64_t i = 0; i < axis->count; i++) {
-            const uint8_t *pixel = source[row] + 3 * (size_t)axis->starts[i];
-            const int16_t *weight = axis->weights + i * axis->taps;
-            int32_t r = 1 << (axis->bits - 1), g = r, b = r;
-            for (int k = 0; k < axis->taps; k++, pixel += 3)
+        const int16_t *weight = axis->weights;
+        uint8_t *to = out[row];
+        for (int64_t i = 0; i < count; i++, to += 3, weight += taps) {
+            const uint8_t *pixel = source[row] + 3 * (size_t)starts[i];
+            int32_t r = 1 << (bits - 1), g = r, b = r;
+            for (int k = 0; k < taps; k++, pixel += 3)
                 r += weight[k] * pixel[0], g += weight[k] * pixel[1], b += weight[k] * pixel[2];
-            out[row][3 * i] = clamped(r >> axis->bits);
-            out[row][3 * i + 1] = clamped(g >> axis->bits);
-            out[row][3 * i + 2] = clamped(b >> axis->bits);
+            to[0] = clamped(r >> bits);
+            to[1] = clamped(g >> bits);
+            to[2] = clamped(b >> bits);
         }
     }
 }
@@ -896,6 +900,16 @@ static struct box stored_box(int orientation, int64_t width, int64_t height, con
     return (struct box){least(b.left, b.right), least(b.top, b.bottom), most(b.left, b.right), most(b.top, b.bottom)};
 }
 
+/* By how much JPEG may scale down; 3/8 and the like are left out, having no SIMD code in libjpeg-turbo. */
+static int scale_of(const struct job *job) {
+    if (!(job->reducing_gap > 0))
+        return 1;
+    double x = (job->box[2] - job->box[0]) / (double)job->size[0];
+    double y = (job->box[3] - job->box[1]) / (double)job->size[1];
+    double gap = (x < y ? x : y) / job->reducing_gap;
+    return gap >= 8 ? 8 : gap >= 4 ? 4 : gap >= 2 ? 2 : 1;
+}
+
 static enum status check_view(const struct job *job, const struct header *header) {
     const int32_t *box = job->box, *size = job->size;
     if (job->orientation < 1 || job->orientation > 8)
@@ -906,20 +920,13 @@ static enum status check_view(const struct job *job, const struct header *header
         return BAD_VIEW;
     if (size[0] < 1 || size[1] < 1)
         return BAD_VIEW;
+    /* Of so small pictures the reference, which asks TurboJPEG for a size, gets 3/8 where 1/2 is meant. */
+    if (width <= 8 && height <= 8 && scale_of(job) > 1)
+        return BAD_VIEW;
     int64_t pixels = (int64_t)size[0] * size[1];
     if ((size[0] != box[2] - box[0] || size[1] != box[3] - box[1]) && pixels > MAX_PIXELS)
         return BAD_VIEW;
     return (int64_t)header->width * header->height > MAX_PIXELS ? TOO_LARGE : DONE;
-}
-
-/* By how much JPEG may scale down; 3/8 and the like are left out, having no SIMD code in libjpeg-turbo. */
-static int scale_of(const struct job *job) {
-    if (!(job->reducing_gap > 0))
-        return 1;
-    double x = (job->box[2] - job->box[0]) / (double)job->size[0];
-    double y = (job->box[3] - job->box[1]) / (double)job->size[1];
-    double gap = (x < y ? x : y) / job->reducing_gap;
-    return gap >= 8 ? 8 : gap >= 4 ? 4 : gap >= 2 ? 2 : 1;
 }
 
 /* The picture's rows, from y.first + `row` on, go along x to where they belong. */

@@ -55,7 +55,7 @@ class Status(enum.IntEnum):
     BAD_HEADER = 1
     OTHER_KIND = 2
     MANY_SCANS = 3
-    BAD_VIEW = 4  # a box outside of the image, a size out of bounds, a window that shows nothing of it
+    BAD_VIEW = 4  # outside of the image, out of bounds, nothing of it in the window, of 8 pixels and less at 1/2
     TOO_LARGE = 5
     NO_MEMORY = 6
     WARNING = 7  # libjpeg's first: damage

@@ -338,6 +338,12 @@ def test_views_that_are_not_of_this_image_are_refused():
     assert by_kernel(data, crop((0, 0, 10, 10)), orientation=9)[0] == Status.BAD_VIEW
 
 
+def test_pictures_of_a_few_pixels_at_a_fraction_are_the_references_to_decode():
+    view = View(Box(0, 0, 3, 3), (1, 1), Box(0, 0, 1, 1), False, True, 1.0)
+    assert by_kernel(jpeg(3, 3), view)[0] == Status.BAD_VIEW
+    assert by_kernel(jpeg(9, 3), view)[0] == Status.DONE
+
+
 def test_bad_arguments_are_errors():
     data, jobs = jpeg(40, 30), kernel.jobs([crop((0, 0, 10, 10))], [1])
     row = np.empty((10, 10, 3), np.uint8)
