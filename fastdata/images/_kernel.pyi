@@ -1,0 +1,25 @@
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy.typing as npt
+
+Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
+
+simd: Final[str]
+libjpeg: Final[str]
+NOT_REGULAR: Final[int]
+LARGER_THAN_LIMIT: Final[int]
+NO_ROOM: Final[int]
+
+def headers(sources: Sequence[Buffer], out: Buffer, /) -> None: ...
+def decode(
+    sources: Sequence[Buffer],
+    jobs: Buffer,
+    rows: Sequence[Buffer],
+    status: Buffer,
+    nanoseconds: Buffer | None = None,
+    /,
+) -> None: ...
+def make_crop_ready(data: Buffer, interval: int, /) -> bytes: ...
+def read(ranges: Buffer, out: Buffer, /) -> None: ...
+def read_files(paths: Sequence[bytes], out: Buffer, sizes: Buffer, limit: int, /) -> None: ...

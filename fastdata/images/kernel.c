@@ -1,0 +1,1699 @@
+/* From the bytes of some JPEGs to their rows of a batch, without the interpreter's lock.
+ *
+ * One file, Python's limited API, libjpeg-turbo. In its order:
+ *
+ *   markers      a walk over a JPEG's segments; the same rules as jpeg.py
+ *   cut          the restart segments around a box, joined to a smaller JPEG; the same rules as restart.py and cut.py
+ *   axes         which source pixels make an output pixel, with which weights
+ *   passes       those sums, along rows and down columns: portable, SSE4.1, AVX2, all with the same results
+ *   a sample     decode what a view's box needs, strip by strip, and resize each strip while it is in the cache
+ *   crop-ready   the same coefficients, written anew with restart markers
+ *   reading      ranges and files
+ *   Python       arguments; each function lets go of the lock once
+ *
+ * Nothing in an image is trusted: offsets are checked against its length, sizes are bounded before memory is
+ * allocated, and at libjpeg's first warning the sample is refused. What is refused is decoded by the reference
+ * in Python, whose verdict counts; so a refusal is never wrong, only slow.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jpeglib.h>
+#include <jerror.h>
+
+#if !defined(LIBJPEG_TURBO_VERSION_NUMBER) || LIBJPEG_TURBO_VERSION_NUMBER < 2001000
+#error "libjpeg-turbo 2.1 or later is needed"
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAVE_X86 1
+#include <immintrin.h>
+#endif
+
+#define MAX_PIXELS 178956970     /* as in decode.py: Pillow's own limit */
+#define MAX_SCANS 500            /* each works through the whole picture and takes a few bytes */
+#define MAX_SCRATCH ((size_t)1 << 30) /* bytes of any one of a sample's buffers */
+#define MAX_LIBJPEG 2147483647L  /* bytes that libjpeg may allocate for one image */
+#define STRIP_ROWS 16            /* decoded at a time: what one row of 4:2:0 blocks gives */
+#define SLACK 64                 /* bytes that may be touched after a row's end */
+
+/* What became of a sample; kernel.py has the same list. */
+enum status { DONE, BAD_HEADER, OTHER_KIND, MANY_SCANS, BAD_VIEW, TOO_LARGE, NO_MEMORY, WARNING, FAILED, INCOMPLETE };
+
+/* What `headers` says of a file. */
+enum kind { DECODABLE, NOT_FOR_KERNEL, SCAN_BOMB, REFUSED, NOT_JPEG };
+
+/* What `read_files` says of a file that it does not read, if not minus errno. */
+enum { NOT_REGULAR = -100001, LARGER_THAN_LIMIT = -100002, NO_ROOM = -100003 };
+
+/* One sample's view, as kernel.py's JOB lays it out: 64 bytes. */
+struct job {
+    int32_t box[4];    /* left, top, right, bottom, of the upright image */
+    int32_t size[2];   /* width and height that the box is resized to */
+    int32_t window[4]; /* of that; it may reach beyond */
+    int32_t flip, orientation, antialias, checked;
+    double reducing_gap; /* 0 or less: never decode at a fraction of the size */
+};
+
+_Static_assert(sizeof(struct job) == 64, "kernel.py's JOB says 64 bytes");
+
+struct box { /* of pixels; right and bottom are the first ones outside */
+    int64_t left, top, right, bottom;
+};
+
+/* Memory that grows and is used again for the next sample. */
+struct block {
+    void *mem;
+    size_t size;
+};
+
+static void *reserve(struct block *block, size_t size) {
+    if (size > MAX_SCRATCH)
+        return NULL;
+    if (size > block->size) {
+        free(block->mem);
+        block->mem = malloc(size);
+        block->size = block->mem ? size : 0;
+    }
+    return block->mem;
+}
+
+static int64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* ---- markers ------------------------------------------------------------------------------------------------- */
+
+enum { SOS = 0xDA, DRI = 0xDD, APP0 = 0xE0, APP1 = 0xE1, APP9 = 0xE9, APP14 = 0xEE, APP15 = 0xEF, COM = 0xFE };
+
+struct bytes {
+    const uint8_t *at;
+    size_t size;
+};
+
+struct segment { /* data[start:stop], marker and all */
+    int marker;
+    size_t start, stop;
+};
+
+struct header {
+    int width, height, orientation, components, precision, frame, restart_interval;
+    int sampling[4][2];
+    struct segment sos;
+};
+
+static inline unsigned big16(const uint8_t *p) { return (unsigned)p[0] << 8 | p[1]; }
+
+/* Whether data[at:] starts with these bytes. */
+static int stands_at(struct bytes data, size_t at, const char *what, size_t size) {
+    return at <= data.size && size <= data.size - at && !memcmp(data.at + at, what, size);
+}
+
+static int is_jpeg(struct bytes data) { return stands_at(data, 0, "\xff\xd8\xff", 3); }
+
+static int is_frame(int marker) {
+    return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+}
+
+/* The segment at `at`, as jpeg.py walks; false for what is none. */
+static int read_segment(struct bytes data, size_t at, struct segment *segment) {
+    if (at >= data.size || data.at[at] != 0xFF)
+        return 0;
+    while (at + 1 < data.size && data.at[at + 1] == 0xFF) /* fill bytes */
+        at++;
+    if (data.size - at < 4)
+        return 0;
+    int marker = data.at[at + 1];
+    if (marker <= 0x01 || (marker >= 0xD0 && marker <= 0xD9)) /* no length, and no place before the scan */
+        return 0;
+    size_t length = big16(data.at + at + 2);
+    if (length < 2 || length > data.size - at - 2)
+        return 0;
+    *segment = (struct segment){marker, at, at + 2 + length};
+    return 1;
+}
+
+static int read_frame(struct bytes data, struct segment segment, struct header *header) {
+    size_t size = segment.stop - segment.start;
+    const uint8_t *p = data.at + segment.start;
+    if (size < 10)
+        return 0;
+    header->frame = segment.marker;
+    header->precision = p[4];
+    header->height = (int)big16(p + 5);
+    header->width = (int)big16(p + 7);
+    header->components = p[9];
+    if ((p[9] != 1 && p[9] != 3 && p[9] != 4) || size != 10 + 3 * (size_t)p[9])
+        return 0;
+    for (int i = 0; i < p[9]; i++) {
+        int h = p[11 + 3 * i] >> 4, v = p[11 + 3 * i] & 15;
+        if (h < 1 || h > 4 || v < 1 || v > 4)
+            return 0;
+        header->sampling[i][0] = h;
+        header->sampling[i][1] = v;
+    }
+    return header->width && header->height;
+}
+
+static uint32_t tiff_number(const uint8_t *p, int bytes, int big) {
+    uint32_t value = 0;
+    for (int i = 0; i < bytes; i++)
+        value = value << 8 | p[big ? i : bytes - 1 - i];
+    return value;
+}
+
+/* Tag 0x0112 of IFD0, where it is one SHORT within 1..8; 1 for everything else. */
+static int exif_orientation(struct bytes tiff) {
+    int big = stands_at(tiff, 0, "MM\0*", 4);
+    if ((!big && !stands_at(tiff, 0, "II*\0", 4)) || tiff.size < 8)
+        return 1;
+    size_t start = tiff_number(tiff.at + 4, 4, big);
+    if (start > tiff.size || tiff.size - start < 2)
+        return 1;
+    size_t count = tiff_number(tiff.at + start, 2, big);
+    size_t whole = (tiff.size - start - 2) / 12;
+    const uint8_t *entry = tiff.at + start + 2;
+    for (size_t i = 0; i < (count < whole ? count : whole); i++, entry += 12) {
+        if (tiff_number(entry, 2, big) != 0x0112)
+            continue;
+        uint32_t value = tiff_number(entry + 8, 2, big);
+        int one_short = tiff_number(entry + 2, 2, big) == 3 && tiff_number(entry + 4, 4, big) == 1;
+        return one_short && value >= 1 && value <= 8 ? (int)value : 1;
+    }
+    return 1;
+}
+
+static int read_header(struct bytes data, struct header *header) {
+    struct segment segment = {0, 0, 2};
+    memset(header, 0, sizeof *header);
+    if (!is_jpeg(data))
+        return 0;
+    while (segment.marker != SOS) {
+        if (!read_segment(data, segment.stop, &segment))
+            return 0;
+        size_t start = segment.start, size = segment.stop - start;
+        if (is_frame(segment.marker)) {
+            if (header->frame || !read_frame(data, segment, header))
+                return 0;
+        } else if (segment.marker == DRI) {
+            if (size != 6)
+                return 0;
+            header->restart_interval = (int)big16(data.at + start + 4);
+        } else if (segment.marker == APP1 && !header->orientation && stands_at(data, start + 4, "Exif\0\0", 6)) {
+            size_t tiff = size > 10 ? size - 10 : 0;
+            header->orientation = exif_orientation((struct bytes){data.at + (tiff ? start + 10 : 0), tiff});
+        }
+    }
+    if (!header->orientation)
+        header->orientation = 1;
+    header->sos = segment;
+    return header->frame != 0;
+}
+
+/* Whether there are more than MAX_SCANS. They are counted by their bytes, which entropy-coded data never hold. */
+static int has_many_scans(struct bytes data) {
+    const uint8_t *at = data.at, *end = data.at + data.size;
+    int scans = 0;
+    while (at < end && (at = memchr(at, 0xFF, (size_t)(end - at))) && ++at < end)
+        scans += *at == SOS;
+    return scans > MAX_SCANS;
+}
+
+/* Grey, or colours with whole chroma, halved or quartered in one direction, or halved in both: what TurboJPEG, by
+   which the reference decodes, knows under every version. */
+static int is_decodable(const struct header *header) {
+    const int(*sampling)[2] = header->sampling;
+    if (header->precision != 8 || header->frame > 0xC2)
+        return 0;
+    if (header->components == 1)
+        return 1;
+    if (header->components != 3 || sampling[1][0] * sampling[1][1] * sampling[2][0] * sampling[2][1] != 1)
+        return 0;
+    int h = sampling[0][0], v = sampling[0][1];
+    return (h <= 2 && v <= 2) || (h == 4 && v == 1);
+}
+
+static enum kind kind_of(struct bytes data, struct header *header) {
+    memset(header, 0, sizeof *header);
+    if (!is_jpeg(data))
+        return NOT_JPEG;
+    if (!read_header(data, header))
+        return REFUSED;
+    if (has_many_scans(data))
+        return SCAN_BOMB;
+    return is_decodable(header) ? DECODABLE : NOT_FOR_KERNEL;
+}
+
+/* ---- cut ----------------------------------------------------------------------------------------------------- */
+
+#define TABLE_NAME "fastdata\0\1"
+#define TABLE_HEAD 14             /* marker, length, name */
+#define LEAST_PIXELS_SAVED 16384  /* as in cut.py: both must cut in the same cases, to notice the same damage */
+#define LEAST_WIDTH 32
+
+struct grid {
+    int64_t segment_width, segment_height, columns, rows;
+};
+
+/* As libjpeg-turbo and zlib have it, eight bytes at a time. */
+static uint32_t crc_table[8][256];
+
+static void fill_crc_table(void) {
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t crc = i;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
+        crc_table[0][i] = crc;
+    }
+    for (int k = 1; k < 8; k++)
+        for (int i = 0; i < 256; i++)
+            crc_table[k][i] = crc_table[k - 1][i] >> 8 ^ crc_table[0][crc_table[k - 1][i] & 255];
+}
+
+static inline uint32_t little32(const uint8_t *p) {
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static uint32_t crc32_of(const uint8_t *p, size_t size) {
+    uint32_t crc = 0xFFFFFFFFu;
+    for (; size >= 8; size -= 8, p += 8) {
+        uint32_t low = crc ^ little32(p), high = little32(p + 4);
+        crc = crc_table[7][low & 255] ^ crc_table[6][low >> 8 & 255] ^ crc_table[5][low >> 16 & 255] ^
+              crc_table[4][low >> 24] ^ crc_table[3][high & 255] ^ crc_table[2][high >> 8 & 255] ^
+              crc_table[1][high >> 16 & 255] ^ crc_table[0][high >> 24];
+    }
+    while (size--)
+        crc = crc >> 8 ^ crc_table[0][(crc ^ *p++) & 255];
+    return ~crc;
+}
+
+static int find_grid(struct bytes data, const struct header *header, struct grid *grid) {
+    size_t start = header->sos.start, size = header->sos.stop - start;
+    int64_t interval = header->restart_interval, mcu_width = 8, mcu_height = 8;
+    if (!interval || header->frame > 0xC1 || size != 8 + 2 * (size_t)header->components ||
+        data.at[start + 4] != header->components)
+        return 0;
+    if (header->components > 1) { /* a scan of one is not interleaved: its MCU is one block */
+        mcu_width *= header->sampling[0][0];
+        mcu_height *= header->sampling[0][1];
+    }
+    int64_t row = divide_up(header->width, mcu_width), rows = divide_up(header->height, mcu_height);
+    if (row % interval == 0) {
+        *grid = (struct grid){interval * mcu_width, mcu_height, row / interval, rows};
+        return 1;
+    }
+    if (interval % row == 0) {
+        int64_t mcu_rows = interval / row;
+        *grid = (struct grid){row * mcu_width, mcu_rows * mcu_height, 1, divide_up(rows, mcu_rows)};
+        return 1;
+    }
+    return 0;
+}
+
+static int marker_after(size_t segment, size_t count) { return segment + 1 == count ? 0xD9 : 0xD0 + segment % 8; }
+
+/* The contents of the table's segments joined, as restart.py lays them out; 0 bytes where there is no table. */
+static size_t join_table(struct bytes data, size_t entry_count, uint8_t *into, size_t room, int *entry_size) {
+    struct segment segment = {0, 0, 2};
+    size_t used = 0;
+    *entry_size = 0;
+    while (segment.marker != SOS && read_segment(data, segment.stop, &segment)) {
+        size_t start = segment.start + TABLE_HEAD;
+        if (segment.marker != APP9 || segment.stop <= start ||
+            !stands_at(data, segment.start + 4, TABLE_NAME, sizeof TABLE_NAME - 1))
+            continue;
+        if (!*entry_size)
+            *entry_size = data.at[start];
+        size_t size = segment.stop - start - 1;
+        if (!*entry_size || size > room - used)
+            return 0;
+        memcpy(into + used, data.at + start + 1, size);
+        used += size;
+    }
+    if (*entry_size != 2 && *entry_size != 4)
+        return 0;
+    return used == 4 + (size_t)*entry_size * entry_count ? used : 0;
+}
+
+/* Edges by the table: 1, 0 where none fits, -1 where the data are not what it was made for. */
+static int edges_by_table(struct bytes data, const struct header *header, size_t count, struct block *scratch,
+                          int checked, size_t *edges) {
+    int entry_size;
+    size_t room = 4 + 4 * count;
+    uint8_t *table = reserve(scratch, room);
+    if (!table || !join_table(data, count, table, room, &entry_size))
+        return 0;
+    edges[0] = header->sos.stop;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *entry = table + 4 + (size_t)entry_size * i;
+        size_t length = entry_size == 2 ? (size_t)(entry[0] | entry[1] << 8) : little32(entry);
+        if (data.size - edges[i] < 2 || length > data.size - edges[i] - 2)
+            return 0;
+        size_t end = edges[i] + length;
+        if (data.at[end] != 0xFF || data.at[end + 1] != marker_after(i, count))
+            return 0;
+        edges[i + 1] = end + 2;
+    }
+    if (!checked && crc32_of(data.at + edges[0], edges[count] - edges[0]) != little32(table))
+        return -1;
+    return 1;
+}
+
+/* Edges by looking for the markers: 0 unless they are the expected ones and no others. */
+static int edges_by_search(struct bytes data, const struct header *header, size_t count, size_t *edges) {
+    const uint8_t *at = data.at + header->sos.stop, *end = data.at + data.size;
+    edges[0] = header->sos.stop;
+    for (size_t i = 0; i < count; i++) {
+        do {
+            if (at >= end || !(at = memchr(at, 0xFF, (size_t)(end - at))) || ++at >= end)
+                return 0;
+        } while (*at == 0x00 || *at == 0xFF); /* a stuffed byte, fill before a marker */
+        if (*at++ != marker_after(i, count))
+            return 0;
+        edges[i + 1] = (size_t)(at - data.at);
+    }
+    return 1;
+}
+
+/* The columns and rows of segments that the box's pixels depend on: smooth upsampling mixes in the chroma sample
+   on either side, and does so only in rows of more than two. Left, top, right and bottom count segments. */
+static struct box segments_around(const struct header *header, const struct grid *grid, struct box box, int64_t scale) {
+    int64_t left = most(0, least(box.left / scale * scale - scale, header->width - LEAST_WIDTH));
+    int64_t right = most(divide_up(box.right, scale) * scale + scale, left + LEAST_WIDTH);
+    int64_t top = most(0, box.top / scale * scale - scale);
+    int64_t bottom = divide_up(box.bottom, scale) * scale + scale;
+    return (struct box){
+        left / grid->segment_width,
+        top / grid->segment_height,
+        least(divide_up(right, grid->segment_width), grid->columns),
+        least(divide_up(bottom, grid->segment_height), grid->rows),
+    };
+}
+
+/* SOI to SOS with the new size, and of the metadata only what says which colours these are. */
+static size_t write_head(struct bytes data, int64_t width, int64_t height, uint8_t *into) {
+    struct segment segment = {0, 0, 2};
+    size_t used = 2;
+    memcpy(into, "\xff\xd8", 2);
+    while (segment.marker != SOS && read_segment(data, segment.stop, &segment)) {
+        int marker = segment.marker;
+        if ((marker >= APP0 && marker <= APP15) || marker == COM) {
+            int jfif = marker == APP0 && stands_at(data, segment.start + 4, "JFIF", 5);
+            int adobe = marker == APP14 && stands_at(data, segment.start + 4, "Adobe", 5);
+            if (!jfif && !adobe)
+                continue;
+        }
+        size_t size = segment.stop - segment.start;
+        uint8_t *copy = memcpy(into + used, data.at + segment.start, size);
+        if (is_frame(marker)) {
+            copy[5] = (uint8_t)(height >> 8), copy[6] = (uint8_t)height;
+            copy[7] = (uint8_t)(width >> 8), copy[8] = (uint8_t)width;
+        }
+        used += size;
+    }
+    return used;
+}
+
+struct scratch {
+    struct block cut, edges, table, strip, middle, tile, starts[2], weights[2];
+};
+
+/* A picture to decode, which may be a part of the file's, and the box in it. */
+struct part {
+    struct bytes data;
+    int64_t width, height;
+    struct box box;
+};
+
+/* `part` made the smaller JPEG that has the box's pixels; left as it is where a cut does not pay or can't be. */
+static void cut(struct part *part, const struct header *header, int scale, int checked, struct scratch *scratch) {
+    struct bytes data = part->data;
+    struct grid grid;
+    if (!find_grid(data, header, &grid))
+        return;
+    struct box wanted = segments_around(header, &grid, part->box, scale);
+    int64_t x = wanted.left * grid.segment_width, y = wanted.top * grid.segment_height;
+    int64_t width = least(wanted.right * grid.segment_width, header->width) - x;
+    int64_t height = least(wanted.bottom * grid.segment_height, header->height) - y;
+    int64_t pixels = (int64_t)header->width * header->height, saved = pixels - width * height;
+    size_t count = (size_t)(grid.columns * grid.rows);
+    if (saved < LEAST_PIXELS_SAVED || (double)saved < 0.1 * (double)pixels || 2 * count > data.size)
+        return;
+    size_t *edges = reserve(&scratch->edges, (count + 1) * sizeof *edges);
+    uint8_t *smaller = reserve(&scratch->cut, data.size);
+    if (!edges || !smaller)
+        return;
+    int found = edges_by_table(data, header, count, &scratch->table, checked, edges);
+    if (found < 0 || (!found && !edges_by_search(data, header, count, edges)))
+        return;
+    size_t used = write_head(data, width, height, smaller), written = 0;
+    size_t kept = (size_t)((wanted.right - wanted.left) * (wanted.bottom - wanted.top));
+    for (int64_t row = wanted.top; row < wanted.bottom; row++) {
+        size_t first = (size_t)(row * grid.columns + wanted.left), last = (size_t)(row * grid.columns + wanted.right);
+        size_t shift = edges[first] - used; /* from where a byte is kept to where it was */
+        memcpy(smaller + used, data.at + edges[first], edges[last] - edges[first]);
+        for (size_t i = first; i < last; i++, written++)
+            smaller[edges[i + 1] - shift - 1] = (uint8_t)marker_after(written, kept);
+        used = edges[last] - shift;
+    }
+    struct box box = part->box;
+    *part = (struct part){{smaller, used}, width, height, {box.left - x, box.top - y, box.right - x, box.bottom - y}};
+}
+
+/* ---- axes ---------------------------------------------------------------------------------------------------- */
+
+/* How one side of the output comes from one side of the source. Output pixel i is the sum of source pixels
+   first + starts[i] + k times weights[i * taps + k], over 2 to the power of bits. */
+struct axis {
+    int64_t count;       /* of output pixels */
+    int64_t first, last; /* the source pixels that are needed */
+    int taps;            /* even; 0: output pixel i is source pixel first + starts[i] itself */
+    int bits;
+    int32_t *starts;
+    int16_t *weights;
+};
+
+/* Which of the `out` pixels of the whole resized side are wanted: at, at + step, ... (step is 1 or -1). */
+struct wanted {
+    int64_t at, step, count;
+};
+
+/* Where the source's box lies on this side, and how many pixels it becomes. */
+struct side {
+    double from, to;   /* the box, in pixels as decoded */
+    int64_t low, high; /* rounded outwards: pixels outside are not looked at */
+    int64_t out;
+};
+
+static int reserve_axis(struct axis *axis, struct block *starts, struct block *weights) {
+    size_t count = (size_t)axis->count, taps = (size_t)axis->taps;
+    if (taps && count > MAX_SCRATCH / sizeof(int16_t) / taps)
+        return 0;
+    axis->starts = reserve(starts, count * sizeof(int32_t));
+    axis->weights = taps ? reserve(weights, count * taps * sizeof(int16_t)) : NULL;
+    return axis->starts && (!taps || axis->weights);
+}
+
+/* Pixel for pixel. */
+static int copying_axis(struct axis *axis, struct side side, struct wanted wanted, struct block *starts) {
+    int64_t end = wanted.at + wanted.step * (wanted.count - 1);
+    axis->taps = axis->bits = 0;
+    axis->first = side.low + least(wanted.at, end);
+    axis->last = side.low + most(wanted.at, end) + 1;
+    if (!reserve_axis(axis, starts, NULL))
+        return 0;
+    for (int64_t i = 0; i < wanted.count; i++)
+        axis->starts[i] = (int32_t)(side.low + wanted.at + wanted.step * i - axis->first);
+    return 1;
+}
+
+/* The source pixels of output pixel `at` under a triangle, as Pillow and torch have it: [*low, *high). */
+static double triangle_span(struct side side, double scale, double support, int64_t at, int64_t *low, int64_t *high) {
+    double center = side.from - (double)side.low + ((double)at + 0.5) * scale;
+    *low = side.low + most(0, (int64_t)(center - support + 0.5));
+    *high = side.low + least(side.high - side.low, (int64_t)(center + support + 0.5));
+    return center + (double)side.low;
+}
+
+/* Rounded weights whose sum is exactly 1: what rounding leaves over goes to the largest. */
+static void round_weights(const double *exact, int count, double sum, int bits, int16_t *weights) {
+    int left = 1 << bits, largest = 0;
+    for (int k = 0; k < count; k++) {
+        int weight = (int)floor(exact[k] / sum * (1 << bits) + 0.5);
+        weights[k] = (int16_t)weight;
+        left -= weight;
+        if (weight > weights[largest])
+            largest = k;
+    }
+    weights[largest] = (int16_t)(weights[largest] + left);
+}
+
+static int antialiased_axis(struct axis *axis, struct side side, struct wanted wanted, struct block *starts,
+                            struct block *weights, struct block *scratch) {
+    double scale = (side.to - side.from) / (double)side.out, support = scale < 1 ? 1 : scale;
+    int64_t low, high, taps = 2;
+    axis->first = side.high;
+    axis->last = side.low;
+    for (int64_t i = 0; i < wanted.count; i++) {
+        triangle_span(side, scale, support, wanted.at + wanted.step * i, &low, &high);
+        axis->first = least(axis->first, low);
+        axis->last = most(axis->last, high);
+        taps = most(taps, high - low);
+    }
+    axis->taps = (int)(taps + taps % 2);
+    /* 14 bits, or more where all weights are small, so that many small roundings do not add up; a weight has to fit
+       into 16 bits, its sum with pixels into 32. A triangle of half width s is at most 1/s high, but for what
+       normalizing at the borders adds: at most a factor of 2. */
+    axis->bits = 14;
+    while (axis->bits < 20 && support / 2 > (double)(1 << (axis->bits - 13)))
+        axis->bits++;
+    double *exact = reserve(scratch, (size_t)axis->taps * sizeof *exact);
+    if (!exact || !reserve_axis(axis, starts, weights))
+        return 0;
+    memset(axis->weights, 0, (size_t)axis->count * (size_t)axis->taps * sizeof(int16_t));
+    for (int64_t i = 0; i < wanted.count; i++) {
+        double sum = 0, center = triangle_span(side, scale, support, wanted.at + wanted.step * i, &low, &high);
+        for (int64_t k = low; k < high; k++) {
+            double distance = fabs((double)k - center + 0.5) / support;
+            exact[k - low] = distance < 1 ? 1 - distance : 0;
+            sum += exact[k - low];
+        }
+        /* At the far border the taps begin earlier, so that as few as possible lie beyond what was decoded. */
+        int64_t start = low + axis->taps > axis->last ? most(axis->first, axis->last - axis->taps) : low;
+        axis->starts[i] = (int32_t)(start - axis->first);
+        round_weights(exact, (int)(high - low), sum, axis->bits, axis->weights + i * axis->taps + (low - start));
+    }
+    return 1;
+}
+
+/* Plain bilinear, as OpenCV has it: between the two nearest pixels, the border repeated. */
+static int plain_axis(struct axis *axis, struct side side, struct wanted wanted, struct block *starts,
+                      struct block *weights) {
+    double scale = (side.to - side.from) / (double)side.out;
+    axis->taps = 2;
+    axis->bits = 14;
+    axis->first = side.high;
+    axis->last = side.low;
+    if (!reserve_axis(axis, starts, weights))
+        return 0;
+    for (int64_t i = 0; i < wanted.count; i++) {
+        double at = side.from + ((double)(wanted.at + wanted.step * i) + 0.5) * scale - 0.5;
+        int64_t low = (int64_t)floor(at);
+        double part = at - (double)low;
+        if (low < side.low)
+            low = side.low, part = 0;
+        if (low >= side.high - 1) /* the last pixel: as the second of the last two, where there are two */
+            low = most(side.low, side.high - 2), part = side.high - side.low > 1;
+        int16_t second = (int16_t)floor(part * 16384 + 0.5);
+        axis->weights[2 * i] = (int16_t)(16384 - second);
+        axis->weights[2 * i + 1] = second;
+        axis->starts[i] = (int32_t)low;
+        axis->first = least(axis->first, low);
+        axis->last = most(axis->last, least(low + 2, side.high));
+    }
+    for (int64_t i = 0; i < wanted.count; i++)
+        axis->starts[i] = (int32_t)(axis->starts[i] - axis->first);
+    return 1;
+}
+
+static int make_axis(struct axis *axis, struct side side, struct wanted wanted, int antialias, int which,
+                     struct scratch *scratch) {
+    struct block *starts = &scratch->starts[which], *weights = &scratch->weights[which];
+    axis->count = wanted.count;
+    if (side.from == (double)side.low && side.to == (double)side.high && side.out == side.high - side.low)
+        return copying_axis(axis, side, wanted, starts);
+    if (antialias)
+        return antialiased_axis(axis, side, wanted, starts, weights, &scratch->table);
+    return plain_axis(axis, side, wanted, starts, weights);
+}
+
+/* ---- passes -------------------------------------------------------------------------------------------------- */
+
+/* Four rows at once, each to its own output; up to SLACK bytes are read after a source pixel's taps, and one is
+   written after an output row. */
+typedef void along_rows(const struct axis *axis, const uint8_t *const source[4], uint8_t *const out[4]);
+
+/* One row of `size` bytes from `taps` rows, of which SLACK bytes more are read. */
+typedef void down_columns(const uint8_t *const *rows, const int16_t *weights, int taps, int bits, uint8_t *out,
+                          size_t size);
+
+static inline uint8_t clamped(int32_t value) { return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value); }
+
+static void along_rows_portable(const struct axis *axis, const uint8_t *const source[4], uint8_t *const out[4]) {
+    const int taps = axis->taps, bits = axis->bits; /* copies, since bytes that are written may alias anything */
+    const int64_t count = axis->count;
+    const int32_t *starts = axis->starts;
+    for (int row = 0; row < 4; row++) {
+        const int16_t *weight = axis->weights;
+        uint8_t *to = out[row];
+        for (int64_t i = 0; i < count; i++, to += 3, weight += taps) {
+            const uint8_t *pixel = source[row] + 3 * (size_t)starts[i];
+            int32_t r = 1 << (bits - 1), g = r, b = r;
+            for (int k = 0; k < taps; k++, pixel += 3)
+                r += weight[k] * pixel[0], g += weight[k] * pixel[1], b += weight[k] * pixel[2];
+            to[0] = clamped(r >> bits);
+            to[1] = clamped(g >> bits);
+            to[2] = clamped(b >> bits);
+        }
+    }
+}
+
+static void down_columns_portable(const uint8_t *const *rows, const int16_t *weights, int taps, int bits, uint8_t *out,
+                                  size_t size) {
+    enum { CHUNK = 64 };
+    int32_t sums[CHUNK];
+    for (size_t x = 0; x < size; x += CHUNK) {
+        size_t n = size - x < CHUNK ? size - x : CHUNK;
+        for (size_t i = 0; i < n; i++)
+            sums[i] = 1 << (bits - 1);
+        for (int k = 0; k < taps; k++)
+            for (size_t i = 0; i < n; i++)
+                sums[i] += weights[k] * rows[k][x + i];
+        for (size_t i = 0; i < n; i++)
+            out[x + i] = clamped(sums[i] >> bits);
+    }
+}
+
+#ifdef HAVE_X86
+
+static inline int two_weights(const int16_t *weights) {
+    int pair;
+    memcpy(&pair, weights, sizeof pair);
+    return pair;
+}
+
+/* From pixels r g b r g b ... the first two, or the second two, as 16 bit pairs r r g g b b 0 0: what pmaddwd
+   multiplies with a pair of weights and adds up. */
+#define FIRST_TWO 0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1
+#define SECOND_TWO 6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1
+
+__attribute__((target("sse4.1"))) static void along_rows_sse4(const struct axis *axis, const uint8_t *const source[4],
+                                                              uint8_t *const out[4]) {
+    const __m128i first = _mm_setr_epi8(FIRST_TWO), second = _mm_setr_epi8(SECOND_TWO);
+    const __m128i half = _mm_set1_epi32(1 << (axis->bits - 1)), bits = _mm_cvtsi32_si128(axis->bits);
+    const int16_t *weights = axis->weights;
+    for (int64_t i = 0; i < axis->count; i++, weights += axis->taps) {
+        size_t at = 3 * (size_t)axis->starts[i];
+        __m128i sums[4] = {half, half, half, half};
+        for (int k = 0; k < axis->taps; k += 4, at += 12) {
+            __m128i one = _mm_set1_epi32(two_weights(weights + k));
+            __m128i two = k + 2 < axis->taps ? _mm_set1_epi32(two_weights(weights + k + 2)) : _mm_setzero_si128();
+            for (int row = 0; row < 4; row++) {
+                __m128i pixels = _mm_loadu_si128((const __m128i *)(source[row] + at));
+                sums[row] = _mm_add_epi32(sums[row], _mm_madd_epi16(_mm_shuffle_epi8(pixels, first), one));
+                sums[row] = _mm_add_epi32(sums[row], _mm_madd_epi16(_mm_shuffle_epi8(pixels, second), two));
+            }
+        }
+        for (int row = 0; row < 4; row++) {
+            __m128i sum = _mm_sra_epi32(sums[row], bits);
+            sum = _mm_packus_epi16(_mm_packs_epi32(sum, sum), sum);
+            int pixel = _mm_cvtsi128_si32(sum);
+            memcpy(out[row] + 3 * i, &pixel, 4);
+        }
+    }
+}
+
+__attribute__((target("sse4.1"))) static void down_columns_sse4(const uint8_t *const *rows, const int16_t *weights,
+                                                                int taps, int bits, uint8_t *out, size_t size) {
+    const __m128i zero = _mm_setzero_si128(), half = _mm_set1_epi32(1 << (bits - 1)), shift = _mm_cvtsi32_si128(bits);
+    for (size_t x = 0; x < size; x += 16) {
+        __m128i a = half, b = half, c = half, d = half;
+        for (int k = 0; k < taps; k += 2) {
+            __m128i pair = _mm_set1_epi32(two_weights(weights + k));
+            __m128i upper = _mm_loadu_si128((const __m128i *)(rows[k] + x));
+            __m128i lower = _mm_loadu_si128((const __m128i *)(rows[k + 1] + x));
+            __m128i left = _mm_unpacklo_epi8(upper, lower), right = _mm_unpackhi_epi8(upper, lower);
+            a = _mm_add_epi32(a, _mm_madd_epi16(_mm_unpacklo_epi8(left, zero), pair));
+            b = _mm_add_epi32(b, _mm_madd_epi16(_mm_unpackhi_epi8(left, zero), pair));
+            c = _mm_add_epi32(c, _mm_madd_epi16(_mm_unpacklo_epi8(right, zero), pair));
+            d = _mm_add_epi32(d, _mm_madd_epi16(_mm_unpackhi_epi8(right, zero), pair));
+        }
+        a = _mm_packs_epi32(_mm_sra_epi32(a, shift), _mm_sra_epi32(b, shift));
+        c = _mm_packs_epi32(_mm_sra_epi32(c, shift), _mm_sra_epi32(d, shift));
+        a = _mm_packus_epi16(a, c);
+        if (size - x >= 16)
+            _mm_storeu_si128((__m128i *)(out + x), a);
+        else
+            memcpy(out + x, &a, size - x);
+    }
+}
+
+__attribute__((target("avx2"))) static inline __m256i two_rows(const uint8_t *upper, const uint8_t *lower) {
+    __m256i pixels = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)upper));
+    return _mm256_inserti128_si256(pixels, _mm_loadu_si128((const __m128i *)lower), 1);
+}
+
+__attribute__((target("avx2"))) static void along_rows_avx2(const struct axis *axis, const uint8_t *const source[4],
+                                                            uint8_t *const out[4]) {
+    const __m256i first = _mm256_setr_epi8(FIRST_TWO, FIRST_TWO), second = _mm256_setr_epi8(SECOND_TWO, SECOND_TWO);
+    const __m256i half = _mm256_set1_epi32(1 << (axis->bits - 1));
+    const __m128i bits = _mm_cvtsi32_si128(axis->bits);
+    const int16_t *weights = axis->weights;
+    const int taps = axis->taps;
+    for (int64_t i = 0; i < axis->count; i++, weights += taps) {
+        size_t at = 3 * (size_t)axis->starts[i];
+        __m256i a = half, b = half; /* rows 0 and 1, rows 2 and 3 */
+        int k = 0;
+        for (; k + 4 <= taps; k += 4, at += 12) {
+            __m256i one = _mm256_set1_epi32(two_weights(weights + k));
+            __m256i two = _mm256_set1_epi32(two_weights(weights + k + 2));
+            __m256i upper = two_rows(source[0] + at, source[1] + at), lower = two_rows(source[2] + at, source[3] + at);
+            a = _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_shuffle_epi8(upper, first), one));
+            b = _mm256_add_epi32(b, _mm256_madd_epi16(_mm256_shuffle_epi8(lower, first), one));
+            a = _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_shuffle_epi8(upper, second), two));
+            b = _mm256_add_epi32(b, _mm256_madd_epi16(_mm256_shuffle_epi8(lower, second), two));
+        }
+        if (k < taps) {
+            __m256i one = _mm256_set1_epi32(two_weights(weights + k));
+            __m256i upper = two_rows(source[0] + at, source[1] + at), lower = two_rows(source[2] + at, source[3] + at);
+            a = _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_shuffle_epi8(upper, first), one));
+            b = _mm256_add_epi32(b, _mm256_madd_epi16(_mm256_shuffle_epi8(lower, first), one));
+        }
+        a = _mm256_packs_epi32(_mm256_sra_epi32(a, bits), _mm256_sra_epi32(b, bits));
+        a = _mm256_packus_epi16(a, a);
+        int64_t even = _mm_cvtsi128_si64(_mm256_castsi256_si128(a)); /* row 0, then row 2 */
+        int64_t odd = _mm_cvtsi128_si64(_mm256_extracti128_si256(a, 1));
+        int64_t third = even >> 32, fourth = odd >> 32;
+        memcpy(out[0] + 3 * i, &even, 4);
+        memcpy(out[1] + 3 * i, &odd, 4);
+        memcpy(out[2] + 3 * i, &third, 4);
+        memcpy(out[3] + 3 * i, &fourth, 4);
+    }
+}
+
+__attribute__((target("avx2"))) static void down_columns_avx2(const uint8_t *const *rows, const int16_t *weights,
+                                                              int taps, int bits, uint8_t *out, size_t size) {
+    const __m256i zero = _mm256_setzero_si256(), half = _mm256_set1_epi32(1 << (bits - 1));
+    const __m128i shift = _mm_cvtsi32_si128(bits);
+    for (size_t x = 0; x < size; x += 32) {
+        __m256i a = half, b = half, c = half, d = half;
+        for (int k = 0; k < taps; k += 2) {
+            __m256i pair = _mm256_set1_epi32(two_weights(weights + k));
+            __m256i upper = _mm256_loadu_si256((const __m256i *)(rows[k] + x));
+            __m256i lower = _mm256_loadu_si256((const __m256i *)(rows[k + 1] + x));
+            __m256i left = _mm256_unpacklo_epi8(upper, lower), right = _mm256_unpackhi_epi8(upper, lower);
+            a = _mm256_add_epi32(a, _mm256_madd_epi16(_mm256_unpacklo_epi8(left, zero), pair));
+            b = _mm256_add_epi32(b, _mm256_madd_epi16(_mm256_unpackhi_epi8(left, zero), pair));
+            c = _mm256_add_epi32(c, _mm256_madd_epi16(_mm256_unpacklo_epi8(right, zero), pair));
+            d = _mm256_add_epi32(d, _mm256_madd_epi16(_mm256_unpackhi_epi8(right, zero), pair));
+        }
+        a = _mm256_packs_epi32(_mm256_sra_epi32(a, shift), _mm256_sra_epi32(b, shift));
+        c = _mm256_packs_epi32(_mm256_sra_epi32(c, shift), _mm256_sra_epi32(d, shift));
+        a = _mm256_packus_epi16(a, c);
+        if (size - x >= 32)
+            _mm256_storeu_si256((__m256i *)(out + x), a);
+        else
+            memcpy(out + x, &a, size - x);
+    }
+}
+
+#endif
+
+struct simd {
+    const char *name;
+    along_rows *along;
+    down_columns *down;
+};
+
+static struct simd simd = {"portable", along_rows_portable, down_columns_portable};
+
+/* The best that the processor has; FASTDATA_SIMD asks for a lower one. */
+static void choose_simd(void) {
+#ifdef HAVE_X86
+    const char *asked = getenv("FASTDATA_SIMD");
+    int below_avx2 = asked && (!strcmp(asked, "sse4") || !strcmp(asked, "portable"));
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && !below_avx2)
+        simd = (struct simd){"avx2", along_rows_avx2, down_columns_avx2};
+    else if (__builtin_cpu_supports("sse4.1") && !(asked && !strcmp(asked, "portable")))
+        simd = (struct simd){"sse4", along_rows_sse4, down_columns_sse4};
+#endif
+}
+
+/* ---- a sample ------------------------------------------------------------------------------------------------ */
+
+/* libjpeg's errors and its first warning come back here by longjmp. */
+struct escape {
+    struct jpeg_error_mgr manager; /* first, since libjpeg hands out a pointer to it */
+    jmp_buf to;
+    enum status status;
+};
+
+static void on_error(j_common_ptr jpeg) {
+    struct escape *escape = (struct escape *)jpeg->err;
+    escape->status = jpeg->err->msg_code == JERR_OUT_OF_MEMORY ? NO_MEMORY : FAILED;
+    longjmp(escape->to, 1);
+}
+
+static void on_message(j_common_ptr jpeg, int level) {
+    struct escape *escape = (struct escape *)jpeg->err;
+    if (level >= 0)
+        return; /* a trace */
+    escape->status = WARNING;
+    longjmp(escape->to, 1);
+}
+
+static void on_output(j_common_ptr jpeg) { (void)jpeg; }
+
+static struct jpeg_error_mgr *refuse_damage(struct escape *escape) {
+    jpeg_std_error(&escape->manager);
+    escape->manager.error_exit = on_error;
+    escape->manager.emit_message = on_message;
+    escape->manager.output_message = on_output;
+    return &escape->manager;
+}
+
+/* What one call of `decode` works with, sample after sample. */
+struct worker {
+    struct jpeg_decompress_struct jpeg;
+    struct escape escape;
+    struct scratch scratch;
+    int64_t decode_ns, resize_ns;
+};
+
+/* What becomes of a picture as it is decoded. */
+struct plan {
+    struct part part;
+    int scale, checked, transposed;
+    struct axis x, y;
+    uint8_t *out; /* x.count times y.count pixels, in stored orientation */
+    size_t out_stride;
+    uint8_t *middle; /* rows resized along x only, y.first to y.last; NULL where `out` takes them as they are */
+    size_t middle_stride;
+};
+
+/* How to turn stored pixels upright: transpose, then mirror in x, in y. */
+static void turns(int orientation, int *transpose, int *flip_x, int *flip_y) {
+    *transpose = orientation >= 5;
+    *flip_x = orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+    *flip_y = orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+}
+
+/* Where a box of the upright picture lies in the picture as stored. */
+static struct box stored_box(int orientation, int64_t width, int64_t height, const int32_t box[4]) {
+    struct box b = {box[0], box[1], box[2], box[3]};
+    if (orientation >= 5)
+        b = (struct box){b.top, b.left, b.bottom, b.right};
+    if (orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8)
+        b.left = width - b.left, b.right = width - b.right;
+    if (orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7)
+        b.top = height - b.top, b.bottom = height - b.bottom;
+    return (struct box){least(b.left, b.right), least(b.top, b.bottom), most(b.left, b.right), most(b.top, b.bottom)};
+}
+
+/* By how much JPEG may scale down; 3/8 and the like are left out, having no SIMD code in libjpeg-turbo. */
+static int scale_of(const struct job *job) {
+    if (!(job->reducing_gap > 0))
+        return 1;
+    double x = (job->box[2] - job->box[0]) / (double)job->size[0];
+    double y = (job->box[3] - job->box[1]) / (double)job->size[1];
+    double gap = (x < y ? x : y) / job->reducing_gap;
+    return gap >= 8 ? 8 : gap >= 4 ? 4 : gap >= 2 ? 2 : 1;
+}
+
+static enum status check_view(const struct job *job, const struct header *header) {
+    const int32_t *box = job->box, *size = job->size;
+    if (job->orientation < 1 || job->orientation > 8)
+        return BAD_VIEW;
+    int turned = job->orientation >= 5;
+    int width = turned ? header->height : header->width, height = turned ? header->width : header->height;
+    if (!(0 <= box[0] && box[0] < box[2] && box[2] <= width && 0 <= box[1] && box[1] < box[3] && box[3] <= height))
+        return BAD_VIEW;
+    if (size[0] < 1 || size[1] < 1)
+        return BAD_VIEW;
+    /* Of so small pictures the reference, which asks TurboJPEG for a size, gets 3/8 where 1/2 is meant. */
+    if (width <= 8 && height <= 8 && scale_of(job) > 1)
+        return BAD_VIEW;
+    int64_t pixels = (int64_t)size[0] * size[1];
+    if ((size[0] != box[2] - box[0] || size[1] != box[3] - box[1]) && pixels > MAX_PIXELS)
+        return BAD_VIEW;
+    return (int64_t)header->width * header->height > MAX_PIXELS ? TOO_LARGE : DONE;
+}
+
+/* The picture's rows, from y.first + `row` on, go along x to where they belong. */
+static void take_rows(const struct plan *plan, int64_t row, int count, const uint8_t *pixels, size_t stride,
+                      void *spare) {
+    const struct axis *x = &plan->x;
+    size_t size = 3 * (size_t)x->count;
+    for (int r = 0; r < count; r += 4) {
+        const uint8_t *source[4];
+        uint8_t *out[4];
+        for (int i = 0; i < 4; i++) {
+            int there = r + i < count;
+            source[i] = pixels + stride * (size_t)(there ? r + i : count - 1);
+            if (!there)
+                out[i] = spare;
+            else if (plan->middle)
+                out[i] = plan->middle + plan->middle_stride * (size_t)(row + r + i);
+            else { /* y takes each row as it is, forwards or backwards */
+                int64_t at = row + r + i - plan->y.starts[0];
+                out[i] = plan->out + plan->out_stride * (size_t)(at < 0 ? -at : at);
+            }
+        }
+        if (x->taps) {
+            simd.along(x, source, out);
+            continue;
+        }
+        for (int i = 0; i < 4 && r + i < count; i++) {
+            if (x->count == 1 || x->starts[1] > x->starts[0])
+                memcpy(out[i], source[i] + 3 * (size_t)x->starts[0], size);
+            else
+                for (size_t k = 0; k < (size_t)x->count; k++)
+                    memcpy(out[i] + 3 * k, source[i] + 3 * (size_t)x->starts[k], 3);
+        }
+    }
+}
+
+static int resize_down(const struct plan *plan, struct block *pointers) {
+    const struct axis *y = &plan->y;
+    int64_t rows = y->last - y->first;
+    size_t size = 3 * (size_t)plan->x.count;
+    const uint8_t **taps = reserve(pointers, ((size_t)y->taps + 1) * sizeof *taps);
+    if (!taps)
+        return 0;
+    for (int64_t i = 0; i < y->count; i++) {
+        uint8_t *out = plan->out + plan->out_stride * (size_t)i;
+        for (int k = 0; k < (y->taps ? y->taps : 1); k++)
+            taps[k] = plan->middle + plan->middle_stride * (size_t)least(y->starts[i] + k, rows - 1);
+        if (y->taps)
+            simd.down(taps, y->weights + i * y->taps, y->taps, y->bits, out, size);
+        else
+            memcpy(out, taps[0], size);
+    }
+    return 1;
+}
+
+/* Whether libjpeg would smooth the blocks of a progressive picture whose scans are not complete. How is a matter of its
+   version, and not the same beside a cropped edge. */
+static int is_incomplete(const struct jpeg_decompress_struct *jpeg) {
+    if (!jpeg->progressive_mode || !jpeg->coef_bits)
+        return 0;
+    for (int component = 0; component < jpeg->num_components; component++)
+        for (int k = 0; k < 10; k++)
+            if (jpeg->coef_bits[component][k] != 0)
+                return 1;
+    return 0;
+}
+
+/* The columns to decode: those needed and some beyond, since smooth upsampling looks at the next chroma sample,
+   and not too few, since it is another in narrow pictures. Returns where they begin. */
+static int64_t crop_columns(struct jpeg_decompress_struct *jpeg, const struct plan *plan) {
+    const int64_t margin = 8, least_width = 64;
+    int64_t width = jpeg->output_width;
+    int64_t left = most(0, least(plan->x.first - margin, width - least_width));
+    int64_t right = least(width, most(plan->x.last + margin, left + least_width));
+    JDIMENSION offset = (JDIMENSION)left, columns = (JDIMENSION)(right - left);
+    if (columns < jpeg->output_width)
+        jpeg_crop_scanline(jpeg, &offset, &columns);
+    else
+        offset = 0;
+    return offset;
+}
+
+/* To the end of the image, so that damage there is noticed, at the price of entropy decoding only. */
+static void read_to_end(struct jpeg_decompress_struct *jpeg, JSAMPROW row) {
+    if (jpeg_has_multiple_scans(jpeg)) /* all of it has been read before the first row came out */
+        return;
+    JDIMENSION left = jpeg->output_height - jpeg->output_scanline;
+    if (left > 1) /* libjpeg-turbo does not decode what it skips up to the very end: the last row is read */
+        jpeg_skip_scanlines(jpeg, left - 1);
+    while (jpeg->output_scanline < jpeg->output_height)
+        jpeg_read_scanlines(jpeg, &row, 1);
+    jpeg_finish_decompress(jpeg);
+}
+
+static enum status read_picture(struct worker *worker, struct plan *plan) {
+    struct jpeg_decompress_struct *jpeg = &worker->jpeg;
+    jpeg_mem_src(jpeg, plan->part.data.at, (unsigned long)plan->part.data.size);
+    jpeg_read_header(jpeg, TRUE);
+    if (jpeg->image_width != plan->part.width || jpeg->image_height != plan->part.height)
+        return FAILED;
+    jpeg->out_color_space = JCS_RGB;
+    jpeg->scale_num = 1;
+    jpeg->scale_denom = (unsigned)plan->scale;
+    jpeg->dct_method = JDCT_ISLOW;
+    jpeg->do_fancy_upsampling = TRUE;
+    jpeg_start_decompress(jpeg);
+    if (jpeg->output_width != divide_up(plan->part.width, plan->scale) ||
+        jpeg->output_height != divide_up(plan->part.height, plan->scale) || jpeg->output_components != 3)
+        return FAILED;
+    if (is_incomplete(jpeg))
+        return INCOMPLETE;
+    int64_t offset = crop_columns(jpeg, plan);
+    size_t stride = 3 * (size_t)jpeg->output_width, spare = 3 * (size_t)plan->x.count + SLACK;
+    uint8_t *strip = reserve(&worker->scratch.strip, STRIP_ROWS * stride + 3 * (size_t)plan->x.taps + SLACK + spare);
+    if (!strip)
+        return NO_MEMORY;
+    uint8_t *past_strip = strip + STRIP_ROWS * stride + 3 * (size_t)plan->x.taps + SLACK;
+    const uint8_t *pixels = strip + 3 * (size_t)(plan->x.first - offset);
+    JSAMPROW rows[STRIP_ROWS];
+    for (int i = 0; i < STRIP_ROWS; i++)
+        rows[i] = strip + stride * (size_t)i;
+    if (plan->y.first)
+        jpeg_skip_scanlines(jpeg, (JDIMENSION)plan->y.first);
+    for (int64_t at = plan->y.first; at < plan->y.last;) {
+        int wanted = (int)least(STRIP_ROWS, plan->y.last - at), count = 0;
+        while (count < wanted)
+            count += (int)jpeg_read_scanlines(jpeg, rows + count, (JDIMENSION)(wanted - count));
+        int64_t start = nanoseconds();
+        take_rows(plan, at - plan->y.first, count, pixels, stride, past_strip);
+        worker->resize_ns += nanoseconds() - start;
+        at += count;
+    }
+    if (!plan->checked)
+        read_to_end(jpeg, rows[0]);
+    return DONE;
+}
+
+/* In a function of its own, since longjmp leaves it with local variables as they may be. */
+static enum status read_picture_or_refuse(struct worker *worker, struct plan *plan) {
+    if (setjmp(worker->escape.to)) {
+        jpeg_abort_decompress(&worker->jpeg);
+        return worker->escape.status;
+    }
+    enum status status = read_picture(worker, plan);
+    jpeg_abort_decompress(&worker->jpeg);
+    return status;
+}
+
+/* Upright pixels from a tile in stored orientation: its rows are the columns. */
+static void transpose(const uint8_t *tile, size_t rows, size_t columns, uint8_t *out, size_t out_stride) {
+    enum { BLOCK = 16 }; /* rows of the tile at a time: some cache lines of each */
+    for (size_t first = 0; first < rows; first += BLOCK) {
+        size_t last = first + BLOCK < rows ? first + BLOCK : rows;
+        for (size_t x = 0; x < columns; x++) {
+            uint8_t *pixel = out + out_stride * x + 3 * first;
+            for (size_t y = first; y < last; y++, pixel += 3)
+                memcpy(pixel, tile + 3 * (columns * y + x), 3);
+        }
+    }
+}
+
+/* Which pixels of the resized and stored picture a window shows, in the order of the output. */
+static struct wanted wanted_pixels(int64_t low, int64_t high, int64_t size, int backwards, int mirrored) {
+    /* `backwards`: the window is read from its end; `mirrored`: the whole side is the other way round. */
+    int64_t at = backwards ? high - 1 : low, step = backwards ? -1 : 1;
+    return (struct wanted){mirrored ? size - 1 - at : at, mirrored ? -step : step, high - low};
+}
+
+static struct side side_of(int64_t from, int64_t to, int scale, int64_t out) {
+    return (struct side){(double)from / scale, (double)to / scale, from / scale, divide_up(to, scale), out};
+}
+
+/* Where the window lies in the resized picture, and where what it shows of that lies in the row. */
+struct shown {
+    struct box box; /* of the upright picture, resized */
+    uint8_t *out;   /* the pixel that box.left and box.top, or if flipped box.right and box.top, becomes */
+    size_t stride;
+};
+
+static struct shown show(const struct job *job, uint8_t *row) {
+    const int32_t *size = job->size, *window = job->window;
+    int64_t width = (int64_t)window[2] - window[0], height = (int64_t)window[3] - window[1];
+    struct box box = {most(0, window[0]), most(0, window[1]), least(size[0], window[2]), least(size[1], window[3])};
+    size_t stride = 3 * (size_t)width;
+    int64_t x = job->flip ? window[2] - box.right : box.left - window[0], y = box.top - window[1];
+    if (box.right - box.left < width || box.bottom - box.top < height)
+        memset(row, 0, stride * (size_t)height); /* black where the window reaches beyond the picture */
+    if (box.left >= box.right || box.top >= box.bottom)
+        return (struct shown){box, NULL, stride};
+    return (struct shown){box, row + stride * (size_t)y + 3 * (size_t)x, stride};
+}
+
+/* Memory for what lies between decoding and the row of the batch. */
+static int plan_memory(struct plan *plan, struct scratch *scratch, const struct shown *shown) {
+    size_t columns = (size_t)plan->x.count, rows = (size_t)plan->y.count;
+    size_t needed = (size_t)(plan->y.last - plan->y.first);
+    plan->out = shown->out;
+    plan->out_stride = shown->stride;
+    if (plan->transposed) {
+        plan->out_stride = 3 * columns;
+        plan->out = columns > MAX_SCRATCH / 3 / rows ? NULL : reserve(&scratch->tile, 3 * columns * rows);
+    }
+    plan->middle = NULL;
+    plan->middle_stride = (3 * columns + 2 * SLACK - 1) / SLACK * SLACK;
+    if (!plan->out || (!plan->x.taps && !plan->y.taps))
+        return plan->out != NULL;
+    if (plan->middle_stride <= MAX_SCRATCH / (needed + 1))
+        plan->middle = reserve(&scratch->middle, plan->middle_stride * (needed + 1));
+    return plan->middle != NULL;
+}
+
+/* All that can be known before decoding. */
+static int make_plan(struct plan *plan, struct bytes data, const struct header *header, const struct job *job,
+                     const struct shown *shown, struct scratch *scratch) {
+    int flip_x, flip_y;
+    turns(job->orientation, &plan->transposed, &flip_x, &flip_y);
+    plan->scale = scale_of(job);
+    plan->checked = job->checked;
+    struct box box = stored_box(job->orientation, header->width, header->height, job->box);
+    plan->part = (struct part){data, header->width, header->height, box};
+    if (header->restart_interval)
+        cut(&plan->part, header, plan->scale, plan->checked, scratch);
+    box = plan->part.box;
+    struct wanted across = wanted_pixels(shown->box.left, shown->box.right, job->size[0], job->flip, flip_x);
+    struct wanted down = wanted_pixels(shown->box.top, shown->box.bottom, job->size[1], 0, flip_y);
+    int t = plan->transposed;
+    struct side x = side_of(box.left, box.right, plan->scale, job->size[t]);
+    struct side y = side_of(box.top, box.bottom, plan->scale, job->size[!t]);
+    return make_axis(&plan->x, x, t ? down : across, job->antialias, 0, scratch) &&
+           make_axis(&plan->y, y, t ? across : down, job->antialias, 1, scratch) && plan_memory(plan, scratch, shown);
+}
+
+static enum status decode_view(struct worker *worker, struct bytes data, const struct job *job, uint8_t *row) {
+    struct header header;
+    struct plan plan;
+    enum kind kind = kind_of(data, &header);
+    if (kind != DECODABLE)
+        return kind == SCAN_BOMB ? MANY_SCANS : kind == NOT_FOR_KERNEL ? OTHER_KIND : BAD_HEADER;
+    enum status status = check_view(job, &header);
+    if (status != DONE)
+        return status;
+    struct shown shown = show(job, row);
+    if (!shown.out)
+        return BAD_VIEW; /* nothing but black: the reference knows whether that is meant */
+    if (!make_plan(&plan, data, &header, job, &shown, &worker->scratch))
+        return NO_MEMORY;
+    status = read_picture_or_refuse(worker, &plan);
+    if (status != DONE)
+        return status;
+    int64_t start = nanoseconds();
+    if (plan.middle && !resize_down(&plan, &worker->scratch.edges))
+        return NO_MEMORY;
+    if (plan.transposed)
+        transpose(plan.out, (size_t)plan.y.count, (size_t)plan.x.count, shown.out, shown.stride);
+    worker->resize_ns += nanoseconds() - start;
+    return DONE;
+}
+
+static int start_worker(struct worker *worker) {
+    memset(worker, 0, sizeof *worker);
+    worker->jpeg.err = refuse_damage(&worker->escape);
+    if (setjmp(worker->escape.to)) {
+        jpeg_destroy_decompress(&worker->jpeg);
+        return 0;
+    }
+    jpeg_create_decompress(&worker->jpeg);
+    worker->jpeg.mem->max_memory_to_use = MAX_LIBJPEG;
+    return 1;
+}
+
+static void end_worker(struct worker *worker) {
+    struct scratch *s = &worker->scratch;
+    struct block *blocks[] = {&s->cut,    &s->edges,     &s->table,     &s->strip,      &s->middle,
+                              &s->tile,   &s->starts[0], &s->starts[1], &s->weights[0], &s->weights[1]};
+    jpeg_destroy_decompress(&worker->jpeg);
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        free(blocks[i]->mem);
+}
+
+/* ---- crop-ready ---------------------------------------------------------------------------------------------- */
+
+struct transcoder {
+    struct jpeg_decompress_struct from;
+    struct jpeg_compress_struct to;
+    struct escape escape;
+    char message[JMSG_LENGTH_MAX];
+    struct jpeg_destination_mgr destination;
+    uint8_t *made;
+    size_t size, room;
+};
+
+/* A destination of our own: jpeg_mem_dest loses its memory where writing ends with an error. */
+static void grow_output(j_compress_ptr jpeg) {
+    struct transcoder *t = jpeg->client_data;
+    size_t room = t->room ? 2 * t->room : (size_t)1 << 16;
+    uint8_t *larger = realloc(t->made, room);
+    if (!larger)
+        ERREXIT1(jpeg, JERR_OUT_OF_MEMORY, 0);
+    t->made = larger;
+    t->destination.next_output_byte = larger + t->room;
+    t->destination.free_in_buffer = room - t->room;
+    t->room = room;
+}
+
+static boolean on_full_output(j_compress_ptr jpeg) {
+    grow_output(jpeg); /* all of the old memory is full, whatever free_in_buffer says now */
+    return TRUE;
+}
+
+static void end_output(j_compress_ptr jpeg) {
+    struct transcoder *t = jpeg->client_data;
+    t->size = t->room - t->destination.free_in_buffer;
+}
+
+static void keep_message(j_common_ptr jpeg) {
+    struct transcoder *t = jpeg->client_data;
+    (*jpeg->err->format_message)(jpeg, t->message);
+}
+
+static void on_transcoding_error(j_common_ptr jpeg) {
+    keep_message(jpeg);
+    on_error(jpeg);
+}
+
+static void on_transcoding_message(j_common_ptr jpeg, int level) {
+    if (level < 0)
+        keep_message(jpeg);
+    on_message(jpeg, level);
+}
+
+/* All APPn and COM segments, but for those that libjpeg writes itself; as jpegtran does. */
+static void copy_markers(struct transcoder *t) {
+    for (jpeg_saved_marker_ptr marker = t->from.marker_list; marker; marker = marker->next) {
+        struct bytes content = {marker->data, marker->data_length};
+        if (t->to.write_JFIF_header && marker->marker == APP0 && stands_at(content, 0, "JFIF", 5))
+            continue;
+        if (t->to.write_Adobe_marker && marker->marker == APP14 && stands_at(content, 0, "Adobe", 5))
+            continue;
+        jpeg_write_marker(&t->to, marker->marker, marker->data, marker->data_length);
+    }
+}
+
+static void transcode(struct transcoder *t, struct bytes data, int interval) {
+    t->from.client_data = t->to.client_data = t; /* which jpeg_create keeps */
+    jpeg_create_decompress(&t->from);
+    jpeg_create_compress(&t->to);
+    t->from.mem->max_memory_to_use = t->to.mem->max_memory_to_use = MAX_LIBJPEG;
+    jpeg_save_markers(&t->from, COM, 0xFFFF);
+    for (int i = 0; i < 16; i++)
+        jpeg_save_markers(&t->from, APP0 + i, 0xFFFF);
+    jpeg_mem_src(&t->from, data.at, (unsigned long)data.size);
+    jpeg_read_header(&t->from, TRUE);
+    jvirt_barray_ptr *coefficients = jpeg_read_coefficients(&t->from);
+    jpeg_copy_critical_parameters(&t->from, &t->to);
+    jpeg_saved_marker_ptr first = t->from.marker_list;
+    if (first && first->marker == APP1 && first->data_length >= 6 && !memcmp(first->data, "Exif\0\0", 6))
+        t->to.write_JFIF_header = FALSE; /* as jpegtran: EXIF wants to be the first segment */
+    t->to.optimize_coding = TRUE;
+    t->to.restart_interval = (unsigned)interval;
+    t->to.restart_in_rows = 0;
+    t->destination = (struct jpeg_destination_mgr){NULL, 0, grow_output, on_full_output, end_output};
+    t->to.dest = &t->destination;
+    jpeg_write_coefficients(&t->to, coefficients);
+    copy_markers(t);
+    jpeg_finish_compress(&t->to);
+    jpeg_finish_decompress(&t->from);
+}
+
+static int transcode_or_refuse(struct transcoder *t, struct bytes data, int interval) {
+    t->from.err = t->to.err = refuse_damage(&t->escape);
+    t->escape.manager.error_exit = on_transcoding_error;
+    t->escape.manager.emit_message = on_transcoding_message;
+    t->escape.status = DONE;
+    if (!setjmp(t->escape.to))
+        transcode(t, data, interval);
+    jpeg_destroy_compress(&t->to);
+    jpeg_destroy_decompress(&t->from);
+    return t->escape.status == DONE;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+/* Bytes read, fewer than `size` at the end of the file only; negative: errno. */
+static int64_t read_range(int fd, uint8_t *into, int64_t size, int64_t offset) {
+    int64_t done = 0;
+    while (done < size) {
+        ssize_t got = pread(fd, into + done, (size_t)(size - done), (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -(int64_t)errno;
+        if (!got)
+            break;
+        done += got;
+    }
+    return done;
+}
+
+/* An open file from its start to its end, which is not where fstat says if somebody writes to it. */
+static int64_t read_open_file(int fd, uint8_t *into, int64_t room, int64_t limit) {
+    struct stat about;
+    if (fstat(fd, &about))
+        return -(int64_t)errno;
+    if (!S_ISREG(about.st_mode))
+        return NOT_REGULAR;
+    if (about.st_size > limit)
+        return LARGER_THAN_LIMIT;
+    if (about.st_size >= room)
+        return NO_ROOM;
+    int64_t size = read_range(fd, into, room, 0);
+    if (size > limit)
+        return LARGER_THAN_LIMIT;
+    return size == room ? NO_ROOM : size; /* without room left its end was not seen */
+}
+
+static int64_t read_file(const char *path, uint8_t *into, int64_t room, int64_t limit) {
+    int fd;
+    do
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer would wait */
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return -(int64_t)errno;
+    int64_t size = read_open_file(fd, into, room, limit);
+    close(fd);
+    return size;
+}
+
+/* ---- Python -------------------------------------------------------------------------------------------------- */
+
+/* The items of a sequence, each with its buffer; what a function holds while it is without the lock. */
+struct buffers {
+    Py_ssize_t count;
+    Py_buffer *views;
+};
+
+static void release_all(struct buffers *buffers) {
+    for (Py_ssize_t i = 0; i < buffers->count; i++)
+        PyBuffer_Release(&buffers->views[i]);
+    PyMem_Free(buffers->views);
+    *buffers = (struct buffers){0, NULL};
+}
+
+static int get_all(PyObject *sequence, int flags, struct buffers *buffers) {
+    Py_ssize_t count = PySequence_Size(sequence);
+    *buffers = (struct buffers){0, NULL};
+    if (count < 0)
+        return -1;
+    buffers->views = PyMem_Calloc((size_t)count + 1, sizeof(Py_buffer));
+    if (!buffers->views) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (; buffers->count < count; buffers->count++) {
+        PyObject *item = PySequence_GetItem(sequence, buffers->count);
+        int failed = !item || PyObject_GetBuffer(item, &buffers->views[buffers->count], flags);
+        Py_XDECREF(item);
+        if (failed) {
+            release_all(buffers);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* A writable (or readable) C-contiguous buffer of just so many bytes. */
+static int get_array(PyObject *object, const char *name, Py_ssize_t size, int flags, Py_buffer *view) {
+    if (PyObject_GetBuffer(object, view, flags))
+        return -1;
+    if (view->len == size)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "%s must have %zd bytes, got %zd", name, size, view->len);
+    PyBuffer_Release(view);
+    return -1;
+}
+
+static struct bytes bytes_of(const Py_buffer *view) { return (struct bytes){view->buf, (size_t)view->len}; }
+
+static PyObject *py_headers(PyObject *module, PyObject *args) {
+    PyObject *sources_object, *out_object, *result = NULL;
+    struct buffers sources;
+    Py_buffer out;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO:headers", &sources_object, &out_object) ||
+        get_all(sources_object, PyBUF_SIMPLE, &sources))
+        return NULL;
+    if (!get_array(out_object, "out", 16 * sources.count, PyBUF_WRITABLE, &out)) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < sources.count; i++) {
+            struct header header;
+            enum kind kind = kind_of(bytes_of(&sources.views[i]), &header);
+            int32_t row[4] = {header.width, header.height, header.orientation, (int32_t)kind};
+            if (kind == REFUSED || kind == NOT_JPEG)
+                row[0] = row[1] = row[2] = 0;
+            memcpy((char *)out.buf + 16 * i, row, sizeof row);
+        }
+        Py_END_ALLOW_THREADS
+        PyBuffer_Release(&out);
+        result = Py_NewRef(Py_None);
+    }
+    release_all(&sources);
+    return result;
+}
+
+/* All arguments of `decode`. */
+struct task {
+    struct buffers sources, rows;
+    Py_buffer jobs, status, spent; /* spent.obj is NULL where no one asks for it */
+};
+
+static struct job job_of(const struct task *task, Py_ssize_t i) {
+    struct job job;
+    memcpy(&job, (const char *)task->jobs.buf + (size_t)i * sizeof job, sizeof job);
+    return job;
+}
+
+static int check_rows(const struct task *task) {
+    for (Py_ssize_t i = 0; i < task->rows.count; i++) {
+        struct job job = job_of(task, i);
+        int64_t width = (int64_t)job.window[2] - job.window[0], height = (int64_t)job.window[3] - job.window[1];
+        uint64_t size = 3 * (uint64_t)width * (uint64_t)height;
+        if (width > 0 && height > 0 && width <= INT32_MAX && height <= INT32_MAX &&
+            size == (uint64_t)task->rows.views[i].len)
+            continue;
+        PyErr_Format(PyExc_ValueError, "row %zd has %zd bytes, its window is %lld x %lld pixels", i,
+                     task->rows.views[i].len, (long long)width, (long long)height);
+        return -1;
+    }
+    return 0;
+}
+
+/* False where there is no memory to begin with. */
+static int run(struct task *task) {
+    struct worker *worker = malloc(sizeof *worker);
+    if (!worker || !start_worker(worker)) {
+        free(worker);
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < task->sources.count; i++) {
+        struct job job = job_of(task, i);
+        int64_t start = nanoseconds(), resized = worker->resize_ns;
+        int32_t status = (int32_t)decode_view(worker, bytes_of(&task->sources.views[i]), &job, task->rows.views[i].buf);
+        worker->decode_ns += nanoseconds() - start - (worker->resize_ns - resized);
+        memcpy((char *)task->status.buf + 4 * i, &status, sizeof status);
+    }
+    if (task->spent.obj) {
+        int64_t spent[2];
+        memcpy(spent, task->spent.buf, sizeof spent);
+        spent[0] += worker->decode_ns;
+        spent[1] += worker->resize_ns;
+        memcpy(task->spent.buf, spent, sizeof spent);
+    }
+    end_worker(worker);
+    free(worker);
+    return 1;
+}
+
+static int get_task(struct task *task, PyObject *const objects[5]) {
+    memset(task, 0, sizeof *task);
+    if (get_all(objects[0], PyBUF_SIMPLE, &task->sources))
+        return -1;
+    Py_ssize_t count = task->sources.count;
+    if (get_array(objects[1], "jobs", count * (Py_ssize_t)sizeof(struct job), PyBUF_SIMPLE, &task->jobs) ||
+        get_all(objects[2], PyBUF_WRITABLE, &task->rows) ||
+        get_array(objects[3], "status", 4 * count, PyBUF_WRITABLE, &task->status) ||
+        (objects[4] != Py_None && get_array(objects[4], "nanoseconds", 16, PyBUF_WRITABLE, &task->spent)))
+        return -1;
+    if (task->rows.count != count) {
+        PyErr_Format(PyExc_ValueError, "%zd sources, %zd rows", count, task->rows.count);
+        return -1;
+    }
+    return check_rows(task);
+}
+
+static PyObject *py_decode(PyObject *module, PyObject *args) {
+    PyObject *objects[5] = {NULL, NULL, NULL, NULL, Py_None};
+    struct task task;
+    int done = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OOOO|O:decode", &objects[0], &objects[1], &objects[2], &objects[3], &objects[4]))
+        return NULL;
+    if (!get_task(&task, objects)) {
+        Py_BEGIN_ALLOW_THREADS
+        done = run(&task);
+        Py_END_ALLOW_THREADS
+        if (!done)
+            PyErr_NoMemory();
+    }
+    Py_buffer *views[] = {&task.jobs, &task.status, &task.spent};
+    for (int i = 0; i < 3; i++)
+        PyBuffer_Release(views[i]); /* those that were never got have no object, and nothing happens */
+    release_all(&task.sources);
+    release_all(&task.rows);
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
+/* Why a file can't be made crop-ready before libjpeg is asked; NULL where it is. */
+static const char *refuse_transcoding(struct bytes data, int interval) {
+    struct header header;
+    if (!read_header(data, &header))
+        return "no JPEG header that can be read";
+    if (header.precision != 8 || header.frame > 0xC2 || header.components == 4)
+        return "only 8-bit Huffman-coded grey and colour can be made crop-ready";
+    if (has_many_scans(data))
+        return "too many scans: a decompression bomb";
+    if ((int64_t)header.width * header.height > MAX_PIXELS)
+        return "too many pixels";
+    return interval < 0 || interval > 65535 ? "a restart interval has 16 bits" : NULL;
+}
+
+static PyObject *py_make_crop_ready(PyObject *module, PyObject *args) {
+    Py_buffer data;
+    int interval;
+    PyObject *result = NULL;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*i:make_crop_ready", &data, &interval))
+        return NULL;
+    struct transcoder *t = PyMem_Calloc(1, sizeof *t);
+    if (!t) {
+        PyBuffer_Release(&data);
+        return PyErr_NoMemory();
+    }
+    const char *refusal = refuse_transcoding(bytes_of(&data), interval);
+    if (!refusal) {
+        int done;
+        Py_BEGIN_ALLOW_THREADS
+        done = transcode_or_refuse(t, bytes_of(&data), interval);
+        Py_END_ALLOW_THREADS
+        refusal = done ? NULL : t->message;
+    }
+    if (refusal)
+        PyErr_Format(t->escape.status == NO_MEMORY ? PyExc_MemoryError : PyExc_ValueError, "%s", refusal);
+    else
+        result = PyBytes_FromStringAndSize((const char *)t->made, (Py_ssize_t)t->size);
+    free(t->made);
+    PyMem_Free(t);
+    PyBuffer_Release(&data);
+    return result;
+}
+
+enum { FD, OFFSET, SIZE, READ, RANGE }; /* the columns of a range, and their number */
+
+static void read_all(int64_t *ranges, Py_ssize_t count, uint8_t *out) {
+    for (int64_t *range = ranges; range < ranges + RANGE * count; out += range[SIZE], range += RANGE)
+        range[READ] = read_range((int)range[FD], out, range[SIZE], range[OFFSET]);
+}
+
+static int check_ranges(const int64_t *ranges, Py_ssize_t count, Py_ssize_t room) {
+    int64_t left = room;
+    for (const int64_t *range = ranges; range < ranges + RANGE * count; left -= range[SIZE], range += RANGE)
+        if (range[SIZE] < 0 || range[SIZE] > left) {
+            PyErr_Format(PyExc_ValueError, "a range of %lld bytes, out has %lld bytes left", (long long)range[SIZE],
+                         (long long)left);
+            return -1;
+        }
+    return 0;
+}
+
+static PyObject *py_read(PyObject *module, PyObject *args) {
+    Py_buffer ranges, out;
+    int ready = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "w*w*:read", &ranges, &out))
+        return NULL;
+    Py_ssize_t count = ranges.len / (8 * RANGE);
+    if (ranges.len % (8 * RANGE) || (uintptr_t)ranges.buf % 8)
+        PyErr_SetString(PyExc_ValueError, "ranges must be int64 of shape (n, 4)");
+    else if (!check_ranges(ranges.buf, count, out.len)) {
+        ready = 1;
+        Py_BEGIN_ALLOW_THREADS
+        read_all(ranges.buf, count, out.buf);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&ranges);
+    PyBuffer_Release(&out);
+    return ready ? Py_NewRef(Py_None) : NULL;
+}
+
+static void read_files(const struct buffers *paths, Py_buffer *out, int64_t limit, char *sizes) {
+    uint8_t *into = out->buf;
+    int64_t room = out->len;
+    for (Py_ssize_t i = 0; i < paths->count; i++, sizes += 8) {
+        int64_t size = read_file(paths->views[i].buf, into, room, limit);
+        memcpy(sizes, &size, sizeof size);
+        if (size > 0)
+            into += size, room -= size;
+    }
+}
+
+/* Bytes objects end with a zero byte behind their last; one before that would end the path. */
+static int check_paths(const struct buffers *paths) {
+    for (Py_ssize_t i = 0; i < paths->count; i++) {
+        if (!PyBytes_Check(paths->views[i].obj)) {
+            PyErr_SetString(PyExc_TypeError, "a path must be bytes");
+            return -1;
+        }
+        if (memchr(paths->views[i].buf, 0, (size_t)paths->views[i].len)) {
+            PyErr_SetString(PyExc_ValueError, "a path has a null byte");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static PyObject *py_read_files(PyObject *module, PyObject *args) {
+    PyObject *sequence, *sizes_object, *result = NULL;
+    struct buffers paths;
+    Py_buffer out, sizes;
+    long long limit;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "Ow*OL:read_files", &sequence, &out, &sizes_object, &limit))
+        return NULL;
+    if (!get_all(sequence, PyBUF_SIMPLE, &paths)) {
+        if (!check_paths(&paths) &&
+            !get_array(sizes_object, "sizes", 8 * paths.count, PyBUF_WRITABLE, &sizes)) {
+            Py_BEGIN_ALLOW_THREADS
+            read_files(&paths, &out, limit, sizes.buf);
+            Py_END_ALLOW_THREADS
+            PyBuffer_Release(&sizes);
+            result = Py_NewRef(Py_None);
+        }
+        release_all(&paths);
+    }
+    PyBuffer_Release(&out);
+    return result;
+}
+
+#define TEXT(number) #number
+#define VERSION_TEXT(number) TEXT(number)
+
+static int start_module(PyObject *module) {
+    fill_crc_table();
+    choose_simd();
+    return PyModule_AddStringConstant(module, "simd", simd.name) ||
+                   PyModule_AddStringConstant(module, "libjpeg", VERSION_TEXT(LIBJPEG_TURBO_VERSION)) ||
+                   PyModule_AddIntConstant(module, "NOT_REGULAR", NOT_REGULAR) ||
+                   PyModule_AddIntConstant(module, "LARGER_THAN_LIMIT", LARGER_THAN_LIMIT) ||
+                   PyModule_AddIntConstant(module, "NO_ROOM", NO_ROOM)
+               ? -1
+               : 0;
+}
+
+static PyMethodDef methods[] = {
+    {"headers", py_headers, METH_VARARGS, "headers(sources, out)"},
+    {"decode", py_decode, METH_VARARGS, "decode(sources, jobs, rows, status, nanoseconds=None)"},
+    {"make_crop_ready", py_make_crop_ready, METH_VARARGS, "make_crop_ready(data, interval)"},
+    {"read", py_read, METH_VARARGS, "read(ranges, out)"},
+    {"read_files", py_read_files, METH_VARARGS, "read_files(paths, out, sizes, limit)"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, start_module},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "fastdata.images._kernel",
+    .m_doc = "The compiled kernel; fastdata.images.kernel says what its functions do.",
+    .m_methods = methods,
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void) { return PyModuleDef_Init(&module_definition); }

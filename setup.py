@@ -1,0 +1,78 @@
+"""The compiled kernel, an optional part; everything else about this package stands in pyproject.toml.
+
+Without a compiler or libjpeg-turbo (2.1 or later, with headers) the package is installed without it.
+FASTDATA_BUILD=yes makes that an error, FASTDATA_BUILD=no does not try. CFLAGS and LDFLAGS are honoured.
+"""
+
+import os
+import shutil
+import subprocess
+import sysconfig
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+BUILD = os.environ.get("FASTDATA_BUILD", "").lower()
+# Free-threaded Pythons have no stable ABI yet: there the extension is built for just one version.
+STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def pkg_config(what: str) -> list[str]:
+    """What pkg-config says of libjpeg; nothing where it is missing or knows none."""
+    program = shutil.which("pkg-config")
+    if program is None:
+        return []
+    done = subprocess.run([program, what, "libjpeg"], capture_output=True, text=True, check=False)
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+class OptionalBuild(build_ext):
+    """A failure is a message, unless FASTDATA_BUILD=yes."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:  # compilers fail in as many ways as there are compilers
+            if BUILD == "yes":
+                raise
+            self._say(error)
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except Exception as error:
+            if BUILD == "yes":
+                raise
+            self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        self.extensions = []  # nothing to copy in an editable install
+        self.warn(
+            f"fastdata is installed without its compiled kernel: {error}. It needs a C compiler and libjpeg-turbo's "
+            "headers (`apt install gcc libjpeg-dev`); everything works without it, only slower"
+        )
+
+
+class Wheel(bdist_wheel):
+    """One wheel for all versions of Python from 3.11 on, where the extension keeps to the stable ABI."""
+
+    def finalize_options(self) -> None:
+        if self.distribution.has_ext_modules() and STABLE:
+            self.py_limited_api = "cp311"
+        super().finalize_options()
+
+
+kernel = Extension(
+    "fastdata.images._kernel",
+    ["fastdata/images/kernel.c"],
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE else [],
+    py_limited_api=STABLE,
+    extra_compile_args=["-O3", "-std=gnu11", *pkg_config("--cflags")],
+    extra_link_args=pkg_config("--libs") or ["-ljpeg"],
+)
+
+setup(
+    ext_modules=[] if BUILD == "no" else [kernel],
+    cmdclass={"build_ext": OptionalBuild, "bdist_wheel": Wheel},
+)
