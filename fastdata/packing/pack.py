@@ -21,8 +21,9 @@ from fastdata.epoch.order import EpochOrder
 from fastdata.errors import PackError
 from fastdata.packing.convert import Conversion, Keep
 from fastdata.packing.engines import write_shards
+from fastdata.packing.lock import alone
 from fastdata.packing.plan import Division, PlannedShard, ShardSize, plan_shards, split_samples
-from fastdata.packing.publish import _READY, _STAGING, _alone, _publish, _refuse_existing, _staging
+from fastdata.packing.publish import STAGING, finish_interrupted, publish, refuse_existing, staging
 from fastdata.packing.write import Progress, Written, extension_of
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan
@@ -68,22 +69,23 @@ def pack(
     directory = Path(directory)
     split = split or {"train": Fraction(1)}
     _check_names(split)
-    plans = _plan(scan, directory / _STAGING, split, division, shuffle, seed, jpeg)
+    if directory.resolve() == Path(scan.root).resolve():
+        raise ValueError(f"{directory} is the folder that is packed: give another one for the shards")
+    plans = _plan(scan, directory / STAGING, split, division, shuffle, seed, jpeg)
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
-        if (directory / _READY).exists():
-            _publish(directory)
-        _refuse_existing(directory, split, overwrite)
-        with _staging(directory):
-            every = [job for plan in plans.values() for job in plan]
-            written = write_shards(every, available_cpus() if jobs is None else jobs, progress)
+    with alone(directory):
+        finish_interrupted(directory, replaceable=split if overwrite else ())
+        refuse_existing(directory, split, overwrite)
+        with staging(directory) as folder:
+            planned = [shard for plan in plans.values() for shard in plan]
+            written = write_shards(planned, available_cpus() if jobs is None else jobs, progress)
             manifests = []
             for name, plan in plans.items():
-                shards = [written[job.path] for job in plan]
+                shards = [written[shard.path] for shard in plan]
                 made = _made(shards, seed, shuffle, split[name], jpeg)
                 manifests.append(Manifest(name, tuple(shard.entry for shard in shards), tuple(scan.classes), made))
-                manifest.store(manifests[-1], directory / _STAGING)
-        _publish(directory)
+                manifest.store(manifests[-1], folder)
+        publish(directory)
     return manifests
 
 

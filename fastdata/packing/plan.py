@@ -62,6 +62,18 @@ class ShardPlan:
         return np.arange(self.num_shards + 1, dtype=np.int64) * self.num_samples // self.num_shards
 
 
+class PlannedShard(NamedTuple):
+    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
+
+    path: Path
+    root: str
+    files: Paths
+    keys: Sequence[str]
+    targets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    conversion: Conversion
+
+
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:
     """The plan for samples that take `sizes` bytes in a tar file. ValueError for what can't be had."""
     samples = len(sizes)
@@ -136,15 +148,3 @@ def parse_size(text: str) -> int:
 def _at_least_one(what: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{what} must be at least 1, not {value}")
-
-
-class PlannedShard(NamedTuple):
-    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
-
-    path: Path
-    root: str
-    files: Paths
-    keys: Sequence[str]
-    targets: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    conversion: Conversion

@@ -17,12 +17,11 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.epoch.order import EpochOrder
 from fastdata.errors import PackError
-from fastdata.loading.crew import Job
 from fastdata.packing import write as packing
 from fastdata.packing.convert import Keep
 from fastdata.packing.engines import write_shards
 from fastdata.packing.pack import pack
-from fastdata.packing.plan import SamplesPerShard, ShardCount, ShardSize
+from fastdata.packing.plan import PlannedShard, SamplesPerShard, ShardCount, ShardSize
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan, scan_classes, scan_pattern
 from fastdata.sources.index import NO_CLASS
@@ -302,7 +301,7 @@ def test_an_image_that_changes_under_way_is_named_by_whichever_process(folder: P
     sizes = np.array([Path(scan.path(i)).stat().st_size for i in ids])
     sizes[12] -= 1
     files, keys = Paths.of(scan.paths[i] for i in ids), [scan.key(i) for i in ids]
-    jobs = [Job(tmp_path / f"{n}.tar", scan.root, files, keys, scan.targets, sizes, Keep()) for n in range(3)]
+    jobs = [PlannedShard(tmp_path / f"{n}.tar", scan.root, files, keys, scan.targets, sizes, Keep()) for n in range(3)]
     with pytest.raises(PackError, match=r"cow/05\.jpg changed while it was packed"):
         write_shards(jobs, 2)
     assert list(tmp_path.iterdir()) == []
@@ -341,33 +340,6 @@ def test_what_a_killed_run_leaves_is_hidden_and_cleared_by_the_next(folder: Path
         "train-000000.tar",
         "train.json",
     ]
-
-
-@pytest.mark.parametrize("renamed", [0, 1, 5, 6, 7])
-def test_a_run_that_ends_while_moving_is_finished_by_the_next(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
-) -> None:
-    """Two splits of three and one shards: eight files and two json, of which so many are moved first."""
-    split, division = {"a": Fraction(2, 3), "b": Fraction(1, 3)}, SamplesPerShard(8)
-    pack(scan_classes(folder), tmp_path / "expected", split, division)
-    pack(scan_classes(folder), tmp_path / "out", split, SamplesPerShard(3))
-    moved, replace = [], Path.replace
-
-    def interrupted(self: Path, target: Path) -> Path:
-        if target.parent == tmp_path / "out":
-            if len(moved) == renamed:
-                raise KeyboardInterrupt
-            moved.append(target)
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        pack(scan_classes(folder), tmp_path / "out", split, division, overwrite=True, jobs=1)
-    monkeypatch.undo()
-    assert not list((tmp_path / "out").glob("b.json"))
-    with pytest.raises(FileExistsError, match=r"a\.json is there already: --overwrite"):
-        pack(scan_classes(folder), tmp_path / "out", split, division)
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "expected")
 
 
 def test_while_one_packs_another_can_not_pack_into_the_same_folder(folder: Path, tmp_path: Path) -> None:
@@ -455,7 +427,7 @@ class Deadly:
 
 def test_a_packing_process_that_dies_is_an_error_and_not_a_wait_for_ever(tmp_path: Path) -> None:
     nothing = np.zeros(0, np.int64)
-    job = Job(tmp_path / "a.tar", str(tmp_path), Paths.of([]), Deadly(), nothing, nothing, Keep())  # type: ignore[arg-type]
+    job = PlannedShard(tmp_path / "a.tar", str(tmp_path), Paths.of([]), Deadly(), nothing, nothing, Keep())  # type: ignore[arg-type]
     with pytest.raises(PackError, match="a packing process died"):
         write_shards([job, job], 2)
 

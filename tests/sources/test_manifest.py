@@ -95,7 +95,18 @@ def test_a_field_that_is_wrong_is_named_with_the_file(
 
 @pytest.mark.parametrize(
     "url",
-    ["../train-000000.tar", "/etc/passwd", "a/b.tar", "a\\b.tar", "..", ".", ".tar", ".hidden.tar", "a.tar\n", "a\0.tar"]
+    [
+        "../train-000000.tar",
+        "/etc/passwd",
+        "a/b.tar",
+        "a\\b.tar",
+        "..",
+        ".",
+        ".tar",
+        ".hidden.tar",
+        "a.tar\n",
+        "a\0.tar",
+    ]
     + ["", "http://host/a.tar", "C:a.tar", "train.csv", "train-{0..9}.tar"],
 )
 def test_a_url_that_is_no_plain_name_of_a_tar_file_is_refused(tmp_path: Path, url: str) -> None:
