@@ -95,8 +95,8 @@ def test_a_field_that_is_wrong_is_named_with_the_file(
 
 @pytest.mark.parametrize(
     "url",
-    ["../train-000000.tar", "/etc/passwd", "a/b.tar", "a\\b.tar", "..", ".", ".tar", ".hidden.tar", "a.tar\n", "a\0.tar",
-     "", "http://host/a.tar", "C:a.tar", "train.csv", "train-{0..9}.tar"],
+    ["../train-000000.tar", "/etc/passwd", "a/b.tar", "a\\b.tar", "..", ".", ".tar", ".hidden.tar", "a.tar\n",
+     "a\0.tar", "", "http://host/a.tar", "C:a.tar", "train.csv", "train-{0..9}.tar"],
 )  # fmt: skip
 def test_a_url_that_is_no_plain_name_of_a_tar_file_is_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(ManifestError, match=r"shardlist\[0\]\.url"):
