@@ -1,6 +1,5 @@
 """What tests of the command line share: a folder, its shards, and a way to run a command."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from fastdata.commands import cli
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
+from support.commands import Command, Result
 from support.pictures import encoded, jpeg, photo
 
 
@@ -35,15 +35,8 @@ def dataset(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-class Result:
-    """How a command line ended, and what it said."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
 @pytest.fixture
-def fastdata(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def fastdata(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a command line in this process."""
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -11,6 +11,7 @@ from fastdata.commands.info import describe
 from fastdata.sources import manifest
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.shard import Shard
+from support.commands import Command
 
 
 def in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -40,13 +41,13 @@ def test_help_and_version_import_nothing_heavy() -> None:
         assert out.splitlines()[-1] == "[]"
 
 
-def test_the_version_is_the_packages(fastdata) -> None:
+def test_the_version_is_the_packages(fastdata: Command) -> None:
     from fastdata import __version__
 
     assert fastdata("--version").out == f"fastdata {__version__}\n"
 
 
-def test_options_reach_the_dataset(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_options_reach_the_dataset(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     options = ["--name", "pets", "--samples-per-shard", 5, "--shuffle", "--seed", 9]
     assert fastdata("shard", folder, tmp_path, *options).status == 0
     made = manifest.load(tmp_path / "pets.json")
@@ -54,38 +55,40 @@ def test_options_reach_the_dataset(fastdata, folder: Path, tmp_path: Path) -> No
     assert (made.made.shuffle, made.made.seed) == (True, 9)
 
 
-def test_a_shards_size_is_in_bytes_with_a_unit(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_a_shards_size_is_in_bytes_with_a_unit(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     assert fastdata("shard", folder, tmp_path, "--shard-size", "60KB").status == 0
     assert max(entry.filesize for entry in manifest.load(tmp_path / "train.json").shards) <= 60_000
 
 
-def test_a_pattern_packs_files_without_labels(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_a_pattern_packs_files_without_labels(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     result = fastdata("shard", folder, tmp_path, "--pattern", "**/*.jpg", "--labels", "none")
     assert ": 10 samples, 0 classes; " in result.out
     assert Shard(tmp_path / "train-000000.tar").extensions == ("jpg",)
 
 
-def test_a_pattern_keeps_the_class_folders_otherwise(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_a_pattern_keeps_the_class_folders_otherwise(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     assert fastdata("shard", folder, tmp_path, "--pattern", "**/*.jpg").status == 0
     assert manifest.load(tmp_path / "train.json").classes == tuple(scan_classes(folder, "**/*.jpg").classes)
     assert Shard(tmp_path / "train-000000.tar").extensions == ("jpg", "cls")
 
 
-def test_a_split_makes_a_dataset_of_each_part(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_a_split_makes_a_dataset_of_each_part(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     result = fastdata("shard", folder, tmp_path, "--split", "train=3/4,val=1/4")
     assert result.status == 0
     assert [manifest.load(tmp_path / f"{name}.json").nsamples for name in ("train", "val")] == [9, 3]
     assert [info.name for info in describe(tmp_path)] == ["train", "val"]
 
 
-def test_crop_ready_images_are_counted_and_those_that_cannot_be_too(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_crop_ready_images_are_counted_and_those_that_cannot_be_too(
+    fastdata: Command, folder: Path, tmp_path: Path
+) -> None:
     result = fastdata("shard", folder, tmp_path, "--jpeg", "crop-ready")
     assert "crop-ready: 10 of 12 images changed" in result.out
     assert "; 2 that can't be are kept as they were" in result.out
     assert describe(tmp_path)[0].images.crop_ready == 10
 
 
-def test_encoding_takes_its_options(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_encoding_takes_its_options(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     result = fastdata("shard", folder, tmp_path, "--jpeg", "encode", "--max-side", 100, "--quality", 70)
     assert "encode(max_side=100, quality=70): 12 of 12 images changed" in result.out
     described = describe(tmp_path)[0]
@@ -93,7 +96,7 @@ def test_encoding_takes_its_options(fastdata, folder: Path, tmp_path: Path) -> N
     assert described.extensions == {"jpg": 12, "cls": 12}
 
 
-def test_what_is_left_out_is_told(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_what_is_left_out_is_told(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     assert "left out" not in fastdata("shard", folder, tmp_path / "out").out
     source = tmp_path / "source"
     shutil.copytree(folder, source)
@@ -103,7 +106,9 @@ def test_what_is_left_out_is_told(fastdata, folder: Path, tmp_path: Path) -> Non
     assert result.out.endswith("left out: 2 .gif, 1 outside class folders\n")
 
 
-def test_a_flat_folder_is_packed_by_the_option_that_the_error_names(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_a_flat_folder_is_packed_by_the_option_that_the_error_names(
+    fastdata: Command, folder: Path, tmp_path: Path
+) -> None:
     assert "--labels none" in fastdata("shard", folder / "cat", tmp_path).err
     assert fastdata("shard", folder / "cat", tmp_path, "--labels", "none").status == 0
 
@@ -122,7 +127,7 @@ def test_a_flat_folder_is_packed_by_the_option_that_the_error_names(fastdata, fo
     ],
 )
 def test_a_wrong_usage_is_told_from_what_goes_wrong(
-    fastdata, folder: Path, tmp_path: Path, options: list[str], problem: str
+    fastdata: Command, folder: Path, tmp_path: Path, options: list[str], problem: str
 ) -> None:
     result = fastdata("shard", folder, tmp_path / "out", *options)
     assert result.status == 2
@@ -140,7 +145,7 @@ def test_a_wrong_usage_is_told_from_what_goes_wrong(
         (["index", "nowhere.tar"], "no shard nowhere.tar"),
     ],
 )
-def test_what_goes_wrong_is_one_line_on_standard_error(fastdata, arguments: list[str], problem: str) -> None:
+def test_what_goes_wrong_is_one_line_on_standard_error(fastdata: Command, arguments: list[str], problem: str) -> None:
     result = fastdata(*arguments)
     assert (result.status, result.out) == (1, "")
     assert result.err.startswith("fastdata: ")
@@ -150,7 +155,7 @@ def test_what_goes_wrong_is_one_line_on_standard_error(fastdata, arguments: list
 
 @pytest.mark.parametrize("classes", [("train", "val"), ("test", "train"), ("Training", "test", "validation")])
 def test_classes_that_look_like_the_parts_of_a_data_set_are_asked_about(
-    fastdata, folder: Path, tmp_path: Path, classes: tuple[str, ...]
+    fastdata: Command, folder: Path, tmp_path: Path, classes: tuple[str, ...]
 ) -> None:
     for name in classes:
         shutil.copytree(folder, tmp_path / "source" / name)
@@ -161,26 +166,28 @@ def test_classes_that_look_like_the_parts_of_a_data_set_are_asked_about(
         assert f"fastdata shard {tmp_path / 'source' / name} {tmp_path / 'out'} --name {name}" in result.err
 
 
-def test_other_classes_are_not_asked_about(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_other_classes_are_not_asked_about(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "cat", tmp_path / "source" / "train")
     assert fastdata("shard", tmp_path / "source", tmp_path / "alone").err == ""
     shutil.copytree(folder / "cat", tmp_path / "source" / "bus")
     assert fastdata("shard", tmp_path / "source", tmp_path / "vehicles").err == ""
 
 
-def test_shards_that_are_larger_than_asked_are_told(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_shards_that_are_larger_than_asked_are_told(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     result = fastdata("shard", folder, tmp_path, "--shard-size", "10")
     assert (result.status, result.err.count("\n")) == (0, 1)
     assert "warning: 11 of 11 shards have more than 10 bytes" in result.err
 
 
-def test_a_folder_is_not_packed_into_itself(fastdata, folder: Path) -> None:
+def test_a_folder_is_not_packed_into_itself(fastdata: Command, folder: Path) -> None:
     result = fastdata("shard", folder, folder)
     assert (result.status, result.out) == (1, "")
     assert "is the folder that is packed" in result.err
 
 
-def test_links_out_of_the_folder_are_packed_where_that_is_asked(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_links_out_of_the_folder_are_packed_where_that_is_asked(
+    fastdata: Command, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "source" / "cat").mkdir(parents=True)
     (tmp_path / "source" / "cat" / "1.jpg").symlink_to(folder / "cat" / "1.jpg")
     for labels in ("folder", "none"):
@@ -192,7 +199,7 @@ def test_links_out_of_the_folder_are_packed_where_that_is_asked(fastdata, folder
         )
 
 
-def test_what_is_told_can_not_steer_the_terminal(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_what_is_told_can_not_steer_the_terminal(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "a\x1b[31mb"
     shutil.copytree(folder / "cat", source / "cat")
     (source / "cat" / "x.\x1b[2J").write_bytes(b"")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastdata.commands.info import describe
+from support.commands import Command
 from support.pictures import jpeg
 from support.tars import packed
 from support.tars import samples as members_of
@@ -44,26 +45,26 @@ def test_images_that_are_none_are_named(tmp_path: Path) -> None:
     assert (images.unreadable, images.widths) == (["a/0", "a/1"], (40, 40, 40))
 
 
-def test_samples_without_a_class_are_counted(fastdata, tmp_path: Path) -> None:
+def test_samples_without_a_class_are_counted(fastdata: Command, tmp_path: Path) -> None:
     packed(tmp_path / "a.tar", [("1.jpg", jpeg(40, 30)), ("2.jpg", jpeg(40, 30)), ("2.cls", b"7")])
     assert (describe(tmp_path)[0].unlabelled, describe(tmp_path)[0].classes) == (1, {"7": 1})
     assert "without class" in fastdata("info", tmp_path).out
 
 
-def test_a_shard_that_is_not_the_jsons_is_an_error(fastdata, dataset: Path, tmp_path: Path) -> None:
+def test_a_shard_that_is_not_the_jsons_is_an_error(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "train.json").write_bytes((dataset / "train.json").read_bytes())
     (tmp_path / "train-000000.tar").write_bytes((dataset / "train-000001.tar").read_bytes() + bytes(512))
     assert "copy or pack it again" in fastdata("info", tmp_path).err
 
 
-def test_the_table_shows_it(fastdata, dataset: Path) -> None:
+def test_the_table_shows_it(fastdata: Command, dataset: Path) -> None:
     result = fastdata("info", dataset)
     assert result.status == 0
     for shown in ("cat 5, dog 7", "jpg 10, cls 12, png 2", "least 64, median 300, most 320"):
         assert shown in result.out
 
 
-def test_names_with_brackets_are_shown_as_they_are(fastdata, folder: Path, tmp_path: Path) -> None:
+def test_names_with_brackets_are_shown_as_they_are(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "set[1]"
     shutil.copytree(folder / "cat", source / "[red] cat")
     assert fastdata("shard", source, out).status == 0
@@ -72,7 +73,7 @@ def test_names_with_brackets_are_shown_as_they_are(fastdata, folder: Path, tmp_p
     assert describe(out)[0].samples == 5
 
 
-def test_it_writes_nothing(fastdata, dataset: Path, tmp_path: Path) -> None:
+def test_it_writes_nothing(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(dataset, tmp_path / "set", ignore=shutil.ignore_patterns("*.npy"))
     before = sorted(os.listdir(tmp_path / "set"))
     for what in ("", "train.json", "*.tar"):
@@ -85,7 +86,7 @@ def test_it_writes_nothing(fastdata, dataset: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["../outside.tar", "{}/outside.tar"])
-def test_a_json_does_not_lead_out_of_its_folder(fastdata, dataset: Path, tmp_path: Path, url: str) -> None:
+def test_a_json_does_not_lead_out_of_its_folder(fastdata: Command, dataset: Path, tmp_path: Path, url: str) -> None:
     shutil.copytree(dataset, tmp_path / "set")
     (tmp_path / "set/train-000000.tar").rename(tmp_path / "outside.tar")
     text = (tmp_path / "set/train.json").read_text()
@@ -96,7 +97,7 @@ def test_a_json_does_not_lead_out_of_its_folder(fastdata, dataset: Path, tmp_pat
     assert not (tmp_path / "outside.index.npy").exists()
 
 
-def test_names_that_were_read_can_not_steer_the_terminal(fastdata, tmp_path: Path) -> None:
+def test_names_that_were_read_can_not_steer_the_terminal(fastdata: Command, tmp_path: Path) -> None:
     packed(tmp_path / "a.tar", [("\x1b]0;owned\x07\u202e.jpg", b"no image"), ("b.\x1b[2j", b"")])
     result = fastdata("info", tmp_path)
     assert "\\x1b]0;owned\\x07\\u202e" in result.out
