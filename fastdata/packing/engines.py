@@ -1,4 +1,4 @@
-"""Where shards are written: in this process, or in several at once."""
+"""Write shards in this process, or in several at once."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def write_shards(shards: Sequence[PlannedShard], jobs: int, progress: Progress |
 
 
 def _ignore(files: int, size: int) -> None:
-    """The progress that nobody asked for."""
+    """Stands for a progress that nobody asked for."""
 
 
 def _write_in_processes(shards: Sequence[PlannedShard], jobs: int, report: Progress) -> dict[Path, Written]:

@@ -1,4 +1,4 @@
-"""Which sample goes to which split and shard: arithmetic, without a look at any file."""
+"""Which sample goes to which split and shard. This is arithmetic: no file is looked at."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,21 +23,21 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.ASCII)
 
 @dataclass(frozen=True)
 class ShardCount:
-    """So many shards: one for each rank and worker, say."""
+    """A number of shards, such as one for each rank and worker."""
 
     shards: int
 
 
 @dataclass(frozen=True)
 class SamplesPerShard:
-    """At most so many samples in a shard."""
+    """The most samples that a shard has."""
 
     samples: int
 
 
 @dataclass(frozen=True)
 class ShardSize:
-    """At most so many bytes in a shard, as long as no single sample is larger."""
+    """The most bytes that a shard has; one that holds a single larger sample has more."""
 
     bytes: int
 
@@ -75,7 +75,7 @@ class PlannedShard(NamedTuple):
 
 
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:
-    """The plan for samples that take `sizes` bytes in a tar file. ValueError for what can't be had."""
+    """The plan for samples that take `sizes` bytes in a tar file. ValueError for a division that is impossible."""
     samples = len(sizes)
     match division:
         case ShardCount(shards):
@@ -90,7 +90,7 @@ def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:
 
 
 def _plan_by_size(sizes: NDArray[np.int64], limit: int) -> ShardPlan:
-    """The fewest shards that the total needs, and more where large samples stand together."""
+    """As few shards as the total needs; more where large samples are neighbours."""
     room = max(limit // _RECORD * _RECORD - _END, int(sizes.max(initial=0)))
     ends = np.concatenate(([0], np.cumsum(sizes)))
     shards = max(1, -(-int(ends[-1]) // room))

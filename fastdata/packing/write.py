@@ -11,7 +11,7 @@ from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.writer import ShardWriter
 
 Progress = Callable[[int, int], None]
-"""Told how many files, and how many bytes of them, were read since it was last told."""
+"""Is called with the number of files, and of their bytes, that were read since the last call."""
 
 
 class Written(NamedTuple):
@@ -25,7 +25,7 @@ class Written(NamedTuple):
 
 
 def extension_of(path: str) -> str:
-    """What stands behind the last dot of a path's basename, in lower case."""
+    """The part of a path's basename behind its last dot, in lower case."""
     _, dot, extension = path.rpartition("/")[2].rpartition(".")
     return extension.lower() if dot else ""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ def _in_class_order(path: str) -> tuple[str, str, str]:
 def scan_pattern(
     root: str | os.PathLike[str],
     pattern: str | None = None,
-    label: Callable[[str], int] | None = None,
+    label: Callable[[str], SupportsIndex] | None = None,
     *,
     follow_links: bool = True,
 ) -> FolderScan:
@@ -224,7 +225,7 @@ def _refuse_empty(root: str, empty: list[str]) -> None:
         )
 
 
-def _target(label: Callable[[str], int], path: str) -> int:
+def _target(label: Callable[[str], SupportsIndex], path: str) -> int:
     target = label(path)
     try:
         return operator.index(target)

@@ -120,14 +120,14 @@ def _memory(device: int, inode: int, size: int, time: int) -> list[Rows]:
 
 
 class Summary(NamedTuple):
-    """Of an index: the number of samples, and a checksum of all that it says of them."""
+    """An index in short: the number of samples, and a checksum of all that it says of them."""
 
     samples: int
     checksum: int
 
 
 def index_summary(path: str | os.PathLike[str]) -> Summary:
-    """From the trailer of a shard's index, or by indexing the shard.
+    """The summary of a shard's index, from the index's trailer where it is stored, else by indexing the shard.
 
     Raises TarError if the shard has no valid index and can't be indexed, OSError if it can't be opened.
     """
@@ -153,7 +153,7 @@ def index_count(path: str | os.PathLike[str]) -> int:
 
 
 def store_index(path: str | os.PathLike[str]) -> int:
-    """See to it that a shard's index is stored beside it; the number of its samples. OSError where it can't be."""
+    """Stores a shard's index beside it, if it is not there; gives the number of samples. OSError where it can't."""
     path = os.fspath(path)
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -170,7 +170,7 @@ def store_index(path: str | os.PathLike[str]) -> int:
 def load(path: str, stat: os.stat_result) -> Rows | None:
     """The stored index of the shard in that state, memory-mapped; None if there is none or it is not to be trusted.
 
-    An index is derived, so whatever is wrong with one only means that it is built again.
+    An index can always be built again, so whatever is wrong with a stored one is no error.
     """
     for _ in range(_ATTEMPTS):
         with suppress(SystemError):
@@ -239,7 +239,7 @@ def _crc_of(rows: Rows) -> int:
 
 
 def _trailer(raw: bytes, stat: os.stat_result) -> Summary | None:
-    """Samples and the rows' checksum, if the trailer is intact and that of the shard in this state."""
+    """What the trailer says, if it is intact and belongs to the shard in this state."""
     if len(raw) != _TRAILER_SIZE or _CRC.pack(crc32(raw[: _TRAILER.size])) != raw[_TRAILER.size :]:
         return None
     magic, samples, size, time, crc = _TRAILER.unpack_from(raw)

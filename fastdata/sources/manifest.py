@@ -158,16 +158,17 @@ def find(shard: str | os.PathLike[str]) -> Manifest | None:
 
 
 class Listed(NamedTuple):
-    """What the jsons beside shards say of them: the numbers of their samples, by path, and the classes."""
+    """What the jsons beside shards say: how many samples each shard has, by its path, and the classes."""
 
     counts: dict[str, int]
     classes: tuple[str, ...]
 
 
 def listed(shards: list[str], whole: bool) -> Listed:
-    """ValueError where the shards' datasets have different classes: one number would mean two of them.
+    """What the jsons beside these shards say of them.
 
-    FileNotFoundError where a json lists more shards than there are, if `whole` datasets are meant.
+    ValueError where the shards' datasets have different classes, since one number would mean two of them. With
+    `whole` all shards of each dataset are meant: FileNotFoundError where a json lists one that is not there.
     """
     manifests: dict[tuple[str, str], dict[str, int]] = {}  # of each directory and name
     classes: dict[tuple[str, ...], Path] = {}

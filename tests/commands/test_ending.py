@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -18,20 +18,20 @@ class TestEnding:
     """Of a run whose processes call a jpegtran that tells who they are, and then waits to be let go."""
 
     @pytest.fixture
-    def go(self, tmp_path: Path):
+    def go(self, tmp_path: Path) -> Iterator[BinaryIO]:
         """A named pipe: each line in it lets one jpegtran go, its end all of them."""
         os.mkfifo(tmp_path / "go")
-        with open(tmp_path / "go", "r+b", buffering=0) as pipe:
+        with cast(BinaryIO, open(tmp_path / "go", "r+b", buffering=0)) as pipe:
             yield pipe
 
     @pytest.fixture
-    def running(self, folder: Path, tmp_path: Path, go: object):
+    def running(self, folder: Path, tmp_path: Path, go: object) -> Iterator[subprocess.Popen[str]]:
         (tmp_path / "bin").mkdir()
         jpegtran = tmp_path / "bin/jpegtran"
         jpegtran.write_text(f"#!/bin/sh\necho $PPID >> {tmp_path}/started\nread line < {tmp_path}/go\nexit 1\n")
         jpegtran.chmod(0o755)
-        command = [sys.executable, "-m", "fastdata", "shard", folder, tmp_path / "out", "--shards", "4"]
-        command += ["--jobs", "2", "--jpeg", "crop-ready"]
+        command: list[str | Path] = [sys.executable, "-m", "fastdata", "shard", folder, tmp_path / "out"]
+        command += ["--shards", "4", "--jobs", "2", "--jpeg", "crop-ready"]
         environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
             yield process

@@ -290,7 +290,7 @@ def test_a_photo_whose_components_are_in_scans_of_their_own_is_not_cut_but_can_b
 ) -> None:
     script = tmp_path / "scans"
     script.write_text("0; 1; 2;")
-    apart = ["jpegtran", "-scans", script, "-restart", "4B"]
+    apart: list[str | Path] = ["jpegtran", "-scans", script, "-restart", "4B"]
     data = subprocess.run(apart, input=encoded(512, 384, "4:2:0"), capture_output=True, check=True).stdout
     first_scan_only = data[: data.index(b"\xff\xda", read_jpeg_header(data).scan)] + b"\xff\xd9"
     assert segment_grid(data, read_jpeg_header(data)) is None
@@ -316,7 +316,8 @@ FUZZED = [
 def verdict(data: bytes) -> Pixels | None:
     """The full decode as RGB: what simplejpeg refuses Pillow decides."""
     try:
-        return simplejpeg.decode_jpeg(data, "RGB")
+        decoded: Pixels = simplejpeg.decode_jpeg(data, "RGB")
+        return decoded
     except ValueError:
         pass
     with warnings.catch_warnings():

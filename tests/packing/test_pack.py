@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from fastdata.packing.convert import Keep
 from fastdata.packing.engines import write_shards
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import PlannedShard, SamplesPerShard, ShardCount, ShardSize
+from fastdata.packing.write import Progress
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan, scan_classes, scan_pattern
 from fastdata.sources.index import NO_CLASS
@@ -58,7 +60,7 @@ def keys_of(directory: Path, name: str = "train") -> list[str]:
     return [shard.key(row) for shard in shards for row in range(len(shard))]
 
 
-def losing_a_file_after(count: int, path: Path):
+def losing_a_file_after(count: int, path: Path) -> Progress:
     """A progress that removes `path` once so many files have been read."""
     read = 0
 
@@ -176,7 +178,7 @@ def test_gnu_tar_lists_and_extracts_the_shards(folder: Path, tmp_path: Path) -> 
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     listed = ""
     for shard in sorted(tmp_path.glob("*.tar")):
-        command = [tool("tar"), "--warning=no-timestamp", "--quoting-style=literal", "-f", shard]
+        command: list[str | Path] = [tool("tar"), "--warning=no-timestamp", "--quoting-style=literal", "-f", shard]
         listed += subprocess.check_output([*command, "-t"], env=environment, text=True)
         subprocess.run([*command, "-x", "-C", unpacked], env=environment, check=True)
     scan = scan_classes(folder)
@@ -213,10 +215,11 @@ def test_dalis_webdataset_reader_reads_the_shards(folder: Path, tmp_path: Path) 
     for shard, index in zip(shards, indexes, strict=True):
         index.write_text(dali_index(shard))
 
-    @dali.pipeline_def(batch_size=23, num_threads=1, device_id=None)
+    @dali.pipeline_def(batch_size=23, num_threads=1, device_id=None)  # type: ignore[untyped-decorator, unused-ignore]
     def pipeline() -> object:
-        paths = {"paths": list(map(str, shards)), "index_paths": list(map(str, indexes))}
-        return tuple(fn.readers.webdataset(**paths, ext=["jpg;jpeg;png", "cls"]))
+        paths, index_paths = list(map(str, shards)), list(map(str, indexes))
+        read: Any = fn.readers.webdataset(paths=paths, index_paths=index_paths, ext=["jpg;jpeg;png", "cls"])
+        return tuple(read)
 
     pipe = pipeline()
     pipe.build()
@@ -446,4 +449,4 @@ def test_an_empty_scan_is_an_error(tmp_path: Path) -> None:
 def scan_pattern_of_nothing(directory: Path) -> FolderScan:
     (directory / "a.jpg").write_bytes(jpeg(8, 8))
     scan = scan_pattern(directory, "*.jpg")
-    return FolderScan(scan.root, scan.paths[:0], scan.targets[:0], [], {}, scan.keys[:0])  # type: ignore[arg-type]
+    return FolderScan(scan.root, scan.paths[:0], scan.targets[:0], [], {}, scan.keys[:0])

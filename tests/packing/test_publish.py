@@ -45,7 +45,8 @@ def everything_in(directory: Path) -> dict[str, bytes]:
 
 def interrupted_after(moves: int, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool) -> None:
     """Packs `SPLIT` and stops when so many files have been moved to their places."""
-    moved, replace = [], Path.replace
+    moved: list[Path] = []
+    replace = Path.replace
 
     def stopping(self: Path, target: Path) -> Path:
         if Path(target).parent == out:

@@ -17,6 +17,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from fastdata.errors import TarError
 from fastdata.sources import index
 from fastdata.sources.index import NO_CLASS, Rows, extensions, index_count, index_path
+from fastdata.sources.shard import Shard
 from fastdata.sources.webdataset import key_hash
 from support.tars import FORMATS, packed, samples
 
@@ -275,8 +276,21 @@ def test_reading_does_not_depend_on_storing_the_index(tmp_path: Path, monkeypatc
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
+def test_a_disk_that_fails_while_a_shard_is_indexed_is_named_by_the_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packed(tmp_path / "a.tar", samples(4))
+
+    def failing(fd: int, size: int, offset: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(OSError, match=r"Input/output error, while it was indexed: '.*a\.tar'"):
+        index_count(path)
+
+
 @pytest.mark.parametrize("symbolic", [False, True])
-def test_a_linked_image_is_an_error_and_not_a_lost_sample(tmp_path, symbolic):
+def test_a_linked_image_is_an_error_and_not_a_lost_sample(tmp_path: Path, symbolic: bool) -> None:
     (tmp_path / "a.jpg").write_bytes(b"image")
     if symbolic:
         (tmp_path / "b.jpg").symlink_to("a.jpg")
@@ -288,3 +302,9 @@ def test_a_linked_image_is_an_error_and_not_a_lost_sample(tmp_path, symbolic):
     dereferenced = ["tar", "--dereference", "--hard-dereference", "-cf", "whole.tar", "a.jpg", "b.jpg"]
     subprocess.run(dereferenced, cwd=tmp_path, check=True)
     assert index_count(tmp_path / "whole.tar") == 2
+
+
+def test_a_shard_that_is_only_looked_at_gets_no_index(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.tar", samples(4))
+    assert len(Shard(path, keep_index=False)) == 4
+    assert os.listdir(tmp_path) == ["a.tar"]

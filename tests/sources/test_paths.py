@@ -44,7 +44,7 @@ def test_paths_are_two_arrays_that_cannot_be_written() -> None:
     paths = Paths.of(["a", "bc"])
     for copy in (paths, pickled(paths)):
         assert list(copy) == ["a", "bc"]
-        assert (copy.joined.dtype, copy.offsets.dtype) == (np.uint8, np.int64)
+        assert (copy.joined.dtype, copy.offsets.dtype) == (np.dtype(np.uint8), np.dtype(np.int64))
         assert copy.offsets.tolist() == [0, 1, 3]
         with pytest.raises(ValueError, match="read-only"):
             copy.joined[0] = 0

@@ -40,7 +40,8 @@ def test_a_url_stands_for_shards_in_order(url: str | Path | list[str | Path], fo
 
 
 def test_any_iterable_of_urls_will_do(shards: Path) -> None:
-    assert expand(iter(["a-0.tar", str(shards / "a-1.tar")])) == ["a-0.tar", f"{shards}/a-1.tar"]
+    urls = iter(["a-0.tar", str(shards / "a-1.tar")])
+    assert expand(urls) == ["a-0.tar", f"{shards}/a-1.tar"]  # type: ignore[arg-type]
 
 
 def test_file_urls_are_paths(shards: Path) -> None:
