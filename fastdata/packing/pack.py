@@ -74,10 +74,9 @@ def pack(
     `jobs` processes (default: a CPU each) write the same bytes, whatever their number. They are spawned, so a
     script that calls this needs the usual `if __name__ == "__main__":`.
 
-    Raises FileExistsError where output is there already (with `overwrite` a dataset is replaced, once the new one
-    is complete), ValueError for arguments that don't fit, and PackError for a file that is empty, changes or can't
-    be read, where a shard can't be written, while another process packs into `directory`, and where what lies in
-    `directory` under hidden names is not what fastdata leaves there.
+    Raises FileExistsError where output is there already (`overwrite` replaces a dataset once the new one is complete),
+    ValueError for arguments that don't fit, PackError for a file that is empty, changes or can't be read, for a shard
+    that can't be written, and while another process packs into `directory` or hidden files there are not fastdata's.
     """
     directory = Path(directory)
     recipe = _Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg)
