@@ -1,4 +1,4 @@
-"""Files that appear whole, or not at all."""
+"""Files that appear whole, or not at all: this is how everything is written."""
 
 import os
 import secrets

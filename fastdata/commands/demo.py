@@ -28,8 +28,10 @@ from fastdata.sources.folder import scan_classes
 from fastdata.sources.manifest import manifest_path
 from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop
 
-PHOTO_SIZE = (500, 375)  # ImageNet's commonest size in pixels; at this quality also its bytes, about 100 kB
-_QUALITY = 95
+PHOTO_SIZE = (500, 375)
+"""In pixels: ImageNet's commonest size."""
+
+_QUALITY = 95  # gives about 100 kB a photo, as in ImageNet
 _CLASSES = ("ellipses", "rectangles", "strokes", "triangles")
 _SHAPES = 8
 _SHARDS = 4
@@ -61,7 +63,7 @@ class Demo(NamedTuple):
 def run_demo(directory: str | os.PathLike[str], images: int = 200, tell: Callable[[str], None] = print) -> Demo:
     """Makes `images` photos below `directory`, packs them and loads them in each way; tells what it is doing.
 
-    Run again it finds its photos and packs them anew.
+    When it runs again it finds its photos, and packs them anew.
     """
     photos, shards = Path(directory) / f"photos-{images}", Path(directory) / f"shards-{images}"
     tell(f"making {images} photos of {PHOTO_SIZE[0]}x{PHOTO_SIZE[1]} in {photos}")
@@ -135,7 +137,7 @@ def _measure(photos: Path, shards: Path) -> list[Speed]:
 
 
 def _urls(shards: Path) -> list[Path]:
-    """The paths, since their folder's name may hold what a glob would take for its own."""
+    """The shards' paths. A glob for them would go wrong where their folder's name has brackets."""
     return sorted(shards.glob("train-*.tar"))
 
 
@@ -152,7 +154,7 @@ def _speed(batches: Iterable[Batch], *with_epochs: _WithEpochs) -> float:
 
 
 def _photo(shape: str, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Pixels, BGR. Like photos it has about the same contrast at every scale, and edges."""
+    """A photo's pixels, BGR. Like real photos it has edges, and about the same contrast at every scale."""
     width, height = PHOTO_SIZE
     dark, light = rng.uniform(20, 235, (2, 3)).astype(np.float32)
     ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
@@ -169,7 +171,7 @@ def _photo(shape: str, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _draw_shape(pixels: NDArray[np.float32], shape: str, rng: np.random.Generator) -> None:
-    """One shape of the class, half see-through, so that it has the background's texture."""
+    """Draws a shape of the class. It is half transparent, so that it has the background's texture."""
     drawn = pixels.copy()
     colour = rng.uniform(0, 255, 3).tolist()
     points = rng.uniform((0, 0), PHOTO_SIZE, (3, 2)).astype(np.int32)

@@ -1,16 +1,16 @@
-"""`fastdata index`: indexes for fastdata and for other readers."""
+"""`fastdata index`: indexes of shards for other readers."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
+from fastdata.files import whole_file
+from fastdata.sources.index import index_count
+from fastdata.sources.manifest import WIDS
+from fastdata.sources.webdataset import dali_index
 
 
-def _write_dali_index(shard: Path) -> Path:
-    from fastdata.files import whole_file
-    from fastdata.sources.shard import dali_index
-
+def write_dali_index(shard: Path) -> Path:
+    """Writes `train-000000.idx` beside `train-000000.tar`; gives its path."""
     path = shard.with_suffix(".idx")
     text = dali_index(shard)
     with whole_file(path) as file:
@@ -18,11 +18,7 @@ def _write_dali_index(shard: Path) -> Path:
     return path
 
 
-def _wids_index(shards: list[Path]) -> str:
-    import json
-
-    from fastdata.sources.manifest import WIDS
-    from fastdata.sources.shard import index_count
-
+def wids_index(shards: list[Path]) -> str:
+    """The JSON by which wids finds these shards."""
     entries = [{"url": str(s), "nsamples": index_count(s), "filesize": s.stat().st_size} for s in shards]
     return json.dumps({**WIDS, "shardlist": entries}, indent=1)

@@ -10,14 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fastdata.commands.terminal import printable
 from fastdata.errors import DecodeError
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.header import read_header
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.cache import local
+from fastdata.sources.index import NO_CLASS
 from fastdata.sources.manifest import Manifest
-from fastdata.sources.shard import NO_CLASS, Shard
+from fastdata.sources.shard import Shard
 from fastdata.sources.urls import expand
 
 _NAMED = 30  # of many classes or samples, so many are shown
@@ -53,8 +55,9 @@ class Info(NamedTuple):
 def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
     """Each dataset in `what`: a json, a folder with some (or with shards only), or shards by path, glob or braces.
 
-    Of each, the headers of `look_at` images are read, evenly spread. FileNotFoundError where there is none,
-    ManifestError or TarError where it is damaged, ValueError where a shard is not the json's.
+    Of each, the headers of `look_at` images are read, evenly spread; nothing is written beside them.
+    FileNotFoundError where there is none, ManifestError or TarError where it is damaged, ValueError where a shard is
+    not the json's.
     """
     path = Path(what)
     if path.is_dir():
@@ -73,7 +76,7 @@ def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
 
 def show(info: Info) -> None:
     """Prints it as a table."""
-    table = Table(show_header=False, title=escape(info.name), title_justify="left")
+    table = Table(show_header=False, title=_shown(info.name), title_justify="left")
     table.add_row("shards", f"{info.shards:,}")
     table.add_row("samples", f"{info.samples:,}")
     table.add_row("bytes", f"{info.bytes:,}")
@@ -86,14 +89,19 @@ def show(info: Info) -> None:
     table.add_row(f"heights {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.heights))
     table.add_row(f"crop-ready {looked_at}", f"{info.images.crop_ready:,}")
     if info.images.unreadable:
-        table.add_row(f"unreadable {looked_at}", escape(", ".join(info.images.unreadable[:_NAMED])))
+        table.add_row(f"unreadable {looked_at}", _shown(", ".join(info.images.unreadable[:_NAMED])))
     if info.made:
-        table.add_row("made by", escape(info.made))
+        table.add_row("made by", _shown(info.made))
     Console().print(table)
 
 
+def _shown(text: str) -> str:
+    """Text that was read, without what rich or the terminal would act on."""
+    return escape(printable(text))
+
+
 def _counts(counts: dict[str, int]) -> str:
-    named = escape(", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:_NAMED]))
+    named = _shown(", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:_NAMED]))
     return named + (f", and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else "")
 
 
@@ -114,7 +122,7 @@ def _info(name: str, paths: list[str], found: Manifest | None, look_at: int) -> 
     classes, extensions = Counter[int](), Counter[str]()
     samples = size = 0
     for path in paths:
-        shard = Shard(path)
+        shard = Shard(path, keep_index=False)
         samples += len(shard)
         size += Path(path).stat().st_size
         values, counts = np.unique(shard.rows["cls"], return_counts=True)
@@ -137,7 +145,7 @@ def _look(paths: list[str], samples: int, look_at: int) -> Images:
     crop_ready = first = 0
     following = next(wanted, None)
     for path in paths:
-        shard = Shard(path)
+        shard = Shard(path, keep_index=False)
         while following is not None and following < first + len(shard):
             row = following - first
             extension = next((e for e in IMAGE_EXTENSIONS if shard.has(row, e)), None)

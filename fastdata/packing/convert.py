@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Keep:
-    """The file's own bytes, which are not looked at."""
+    """The file's own bytes, whatever they are."""
 
     def __str__(self) -> str:
         return "keep"
@@ -24,7 +24,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class CropReady:
-    """The same picture, coefficient for coefficient, with restart markers and a table of them (`crop_ready.py`)."""
+    """The same picture, coefficient for coefficient, with restart markers and a table: see `make_crop_ready`."""
 
     def __str__(self) -> str:
         return "crop-ready"
@@ -34,7 +34,7 @@ class CropReady:
 class Encode:
     """A crop-ready JPEG of the upright picture, its longer side at most `max_side`, of `quality` 1 to 100.
 
-    Of a JPEG that is upright and as small already the same picture, crop-ready, where that has fewer bytes.
+    A JPEG that is upright and small enough already keeps its coefficients, where it has fewer bytes so.
     """
 
     max_side: int = 512
@@ -54,7 +54,7 @@ Conversion = Keep | CropReady | Encode
 
 
 class Converted(NamedTuple):
-    """An image as it goes into a shard. `refused`: it can't be converted, and is as it was."""
+    """An image as it goes into a shard. One that can't be converted is `refused`, and stays as it was."""
 
     data: bytes
     extension: str
@@ -62,7 +62,7 @@ class Converted(NamedTuple):
 
 
 def convert(data: bytes, extension: str, conversion: Conversion) -> Converted:
-    """The image with the extension that it has then. RuntimeError where crop-ready is asked and jpegtran is missing."""
+    """The converted image and its extension. RuntimeError where it should be crop-ready and jpegtran is missing."""
     match conversion:
         case Keep():
             return Converted(data, extension)
@@ -77,7 +77,7 @@ def convert(data: bytes, extension: str, conversion: Conversion) -> Converted:
 
 
 def _encode(data: bytes, extension: str, how: Encode) -> Converted:
-    import cv2  # with decode's torch half a second, which packing without encoding need not wait for
+    import cv2  # takes, with decode's torch, half a second, for which packing without encoding need not wait
 
     from fastdata.errors import DecodeError
 
@@ -97,9 +97,9 @@ def _encode(data: bytes, extension: str, how: Encode) -> Converted:
 
 
 def _as_it_is(data: bytes, max_side: int) -> list[bytes]:
-    """The image crop-ready, its coefficients kept, where it is a JPEG that needs no change; else nothing.
+    """The image with its coefficients kept, where it is a JPEG that needs no change; else nothing.
 
-    Without jpegtran it is not made crop-ready.
+    It is made crop-ready where jpegtran is installed.
     """
     try:
         header = read_jpeg_header(data)

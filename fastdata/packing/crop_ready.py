@@ -1,6 +1,5 @@
 """Put restart markers into a JPEG without changing a coefficient, and a table of the segments that they make."""
 
-import functools
 import math
 import shutil
 import subprocess
@@ -11,16 +10,17 @@ from fastdata.images.jpeg import EOI, FRAMES, NEXT_MARKER, SOS, Data, JpegHeader
 from fastdata.images.limits import MAX_PIXELS, MAX_SCANS
 from fastdata.images.restart import add_table, mcu_size
 
-# A segment's marker, table entry and fresh DC values take some 7 bytes: large photos get wider ones.
-_LEAST_INTERVAL = 64  # pixels
-_INTERVALS = 8  # in a row of a large photo
+# Pixels of the least segment, and segments in a row of a large photo. The marker, table entry and fresh DC values of a
+# segment take some 7 bytes, so those of large photos are wider.
+_LEAST_INTERVAL = 64
+_INTERVALS = 8
 
 
 def make_crop_ready(data: Data, max_pixels: int = MAX_PIXELS) -> bytes:
     """The same picture, coefficient for coefficient, with restart segments, a table of them, and its metadata.
 
-    Progressive files become baseline; what follows EOI is left out; what is crop-ready is returned as it is.
-    Raises JpegError that says why for what can't be made so (CMYK, 12 bit, arithmetic, lossless) and for what
+    A progressive file becomes baseline, what follows EOI is left out, and what is crop-ready is returned as it is.
+    Raises JpegError that says why for what can't be made crop-ready (CMYK, 12 bit, arithmetic, lossless) and for what
     is damaged, RuntimeError where the program jpegtran (libjpeg-turbo's) is missing or killed.
     """
     data = bytes(data)
@@ -59,7 +59,7 @@ def restart_interval(header: JpegHeader) -> int:
 def _refuse_missing_scans(data: bytes, header: JpegHeader) -> None:
     """Raise JpegError where a progressive file stops before its low frequencies are complete.
 
-    Decoders smooth the blocks of such a picture, and can no more tell once it is baseline.
+    Decoders smooth the blocks of such a picture; once it is baseline they can't tell that it is one.
     """
     _, start, stop = next(segment for segment in header.segments if segment[0] in FRAMES)
     missing = {(component, k) for component in data[start + 10 : stop : 3] for k in range(10)}
@@ -82,7 +82,6 @@ def _refuse_missing_scans(data: bytes, header: JpegHeader) -> None:
         raise JpegError(f"a progressive JPEG of {scans} scans, more than the limit of {MAX_SCANS}")
 
 
-@functools.cache
 def _jpegtran() -> str:
     path = shutil.which("jpegtran")
     if path is None:

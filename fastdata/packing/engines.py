@@ -1,4 +1,4 @@
-"""Where shards are written: in this process, or in several at once."""
+"""Write shards in this process, or in several at once."""
 
 import os
 import signal
@@ -13,37 +13,38 @@ from typing import Any
 
 from fastdata.errors import PackError
 from fastdata.packing.plan import PlannedShard
-from fastdata.packing.write import Progress, Written, _write
+from fastdata.packing.write import Progress, Written, write_shard
 
 _REPORT_EVERY = 0.1  # seconds
 
 
-def write_shards(jobs: Sequence[PlannedShard], processes: int, progress: Progress | None = None) -> dict[Path, Written]:
-    """Writes and verifies each job's shard, each with its index; the same bytes by any number of processes.
+def write_shards(shards: Sequence[PlannedShard], jobs: int, progress: Progress | None = None) -> dict[Path, Written]:
+    """Writes and verifies shards, each with its index, in so many processes; their number does not change the bytes.
 
     Shards appear one by one, whole. Raises PackError for a file that can't be read or packed, or is not as large as
     planned, and for a shard that can't be written, ValueError for a key that shards can't have.
     """
-    if processes < 1:
-        raise ValueError(f"jobs must be at least 1, not {processes}")
-    processes = min(processes, len(jobs))
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    jobs = min(jobs, len(shards))
     report = progress or _ignore
-    if processes == 1:
-        return {job.path: _write(job, report) for job in jobs}
-    return _write_in_processes(jobs, processes, report)
+    if jobs == 1:
+        return {planned.path: write_shard(planned, report) for planned in shards}
+    return _write_in_processes(shards, jobs, report)
 
 
 def _ignore(files: int, size: int) -> None:
-    """The progress that nobody asked for."""
+    """Stands for a progress that nobody asked for."""
 
 
-def _write_in_processes(jobs: Sequence[PlannedShard], processes: int, report: Progress) -> dict[Path, Written]:
+def _write_in_processes(shards: Sequence[PlannedShard], jobs: int, report: Progress) -> dict[Path, Written]:
     context = get_context("spawn")  # a fork would copy whatever threads and locks the caller has
-    tally = context.RawArray("q", 2 * len(jobs) + 1)
-    with ProcessPoolExecutor(processes, context, _start_process, (tally,)) as pool:
+    tally = context.RawArray("q", 2 * len(shards) + 1)
+    with ProcessPoolExecutor(jobs, context, _start_process, (tally,)) as pool:
         try:
-            with _no_interrupts():  # which the processes inherit: the parent gets Ctrl-C too, and stops all
-                futures = [pool.submit(_write_counted, number, job) for number, job in enumerate(jobs)]
+            # The processes inherit that they don't hear of Ctrl-C: their parent hears of it too, and stops them all.
+            with _no_interrupts():
+                futures = [pool.submit(_write_counted, number, planned) for number, planned in enumerate(shards)]
             _wait(futures, tally, report)
         except BaseException as error:
             tally[-1] = True
@@ -54,16 +55,16 @@ def _write_in_processes(jobs: Sequence[PlannedShard], processes: int, report: Pr
                     "`if __name__ == '__main__':`, since each process begins by running the script"
                 ) from error
             raise
-    return {job.path: future.result() for job, future in zip(jobs, futures, strict=True)}
+    return {planned.path: future.result() for planned, future in zip(shards, futures, strict=True)}
 
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Has Ctrl-C and the like wait: a process whose parent stops in the middle of starting it says so at length."""
-    resource_tracker.ensure_running()  # whose start would let Ctrl-C through again
+    """Makes Ctrl-C and SIGTERM wait: a process whose parent stops while it starts would print a long traceback."""
+    resource_tracker.ensure_running()  # now, since its start would let Ctrl-C through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     caught: list[int] = []
-    # The mask is inherited, but holds for this thread only: the signal comes by one of numpy's, say.
+    # Processes inherit the mask, but here it holds for this thread only, and another thread may get the signal.
     numbers = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
     handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
     for number in handlers:
@@ -79,7 +80,7 @@ def _no_interrupts() -> Iterator[None]:
 
 
 def _wait(futures: Sequence[Future[Written]], tally: Any, report: Progress) -> None:
-    """Until all are done, reporting what they read; raises what the first one to fail raised."""
+    """Waits until all are done, and reports what they read; raises what the first one to fail raised."""
     waiting, files, size = set(futures), 0, 0
     while waiting:
         done, waiting = wait(waiting, _REPORT_EVERY, FIRST_EXCEPTION)
@@ -90,7 +91,7 @@ def _wait(futures: Sequence[Future[Written]], tally: Any, report: Progress) -> N
             future.result()
 
 
-# In a packing process: for each job the files and bytes that it has read, and last whether all should stop. Each
+# In a packing process: for each shard how many files and bytes were read, and last whether all should stop. Each
 # number has one writer, so there is no lock that a killed process could keep.
 _tally: Any = None
 
@@ -102,7 +103,7 @@ def _start_process(tally: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """However it ends: a killed one can't tell."""
+    """Ends this process when its parent has ended, which a parent that is killed can't tell."""
     parent = parent_process()
     if parent is not None:
         parent.join()
@@ -113,11 +114,11 @@ class _StoppedError(Exception):
     """Another process has failed, so this one's work is of no use."""
 
 
-def _write_counted(number: int, job: PlannedShard) -> Written:
+def _write_counted(number: int, planned: PlannedShard) -> Written:
     def count(files: int, size: int) -> None:
         if _tally[-1]:
             raise _StoppedError
         _tally[2 * number] += files
         _tally[2 * number + 1] += size
 
-    return _write(job, count)
+    return write_shard(planned, count)

@@ -1,4 +1,4 @@
-"""Which sample goes to which split and shard: arithmetic, without a look at any file."""
+"""Which sample goes to which split and shard. This is arithmetic: no file is looked at."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,21 +23,21 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.ASCII)
 
 @dataclass(frozen=True)
 class ShardCount:
-    """So many shards: one for each rank and worker, say."""
+    """A number of shards, such as one for each rank and worker."""
 
     shards: int
 
 
 @dataclass(frozen=True)
 class SamplesPerShard:
-    """At most so many samples in a shard."""
+    """The most samples that a shard has."""
 
     samples: int
 
 
 @dataclass(frozen=True)
 class ShardSize:
-    """At most so many bytes in a shard, as long as no single sample is larger."""
+    """The most bytes that a shard has; one that holds a single larger sample has more."""
 
     bytes: int
 
@@ -62,8 +62,20 @@ class ShardPlan:
         return np.arange(self.num_shards + 1, dtype=np.int64) * self.num_samples // self.num_shards
 
 
+class PlannedShard(NamedTuple):
+    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
+
+    path: Path
+    root: str
+    files: Paths
+    keys: Sequence[str]
+    targets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    conversion: Conversion
+
+
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:
-    """The plan for samples that take `sizes` bytes in a tar file. ValueError for what can't be had."""
+    """The plan for samples that take `sizes` bytes in a tar file. ValueError for a division that is impossible."""
     samples = len(sizes)
     match division:
         case ShardCount(shards):
@@ -78,7 +90,7 @@ def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:
 
 
 def _plan_by_size(sizes: NDArray[np.int64], limit: int) -> ShardPlan:
-    """The fewest shards that the total needs, and more where large samples stand together."""
+    """As few shards as the total needs; more where large samples are neighbours."""
     room = max(limit // _RECORD * _RECORD - _END, int(sizes.max(initial=0)))
     ends = np.concatenate(([0], np.cumsum(sizes)))
     shards = max(1, -(-int(ends[-1]) // room))
@@ -136,15 +148,3 @@ def parse_size(text: str) -> int:
 def _at_least_one(what: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{what} must be at least 1, not {value}")
-
-
-class PlannedShard(NamedTuple):
-    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
-
-    path: Path
-    root: str
-    files: Paths
-    keys: Sequence[str]
-    targets: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-    conversion: Conversion

@@ -1,100 +1,71 @@
-"""A dataset appears whole: written into a hidden folder, then moved to its place."""
+"""A dataset appears whole: it is written into a hidden folder, and moved to its place when it is complete.
 
-import errno
-import fcntl
+Nothing that lies in the datasets' directory chooses what is replaced: links are not followed, and a hidden folder that
+an earlier run has left is looked through before anything in it is moved.
+"""
+
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fastdata.errors import PackError
 from fastdata.sources import manifest
-from fastdata.sources.shard import index_path
+from fastdata.sources.index import index_path
 
-_STAGING = ".fastdata-staging"  # in the datasets' directory: what is being written
+STAGING = ".fastdata-staging"
+"""The folder of what is being written, in the datasets' directory."""
 
+READY = ".fastdata-ready"
+"""The folder of what is complete, and being moved to its place."""
 
-_READY = ".fastdata-ready"  # what is complete, and being moved to its place
-
-
-_LOCK = ".fastdata-lock"
-
-
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # from file systems without them
+_OF_DATASET = r"{}-\d{{6}}\.(tar|index\.npy|idx)"  # of a dataset's name: what its shards' files are called
+_WRITTEN = re.compile(r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json)(?(hidden)\.[0-9a-f]{16}\.tmp)")
 
 
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Keeps other processes from packing into the directory; PackError if one does."""
-    path = directory / _LOCK
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _in_use(directory) from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        if not os.fstat(file.fileno()).st_nlink:  # opened just before its last holder removed it
-            raise _in_use(directory)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _in_use(directory: Path) -> PackError:
-    return PackError(f"another process is packing into {directory}: wait until it is done, or choose another folder")
-
-
-def _refuse_existing(directory: Path, names: Iterable[str], overwrite: bool) -> None:
+def refuse_existing(directory: Path, names: Iterable[str], overwrite: bool) -> None:
     """Raises FileExistsError that says what is there, unless it is a dataset of fastdata's that may be overwritten."""
     for name in names:
         json, files = manifest.manifest_path(directory, name), _files_of(directory, name)
-        if json.exists() and not manifest.is_ours(json):
+        if _is_there(json) and not manifest.is_ours(json):
             raise FileExistsError(f"{json} is there already, and not written by fastdata: choose another name")
-        if json.exists() and not overwrite:
+        if _is_there(json) and not overwrite:
             raise FileExistsError(f"{json} is there already: --overwrite (overwrite=True) replaces the dataset")
-        if files and not json.exists():
+        if files and not _is_there(json):
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             problem = f"{files[0]}{more} are there already without {json.name}, so maybe not written by fastdata"
             raise FileExistsError(f"{problem}: move them away, or choose another name")
 
 
-def _files_of(directory: Path, name: str) -> list[Path]:
-    """What lies in the directory under names that a dataset's shards have; `train-small-000000.tar` is another's."""
-    shard = re.compile(rf"{re.escape(name)}-\d{{6}}\.(tar|index\.npy|idx)")
-    return sorted(path for path in directory.iterdir() if shard.fullmatch(path.name))
-
-
 @contextmanager
-def _staging(directory: Path) -> Iterator[None]:
+def staging(directory: Path) -> Iterator[Path]:
     """An empty folder to write into: ready to be published when the `with` block ends, gone where that raises."""
-    staging = directory / _STAGING
-    if staging.exists():  # of a run that was killed
-        shutil.rmtree(staging)
-    staging.mkdir()
+    folder, ready = directory / STAGING, directory / READY
+    for path in _entries(folder):  # of a run that was killed
+        if not _WRITTEN.fullmatch(path.name):
+            raise _strange(path)
+    if _is_there(folder):
+        shutil.rmtree(folder)
+    folder.mkdir()
     try:
-        yield
-        _sync(staging)
-        staging.rename(directory / _READY)
+        yield folder
+        _sync(folder)
+        folder.rename(ready)
         _sync(directory)
     except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)  # the error that led here says more than another
+        shutil.rmtree(folder, ignore_errors=True)  # the error that led here says more than another
         raise
 
 
-def _publish(directory: Path) -> None:
-    """Moves what is ready to its place, instead of the datasets of these names; run again, goes on where it ended."""
-    ready = directory / _READY
+def publish(directory: Path) -> None:
+    """Moves what is ready to its place, instead of the datasets of these names."""
+    ready = directory / READY
     jsons = sorted(ready.glob("*.json"))
-    surplus = []
+    surplus = _surplus(directory, jsons)
     for json in jsons:
-        shards = {entry.url for entry in manifest.load(json).shards}
-        kept = shards | {index_path(shard).name for shard in shards}
-        surplus += [file for file in _files_of(directory, json.stem) if file.name not in kept]
         (directory / json.name).unlink(missing_ok=True)
     _sync(directory)
     for file in surplus:
@@ -106,6 +77,86 @@ def _publish(directory: Path) -> None:
         json.replace(directory / json.name)
     _sync(directory)
     ready.rmdir()
+
+
+def finish_interrupted(directory: Path, replaceable: Collection[str]) -> None:
+    """Publishes what a run has left that ended while it moved its files.
+
+    Only the datasets of the names in `replaceable` may lose files by that. PackError where others would, or where the
+    folder holds what no run of fastdata's has put there.
+    """
+    ready = directory / READY
+    if not _is_there(ready):
+        return
+    files = _entries(ready)
+    jsons = [file for file in files if file.suffix == ".json"]
+    expected = {name for json in jsons for name in _names_in(json)}
+    for file in files:
+        if file.name not in expected:
+            raise _strange(file)
+    replaced = [path for file in files if _is_there(path := directory / file.name)]
+    lost = replaced + _surplus(directory, jsons)
+    kept = [path for path in lost if not any(_belongs(path, name) for name in replaceable)]
+    if kept:
+        raise PackError(
+            f"an earlier run ended while it put {', '.join(json.stem for json in jsons)} in place, and to finish it "
+            f"would replace {kept[0]}: pack that dataset again with --overwrite (overwrite=True), or remove {ready}"
+        )
+    publish(directory)
+
+
+def _names_in(json: Path) -> list[str]:
+    """The names of a dataset's files: its json, its shards and their indexes."""
+    found = manifest.load(json)
+    shards = [entry.url for entry in found.shards]
+    if found.name != json.stem or not all(_belongs(Path(shard), found.name) for shard in shards):
+        raise _strange(json)
+    return [json.name, *shards, *(index_path(shard).name for shard in shards)]
+
+
+def _surplus(directory: Path, jsons: Iterable[Path]) -> list[Path]:
+    """The files in the directory of shards that datasets of these names no longer have."""
+    surplus = []
+    for json in jsons:
+        names = set(_names_in(json))
+        surplus += [file for file in _files_of(directory, json.stem) if file.name not in names]
+    return surplus
+
+
+def _files_of(directory: Path, name: str) -> list[Path]:
+    """What lies in the directory under names that a dataset's shards have; `train-small-000000.tar` is another's."""
+    shard = re.compile(_OF_DATASET.format(re.escape(name)))
+    return sorted(path for path in directory.iterdir() if shard.fullmatch(path.name))
+
+
+def _belongs(path: Path, name: str) -> bool:
+    """Whether a file of that name is one of the dataset `name`."""
+    return path.name == f"{name}.json" or re.fullmatch(_OF_DATASET.format(re.escape(name)), path.name) is not None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a hidden folder of ours; PackError unless it is a folder and all in it are regular files."""
+    if not _is_there(folder):
+        return []
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        raise PackError(f"{folder} is a link or no folder, so it is not of a run of fastdata's: remove it")
+    entries = sorted(folder.iterdir())
+    for entry in entries:
+        if not stat.S_ISREG(entry.lstat().st_mode):
+            raise _strange(entry)
+    return entries
+
+
+def _strange(path: Path) -> PackError:
+    return PackError(
+        f"{path} is not what an interrupted run of fastdata's leaves there: move it away if you need it, and remove "
+        f"{path.parent}"
+    )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything has that name, a link to nothing too."""
+    return os.path.lexists(path)
 
 
 def _sync(directory: Path) -> None:

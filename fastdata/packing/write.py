@@ -1,4 +1,4 @@
-"""Write shards from files, in parallel processes, and verify what was written."""
+"""Write one shard from its files, and verify what was written."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 from fastdata.errors import PackError
 from fastdata.packing.convert import Conversion, Converted, convert
 from fastdata.packing.plan import PlannedShard
-from fastdata.packing.verify import _verified
+from fastdata.packing.verify import verified
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.writer import ShardWriter
 
 Progress = Callable[[int, int], None]
-"""Told how many files, and how many bytes of them, were read since it was last told."""
+"""Is called with the number of files, and of their bytes, that were read since the last call."""
 
 
 class Written(NamedTuple):
@@ -25,26 +25,29 @@ class Written(NamedTuple):
 
 
 def extension_of(path: str) -> str:
-    """What stands behind the last dot of a path's basename, in lower case."""
+    """The part of a path's basename behind its last dot, in lower case."""
     _, dot, extension = path.rpartition("/")[2].rpartition(".")
     return extension.lower() if dot else ""
 
 
-def _write(job: PlannedShard, report: Progress) -> Written:
+def write_shard(planned: PlannedShard, report: Progress) -> Written:
+    """Writes a shard and reads it again; raises as `engines.write_shards`."""
     try:
-        return _write_shard(job, report)
+        return _write(planned, report)
     except PackError:
         raise
     except OSError as error:
-        raise PackError(f"{job.path} can't be written: {error.strerror or error}") from error
+        raise PackError(f"{planned.path} can't be written: {error.strerror or error}") from error
 
 
-def _write_shard(job: PlannedShard, report: Progress) -> Written:
+def _write(planned: PlannedShard, report: Progress) -> Written:
     changed = refused = image_bytes = 0
-    with ShardWriter(job.path) as shard:
-        for file, key, target, size in zip(job.files, job.keys, job.targets, job.sizes, strict=True):
-            data = _read(f"{job.root}/{file}", int(size))
-            image = _converted(f"{job.root}/{file}", data, job.conversion)
+    samples = zip(planned.files, planned.keys, planned.targets, planned.sizes, strict=True)
+    with ShardWriter(planned.path) as shard:
+        for file, key, target, size in samples:
+            path = f"{planned.root}/{file}"
+            data = _read(path, int(size))
+            image = _converted(path, data, planned.conversion)
             components = {image.extension: image.data}
             if target >= 0:
                 components["cls"] = str(target).encode()
@@ -53,7 +56,7 @@ def _write_shard(job: PlannedShard, report: Progress) -> Written:
             refused += image.refused
             image_bytes += len(image.data)
             report(1, len(data))
-    return Written(_verified(job), int(job.sizes.sum()), changed, refused, image_bytes)
+    return Written(verified(planned), int(planned.sizes.sum()), changed, refused, image_bytes)
 
 
 def _read(path: str, size: int) -> bytes:

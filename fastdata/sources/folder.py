@@ -1,28 +1,23 @@
-"""Scan a directory into sorted (path, class)."""
+"""Find the samples of a folder: its images or other files, in a fixed order, with their classes."""
 
 import operator
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from hashlib import blake2b
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
-from braceexpand import braceexpand
 from numpy.typing import NDArray
 
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.paths import Keys, Paths, keys_of
+from fastdata.sources.walk import ANYTHING, identity, is_directory, join, patterns_of, walk
 
 _SUFFIXES = tuple("." + extension for extension in IMAGE_EXTENSIONS)
-
 _NO_LABELS = "labels=None (--labels none on the command line)"
-
-Identity = tuple[int, int]  # a directory's device and inode
-Patterns = frozenset[tuple[str, ...]]  # what may still follow below a directory, one segment a level
-ANYTHING: Patterns = frozenset({("**", "*"), ("*",)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,18 +49,24 @@ class FolderScan:
         return f"{self.root}/{self.paths[index]}"
 
 
-def scan_classes(root: str | os.PathLike[str], pattern: str | None = None) -> FolderScan:
+def scan_classes(root: str | os.PathLike[str], pattern: str | None = None, *, follow_links: bool = True) -> FolderScan:
     """Images in class folders, as torchvision's ImageFolder has them, or the files in them that match `pattern`.
 
     The folders directly below `root`, sorted, are the classes; images lie at any depth below them, in the
     order of torchvision's `make_dataset` (by directory, then by name). Unlike there hidden files and folders
     are left out ('.ipynb_checkpoints', '._x.jpg'), and a symbolic link to a folder that it lies in ends there.
     Raises FileNotFoundError or NotADirectoryError for a missing root, no class folders or classes without
-    images, and ValueError for two files with one key (see `keys_of`) or a match in no class folder.
+    images, and ValueError for two files with one key (see `keys_of`), a match in no class folder or, without
+    `follow_links`, a sample that a symbolic link takes from outside of `root`.
     """
     base = _directory(root)
-    if pattern is not None:
-        return _scan_matching_classes(base, pattern)
+    scan = _scan_class_folders(base) if pattern is None else _scan_matching_classes(base, pattern)
+    if not follow_links:
+        _refuse_links_out(base, scan.paths)
+    return scan
+
+
+def _scan_class_folders(base: str) -> FolderScan:
     left_out: Counter[str] = Counter()
     classes = _class_folders(base, left_out)
     counts: list[int] = []
@@ -83,7 +84,7 @@ def _class_folders(base: str, left_out: Counter[str]) -> list[str]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if _is_directory(entry):
+            if is_directory(entry):
                 classes.append(entry.name)
             elif entry.is_symlink() and not Path(entry).exists():  # a class whose images would be missing, perhaps
                 raise FileNotFoundError(f"{entry.path} is a link to what is not there: mend it, or remove it")
@@ -116,18 +117,25 @@ def _in_class_order(path: str) -> tuple[str, str, str]:
 
 
 def scan_pattern(
-    root: str | os.PathLike[str], pattern: str | None = None, label: Callable[[str], int] | None = None
+    root: str | os.PathLike[str],
+    pattern: str | None = None,
+    label: Callable[[str], SupportsIndex] | None = None,
+    *,
+    follow_links: bool = True,
 ) -> FolderScan:
     """Any files by a glob pattern relative to `root`, or all images at any depth, sorted by path.
 
     '*', '?' and '[...]' match within a name, '**' any number of folders, '{jpg,png}' either. As in a shell,
     case matters and hidden names match only a pattern that starts with a dot. `label` makes the target of a
-    relative path; without it targets are -1. Raises FileNotFoundError when nothing matches, ValueError for a
-    pattern that leaves `root` or two files with one key, TypeError for a label that is no integer.
+    relative path; without it targets are -1. Raises FileNotFoundError when nothing matches, TypeError for a
+    label that is no integer, and ValueError for a pattern that leaves `root`, two files with one key or,
+    without `follow_links`, a sample that a symbolic link takes from outside of `root`.
     """
     base = _directory(root)
     left_out: Counter[str] = Counter()
     paths = _matching(base, pattern, left_out)
+    if not follow_links:
+        _refuse_links_out(base, paths)
     if label is None:
         targets = np.full(len(paths), -1, np.int64)
     else:
@@ -135,11 +143,28 @@ def scan_pattern(
     return FolderScan(base, paths, targets, [], {}, keys_of(paths), left_out)
 
 
+def _refuse_links_out(base: str, paths: Paths) -> None:
+    """Raises ValueError for the first path of which a link, or a folder that is a link, leads out of `base`."""
+    inside = os.path.realpath(base)
+    folders: dict[str, str] = {}
+    for path in paths:
+        whole = f"{base}/{path}"
+        folder = path.rpartition("/")[0]
+        if folder not in folders:
+            folders[folder] = os.path.realpath(f"{base}/{folder}")
+        place = os.path.realpath(whole) if os.path.islink(whole) else folders[folder]  # noqa: PTH114 -- for each file
+        if place != inside and not place.startswith(inside.rstrip("/") + "/"):
+            raise ValueError(
+                f"a link takes {whole} from outside of {base}, from {place}: remove it, or say --follow-links "
+                f"(follow_links=True)"
+            )
+
+
 def _matching(base: str, pattern: str | None, left_out: Counter[str]) -> Paths:
     """The sorted paths below `base` that match, without a pattern those of all images; counts the other files."""
-    found = _walk(base, "", ANYTHING if pattern is None else _patterns(pattern), frozenset())
+    found = walk(base, "", ANYTHING if pattern is None else patterns_of(pattern), frozenset())
     chosen = ((d, names if pattern is not None else _images(names, left_out)) for d, names in found)
-    paths = Paths.of(sorted(_join(directory, name) for directory, names in chosen for name in names))
+    paths = Paths.of(sorted(join(directory, name) for directory, names in chosen for name in names))
     if not len(paths) and pattern is None:
         raise FileNotFoundError(f"no images in {base}: they end in {', '.join(_SUFFIXES)}")
     if not len(paths):
@@ -180,11 +205,11 @@ def _directory(root: str | os.PathLike[str]) -> str:
 
 def _class_images(root: str, classes: Iterable[str], counts: list[int], left_out: Counter[str]) -> Iterator[str]:
     """The images of one class after the other; appends how many it found of each to `counts`."""
-    above = frozenset({_identity(root)})
+    above = frozenset({identity(root)})
     for name in classes:
         count = 0
         # Sorted by the directory's whole path, as torchvision sorts os.walk: 'a b' lies between 'a' and 'a/c'.
-        for directory, names in sorted(_walk(root, name, ANYTHING, above)):
+        for directory, names in sorted(walk(root, name, ANYTHING, above)):
             images = sorted(_images(names, left_out))
             count += len(images)
             yield from (f"{directory}/{image}" for image in images)
@@ -200,79 +225,9 @@ def _refuse_empty(root: str, empty: list[str]) -> None:
         )
 
 
-def _walk(root: str, top: str, patterns: Patterns, above: frozenset[Identity]) -> Iterator[tuple[str, list[str]]]:
-    """Each directory from `top` down that `patterns` lead to, with its files that they match; unsorted.
-
-    Follows symbolic links, but into none of the directories that it is in (`above`, those above `top`).
-    Listings tell files from directories, so only directories and links cost a stat.
-    """
-    pending = [(top, patterns, above)]
-    while pending:
-        directory, patterns, above = pending.pop()
-        place = _join(root, directory) if directory else root
-        identity = _identity(place)
-        if identity in above:
-            continue
-        names = []
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if not _is_directory(entry):
-                    if any(len(p) == 1 and _matches(entry.name, p[0]) for p in patterns):
-                        names.append(entry.name)
-                elif below := _below(patterns, entry.name):
-                    pending.append((_join(directory, entry.name), below, above | {identity}))
-        yield directory, names
-
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself: like any broken link a file, whose name the error on reading it says
-        return False
-
-
-def _identity(directory: str) -> Identity:
-    status = Path(directory).stat()
-    return status.st_dev, status.st_ino
-
-
-def _patterns(pattern: str) -> Patterns:
-    """The pattern's alternatives, each as its segments."""
-    segments = {tuple(p.split("/")) for p in braceexpand(pattern, escape=False)}
-    for parts in segments:
-        if not all(parts) or not {".", ".."}.isdisjoint(parts):
-            raise ValueError(f"pattern {pattern!r} must be a path below the root, without '.', '..' or '//'")
-    return _with_none_for_stars((*p, "*") if p[-1] == "**" else p for p in segments)
-
-
-def _with_none_for_stars(patterns: Iterable[tuple[str, ...]]) -> Patterns:
-    """The patterns, and what they are where a leading '**' stands for no folder at all."""
-    closed = set()
-    for parts in patterns:
-        closed.add(parts)
-        while parts[0] == "**":
-            parts = parts[1:]
-            closed.add(parts)
-    return frozenset(closed)
-
-
-def _below(patterns: Patterns, folder: str) -> Patterns:
-    """What is left of the patterns below `folder`; empty when they do not lead there."""
-    deeper = (p if p[0] == "**" else p[1:] for p in patterns if len(p) > 1 and _matches(folder, p[0]))
-    return _with_none_for_stars(deeper)
-
-
-def _matches(name: str, segment: str) -> bool:
-    return fnmatchcase(name, segment) and (segment[0] == "." or name[0] != ".")
-
-
-def _target(label: Callable[[str], int], path: str) -> int:
+def _target(label: Callable[[str], SupportsIndex], path: str) -> int:
     target = label(path)
     try:
         return operator.index(target)
     except TypeError:
         raise TypeError(f"the label of {path} must be an int, not {target!r}") from None
-
-
-def _join(directory: str, name: str) -> str:
-    return f"{directory}/{name}" if directory else name

@@ -17,8 +17,11 @@ from fastdata.files import whole_file
 from fastdata.sources.tar import BLOCK, Member, pread
 from fastdata.sources.webdataset import groups, key_hash
 
-NO_CLASS = -(2**63)  # in `cls` of a sample without a cls member, or with one that is no integer
-ABSENT = -1  # the offset of a component that the sample lacks
+NO_CLASS = -(2**63)
+"""`cls` of a sample without a cls member, or with one that is no integer."""
+
+ABSENT = -1
+"""The offset of a component that the sample lacks."""
 
 Rows: TypeAlias = NDArray[np.void]
 """One row a sample, in the shard's order, of fields
@@ -31,18 +34,21 @@ and for each extension in the shard a field named by it with its dot (`.jpg`): `
 """
 
 _MAX_EXTENSIONS = 64
-# numpy has Python parse an array's header, and Python up to 3.12 counts its parser's depth for all threads together:
-# one that opens a shard while others do at times gets a SystemError for it (python/cpython#106905).
-_ATTEMPTS = 3
 _MAX_CLASS_BYTES = 32
+_REMEMBERED = 4096  # indexes that a process keeps, for shards that are opened again
+
+# numpy has Python parse an array's header, and Python up to 3.12 counts its parser's depth for all threads together:
+# a thread that opens a shard while others do at times gets a SystemError for it (python/cpython#106905).
+_ATTEMPTS = 3
+
 _SPAN = [("offset", "<i8"), ("size", "<i8")]
+
 # Behind the rows: magic with version, samples, the shard's size and time (ns) that the rows hold for, the CRC of
 # the rows, and the CRC of all that.
 _TRAILER = struct.Struct("<8sqqqI")
 _CRC = struct.Struct("<I")
 _TRAILER_SIZE = _TRAILER.size + _CRC.size
 _MAGIC = b"fdindex1"
-_REMEMBERED = 4096  # indexes a process keeps, mapped or where they can't be stored in memory, for shards opened again
 
 
 def index_path(path: str | os.PathLike[str]) -> Path:
@@ -52,7 +58,17 @@ def index_path(path: str | os.PathLike[str]) -> Path:
 
 
 def build(fd: int, path: str) -> Rows:
-    """The index of an open shard, from its headers and cls members."""
+    """The index of an open shard, from its headers and cls members.
+
+    TarError for a shard that is damaged, OSError that names it where it can't be read.
+    """
+    try:
+        return _build(fd, path)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, while it was indexed", path) from error
+
+
+def _build(fd: int, path: str) -> Rows:
     keys, starts, classes = array("Q"), array("q"), array("q")
     spans: dict[str, array[int]] = {}
     for row, (key, start, parts) in enumerate(groups(fd, path)):
@@ -77,11 +93,11 @@ def build(fd: int, path: str) -> Rows:
     return rows
 
 
-def shard_rows(fd: int, path: str) -> Rows:
-    """The index of an open shard: the stored one if it is this shard's, else built and, where one may, stored.
+def shard_rows(fd: int, path: str, keep: bool = True) -> Rows:
+    """The index of an open shard: the stored one if it is this shard's, else one that is built.
 
-    The last ones stay in memory: a shard that is opened again and again does not pay for its index each time, nor
-    does one for which no index can be stored.
+    With `keep` a built one is stored beside the shard, if that is possible. The last ones stay in memory: a shard that
+    is opened again and again does not pay for its index each time, nor does one for which no index can be stored.
     """
     stat = os.fstat(fd)
     memory = _memory(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
@@ -89,9 +105,10 @@ def shard_rows(fd: int, path: str) -> Rows:
         rows = load(path, stat)
         if rows is None:
             built = build(fd, path)
-            with suppress(OSError):  # a folder that can't be written, a full disk: reading does not depend on it
-                store(path, stat, built)
-            rows = load(path, stat)  # mapped, so that processes share its memory
+            if keep:
+                with suppress(OSError):  # a folder that can't be written, a full disk: reading does not depend on it
+                    store(path, stat, built)
+                rows = load(path, stat)  # mapped, so that processes share its memory
         memory.append(built if rows is None else rows)
     return memory[0]
 
@@ -103,14 +120,14 @@ def _memory(device: int, inode: int, size: int, time: int) -> list[Rows]:
 
 
 class Summary(NamedTuple):
-    """Of an index: the number of samples, and a checksum of all that it says of them."""
+    """An index in short: the number of samples, and a checksum of all that it says of them."""
 
     samples: int
     checksum: int
 
 
 def index_summary(path: str | os.PathLike[str]) -> Summary:
-    """From the trailer of a shard's index, or by indexing the shard.
+    """The summary of a shard's index, from the index's trailer where it is stored, else by indexing the shard.
 
     Raises TarError if the shard has no valid index and can't be indexed, OSError if it can't be opened.
     """
@@ -136,7 +153,7 @@ def index_count(path: str | os.PathLike[str]) -> int:
 
 
 def store_index(path: str | os.PathLike[str]) -> int:
-    """See to it that a shard's index is stored beside it; the number of its samples. OSError where it can't be."""
+    """Stores a shard's index beside it, if it is not there; gives the number of samples. OSError where it can't."""
     path = os.fspath(path)
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -153,7 +170,7 @@ def store_index(path: str | os.PathLike[str]) -> int:
 def load(path: str, stat: os.stat_result) -> Rows | None:
     """The stored index of the shard in that state, memory-mapped; None if there is none or it is not to be trusted.
 
-    An index is derived, so whatever is wrong with one only means that it is built again.
+    An index can always be built again, so whatever is wrong with a stored one is no error.
     """
     for _ in range(_ATTEMPTS):
         with suppress(SystemError):
@@ -222,7 +239,7 @@ def _crc_of(rows: Rows) -> int:
 
 
 def _trailer(raw: bytes, stat: os.stat_result) -> Summary | None:
-    """Samples and the rows' checksum, if the trailer is intact and that of the shard in this state."""
+    """What the trailer says, if it is intact and belongs to the shard in this state."""
     if len(raw) != _TRAILER_SIZE or _CRC.pack(crc32(raw[: _TRAILER.size])) != raw[_TRAILER.size :]:
         return None
     magic, samples, size, time, crc = _TRAILER.unpack_from(raw)

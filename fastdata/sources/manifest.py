@@ -6,64 +6,91 @@ It is written last, so while it is missing the dataset is not there. webdataset'
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+import stat
+from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
 
 from fastdata.errors import ManifestError
 from fastdata.files import whole_file
 
-WIDS = {"__kind__": "wids-shard-index-v1", "wids_version": 1}
+WIDS: Final = {"__kind__": "wids-shard-index-v1", "wids_version": 1}
 """What wids knows its shard indexes by."""
 
+MAX_COUNT: Final = 2**48
+"""Samples and bytes stay below it, in each shard and in all together: sums of them fit into 64 bits."""
+
+MAX_BYTES: Final = 2**30
+"""Of a json: a million shards take a quarter of it."""
+
 _SHARD_NAME = re.compile(r"(.+)-\d+\.tar")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEAD = 4096  # bytes at the start of a json in which `_OURS` stands, if fastdata wrote it
-_OURS = '"fastdata"'
+_OURS = b'"fastdata"'
+
+Text = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=0, lt=MAX_COUNT)]
+AtLeastOne = Annotated[int, Meta(ge=1, lt=MAX_COUNT)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+FileName = Annotated[str, Meta(pattern=r"^\w[\w.-]*\.tar\Z")]
+"""A plain name: no '/', no '..' and no leading dot, so that a json can't lead out of its folder."""
 
 
-class ShardEntry(NamedTuple):
-    """One shard: `url` is relative to the json, `filesize` in bytes, `sha256` in hex."""
+class ShardEntry(Struct, frozen=True):
+    """One shard: `url` is its file's name in the json's folder, `filesize` is in bytes, `sha256` in hex."""
 
-    url: str
-    nsamples: int
-    filesize: int
-    sha256: str
+    url: FileName
+    nsamples: AtLeastOne
+    filesize: AtLeastOne
+    sha256: Sha256
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(Struct, frozen=True):
     """How a dataset was made; nothing of when or where, so that the same input gives the same json.
 
-    `split` is the fraction of the source's samples, as '9/10'. `jpeg` says what happened to the images: of
-    `source_bytes` bytes, `changed` of them were written anew, and `refused` kept as they were because that was not
-    possible; in the shards they have `image_bytes`.
+    `split` is the fraction of the source's samples, as '9/10'. `jpeg` says what happened to the images: `changed` of
+    them were written anew, and `refused` were kept as they were, because they could not be converted. The images had
+    `source_bytes` bytes together, and have `image_bytes` in the shards.
     """
 
-    version: str
-    seed: int
+    version: Text
+    seed: Annotated[int, Meta(ge=0)]
     shuffle: bool
-    split: str
-    jpeg: str
-    source_bytes: int
-    changed: int
-    refused: int
-    image_bytes: int
+    split: Text
+    jpeg: Text
+    source_bytes: Count
+    changed: Count
+    refused: Count
+    image_bytes: Count
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """What a dataset consists of. `classes` are names at the place of their class index, empty where unknown."""
 
-    name: str
-    shards: tuple[ShardEntry, ...]
+    name: Text
+    shards: tuple[ShardEntry, ...] = msgspec.field(name="shardlist")
     classes: tuple[str, ...]
-    made: Made
+    made: Made = msgspec.field(name="fastdata")
 
     @property
     def nsamples(self) -> int:
         """Samples in all shards."""
         return sum(shard.nsamples for shard in self.shards)
+
+    @property
+    def filesize(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.filesize for shard in self.shards)
+
+
+class _Wids(Struct):
+    """The fields by which wids knows its shard indexes."""
+
+    kind: Literal["wids-shard-index-v1"] = msgspec.field(name="__kind__")
+    wids_version: Literal[1]
 
 
 def manifest_path(directory: str | os.PathLike[str], name: str) -> Path:
@@ -75,10 +102,10 @@ def store(manifest: Manifest, directory: str | os.PathLike[str]) -> Path:
     """Writes `<name>.json` into `directory`, whole or not at all; gives its path."""
     document = {
         **WIDS,
-        "fastdata": asdict(manifest.made),
+        "fastdata": msgspec.to_builtins(manifest.made),
         "name": manifest.name,
-        "classes": list(manifest.classes),
-        "shardlist": [shard._asdict() for shard in manifest.shards],
+        "classes": manifest.classes,
+        "shardlist": msgspec.to_builtins(manifest.shards),
     }
     path = manifest_path(directory, manifest.name)
     with whole_file(path) as file:
@@ -91,36 +118,24 @@ def load(path: str | os.PathLike[str]) -> Manifest:
 
     ManifestError, which names the file and the field, for anything else; OSError where it can't be read.
     """
-    file = os.fspath(path)
+    file = Path(path)
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        raise ManifestError(f"{file}: no dataset's json: no regular file, or one of more than {MAX_BYTES} bytes")
     try:
-        document = json.loads(Path(file).read_bytes())
+        # By json, not by msgspec, which refuses the lone surrogates of class names that are not UTF-8.
+        document = json.loads(file.read_bytes())
+        msgspec.convert(document, _Wids)
+        manifest = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"{file}: {error}: not a dataset's json, or damaged; pack the dataset again") from None
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{file}: no JSON ({error}); pack the dataset again") from None
-    top = _Fields(file, "", document)
-    for field, known in WIDS.items():
-        if top.any(field) != known:
-            raise ManifestError(f"{file}: {field} is {top.any(field)!r}, this fastdata reads {known!r}")
-    made = _Fields(file, "fastdata", top.any("fastdata"))
-    manifest = Manifest(
-        name=top.text("name"),
-        shards=tuple(_shard(_Fields(file, f"shardlist[{i}]", s)) for i, s in enumerate(top.items("shardlist"))),
-        classes=tuple(_string(file, f"classes[{i}]", name) for i, name in enumerate(top.items("classes"))),
-        made=Made(
-            version=made.text("version"),
-            seed=made.count("seed"),
-            shuffle=made.flag("shuffle"),
-            split=made.text("split"),
-            jpeg=made.text("jpeg"),
-            source_bytes=made.count("source_bytes"),
-            changed=made.count("changed"),
-            refused=made.count("refused"),
-            image_bytes=made.count("image_bytes"),
-        ),
-    )
-    urls = [shard.url for shard in manifest.shards]
-    if len(set(urls)) < len(urls):
-        twice = next(url for url in urls if urls.count(url) > 1)
-        raise ManifestError(f"{file}: shardlist has {twice!r} twice: its samples would be repeated")
+    url, times = Counter(shard.url for shard in manifest.shards).most_common(1)[0] if manifest.shards else ("", 0)
+    if times > 1:
+        raise ManifestError(f"{file}: `$.shardlist` has {url!r} {times} times: its samples would be repeated")
+    if max(manifest.nsamples, manifest.filesize) >= MAX_COUNT:
+        raise ManifestError(f"{file}: the samples or bytes of `$.shardlist` are {MAX_COUNT} or more together: damaged")
     return manifest
 
 
@@ -129,7 +144,7 @@ def json_of(shard: str | os.PathLike[str]) -> Path | None:
     path = Path(shard)
     match = _SHARD_NAME.fullmatch(path.name)
     file = match and manifest_path(path.parent, match[1])
-    return file if file and file.is_file() and is_ours(file) else None
+    return file if file and is_ours(file) else None
 
 
 def find(shard: str | os.PathLike[str]) -> Manifest | None:
@@ -143,16 +158,17 @@ def find(shard: str | os.PathLike[str]) -> Manifest | None:
 
 
 class Listed(NamedTuple):
-    """What the jsons beside shards say of them: the numbers of their samples, by path, and the classes."""
+    """What the jsons beside shards say: how many samples each shard has, by its path, and the classes."""
 
     counts: dict[str, int]
     classes: tuple[str, ...]
 
 
 def listed(shards: list[str], whole: bool) -> Listed:
-    """ValueError where the shards' datasets have different classes: one number would mean two of them.
+    """What the jsons beside these shards say of them.
 
-    FileNotFoundError where a json lists more shards than there are, if `whole` datasets are meant.
+    ValueError where the shards' datasets have different classes, since one number would mean two of them. With
+    `whole` all shards of each dataset are meant: FileNotFoundError where a json lists one that is not there.
     """
     manifests: dict[tuple[str, str], dict[str, int]] = {}  # of each directory and name
     classes: dict[tuple[str, ...], Path] = {}
@@ -180,63 +196,7 @@ def listed(shards: list[str], whole: bool) -> Listed:
 
 def is_ours(file: Path) -> bool:
     """Whether fastdata wrote this json; others keep annotations of any size under such a name."""
+    if not file.is_file():
+        return False
     with file.open("rb") as stream:
-        return _OURS.encode() in stream.read(_HEAD)
-
-
-def _shard(fields: "_Fields") -> ShardEntry:
-    entry = ShardEntry(fields.text("url"), fields.count("nsamples"), fields.count("filesize"), fields.text("sha256"))
-    if not _SHA256.fullmatch(entry.sha256):
-        raise fields.wrong("sha256", "64 hex digits", entry.sha256)
-    return entry
-
-
-def _string(file: str, field: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ManifestError(f"{file}: {field} must be a string, not {value!r:.60}")
-    return value
-
-
-class _Fields:
-    """The fields of one JSON object; each way to read one raises ManifestError where it is missing or wrong."""
-
-    def __init__(self, file: str, name: str, value: Any) -> None:
-        self._file, self._name = file, name
-        if not isinstance(value, dict):
-            raise ManifestError(f"{file}: {name or 'the whole'} must be an object, not {value!r:.60}")
-        self._values: dict[str, Any] = value
-
-    def any(self, field: str) -> Any:
-        if field not in self._values:
-            raise ManifestError(f"{self._file}: {self._path(field)} is missing: not a dataset's json, or damaged")
-        return self._values[field]
-
-    def text(self, field: str) -> str:
-        value = _string(self._file, self._path(field), self.any(field))
-        if not value:
-            raise self.wrong(field, "a non-empty string", value)
-        return value
-
-    def count(self, field: str) -> int:
-        value = self.any(field)
-        if type(value) is not int or value < 0:
-            raise self.wrong(field, "a whole number from 0 on", value)
-        return value
-
-    def flag(self, field: str) -> bool:
-        value = self.any(field)
-        if not isinstance(value, bool):
-            raise self.wrong(field, "true or false", value)
-        return value
-
-    def items(self, field: str) -> list[Any]:
-        value = self.any(field)
-        if not isinstance(value, list):
-            raise self.wrong(field, "a list", value)
-        return value
-
-    def wrong(self, field: str, expected: str, value: Any) -> ManifestError:
-        return ManifestError(f"{self._file}: {self._path(field)} must be {expected}, not {value!r:.60}")
-
-    def _path(self, field: str) -> str:
-        return f"{self._name}.{field}" if self._name else field
+        return _OURS in stream.read(_HEAD)

@@ -1,14 +1,14 @@
 """Paths in arrays, and the keys that name their samples.
 
-A worker that touches a Python object writes its reference count and so copies the page it lies on; 100,000 strings
-would be copied into every worker over an epoch.
+A worker that touches a Python object writes its reference count, and so copies the page on which it lies: over an
+epoch each worker would copy 100,000 strings.
 """
 
 import os
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,12 +41,12 @@ class Paths(Sequence[str]):
         return len(self.offsets) - 1
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: SupportsIndex) -> str: ...
 
     @overload
     def __getitem__(self, index: slice) -> "Paths": ...
 
-    def __getitem__(self, index: int | slice) -> "str | Paths":
+    def __getitem__(self, index: SupportsIndex | slice) -> "str | Paths":
         if isinstance(index, slice):
             return Paths.of(self[i] for i in range(*index.indices(len(self))))
         i = range(len(self))[index]
@@ -58,7 +58,10 @@ class Paths(Sequence[str]):
 
 @dataclass(frozen=True, eq=False)
 class Keys(Sequence[str]):
-    """The keys of `paths`, made when asked for. `apart`, bool of shape (N,), marks those told apart."""
+    """The keys of `paths`, made when they are asked for.
+
+    `apart`, bool of shape (N,), marks the keys to which their extension is appended.
+    """
 
     paths: Paths
     apart: NDArray[np.bool_]
@@ -67,12 +70,12 @@ class Keys(Sequence[str]):
         return len(self.paths)
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: SupportsIndex) -> str: ...
 
     @overload
     def __getitem__(self, index: slice) -> "Keys": ...
 
-    def __getitem__(self, index: int | slice) -> "str | Keys":
+    def __getitem__(self, index: SupportsIndex | slice) -> "str | Keys":
         if isinstance(index, slice):
             return Keys(self.paths[index], self.apart[index])
         path = self.paths[index]
@@ -80,7 +83,7 @@ class Keys(Sequence[str]):
 
 
 def key_of(path: str) -> str:
-    """The path without its extension, other dots of the basename as '_'.
+    """The path without its extension, with '_' for the other dots of its basename.
 
     WebDataset's rule splits a member's name at the first dot of its basename, so a key has none there. Dots
     in folder names stay.
@@ -97,8 +100,8 @@ def find_key_collisions(paths: Sequence[str]) -> list[list[int]]:
 def keys_of(paths: Paths) -> Keys:
     """The unique keys of `paths`: `key_of`, with '_' and the extension appended where files share that.
 
-    'a.jpg' and 'a.png' become 'a_jpg' and 'a_png', whatever the order of the paths. Raises ValueError that
-    names the files when that does not tell them apart ('x.y.jpg' and 'x_y.jpg').
+    'a.jpg' and 'a.png' become 'a_jpg' and 'a_png', whatever the order of the paths. Raises ValueError that names the
+    files where their extensions are the same ('x.y.jpg' and 'x_y.jpg').
     """
     keys = Keys(paths, np.zeros(len(paths), np.bool_))
     for group in find_key_collisions(paths):
@@ -124,7 +127,7 @@ def _key_with_extension(path: str) -> str:
 
 
 def _groups_of_equals(keys: Callable[[], Iterable[str]]) -> list[list[int]]:
-    """Groups of positions with equal keys. Goes over the keys twice, so that only hashes are kept of all."""
+    """Groups of positions with equal keys. The keys are gone over twice, so that only their hashes are kept."""
     hashes = np.fromiter(map(hash, keys()), np.int64)
     values, counts = np.unique(hashes, return_counts=True)
     suspects = np.isin(hashes, values[counts > 1])

@@ -1,29 +1,25 @@
 """Remote shards, by fsspec."""
 
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
+from fastdata.files import whole_file
 
-def _fetch(url: str, destination: Path) -> None:
-    """Copy `url` to `destination` under a name of its own first, then rename."""
+
+def fetch(url: str, destination: Path) -> None:
+    """Copies `url` to `destination`, which appears whole or not at all; raises as `cache.local`."""
     filesystem, remote = _filesystem(url)
-    part = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
     try:
         expected = filesystem.info(remote).get("size")
-        filesystem.get_file(remote, str(part))
-        with part.open("rb") as copied:
-            os.fsync(copied.fileno())
-        if expected is not None and part.stat().st_size != expected:
-            raise OSError(f"{part.stat().st_size} bytes came of {expected}")
-        part.replace(destination)
+        with whole_file(destination) as file:
+            filesystem.get_file(remote, file.name)
+            size = Path(file.name).stat().st_size
+            if expected is not None and size != expected:
+                raise OSError(f"{size} bytes came of {expected}")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no shard {url}: check the URL") from error
     except Exception as error:  # each protocol's package has errors of its own
         raise OSError(f"could not copy {url} to {destination.parent}: {error or type(error).__name__}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

@@ -1,62 +1,33 @@
-"""Shards: tar files of samples in WebDataset layout, read at random and written whole.
-
-The tar format itself is in `members.py`, the index beside a shard in `index.py`; what others need of them is here too.
-"""
+"""A shard to read from: any component of any sample, at random."""
 
 import os
 from collections.abc import Sequence
 from functools import lru_cache
 
 from fastdata.errors import TarError
-from fastdata.sources.index import (
-    ABSENT,
-    NO_CLASS,
-    Rows,
-    extensions,
-    index_count,
-    index_path,
-    index_summary,
-    shard_rows,
-    store_index,
-)
-from fastdata.sources.tar import BLOCK, REGULAR, Member, is_header, members, number, plain_name, pread, walk
-from fastdata.sources.webdataset import dali_index, key_hash, split_name
-from fastdata.sources.writer import ShardWriter
-
-__all__ = [
-    "NO_CLASS",
-    "Member",
-    "Shard",
-    "ShardCache",
-    "ShardWriter",
-    "TarError",
-    "dali_index",
-    "index_count",
-    "index_path",
-    "index_summary",
-    "key_hash",
-    "members",
-    "split_name",
-    "store_index",
-]
+from fastdata.sources.index import ABSENT, Rows, extensions, shard_rows
+from fastdata.sources.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
+from fastdata.sources.webdataset import key_hash, split_name
 
 
 class Shard:
     """A shard to read from, by row: the position of a sample in it.
 
-    The file is opened, and indexed if need be, when first needed. Any number of threads may read at once; a copy
-    in another process, forked or unpickled, reads on its own. The file stays open as long as something reads it.
+    The file is opened, and indexed if need be, when first needed; with `keep_index` an index that was built is stored
+    beside it. Any number of threads may read at once; a copy in another process, forked or unpickled, reads on its
+    own. The file stays open as long as something reads it.
 
     Methods raise TarError when the shard is damaged, cut short or changed under way, IndexError for a row that is
     not there, OSError if the file can't be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], keep_index: bool = True) -> None:
         self.path = os.fspath(path)
+        self.keep_index = keep_index
         self._opened: _Opened | None = None
 
-    def __reduce__(self) -> tuple[type["Shard"], tuple[str]]:
-        return Shard, (self.path,)
+    def __reduce__(self) -> tuple[type["Shard"], tuple[str, bool]]:
+        return Shard, (self.path, self.keep_index)
 
     def __repr__(self) -> str:
         return f"Shard({self.path!r})"
@@ -107,7 +78,7 @@ class Shard:
             have = ", ".join(name for name in opened.spans if self.has(row, name))
             problem = f"sample {self.key(row)!r} has no component {extension!r} (it has {have})"
             raise TarError.at(self.path, int(opened.rows["start"][row]), problem)
-        # Two reads: to cut the header off what was read at once would copy the rest, which for megabytes takes longer.
+        # Two reads, since cutting the header off one would copy the rest, which takes longer for megabytes.
         header, data = pread(opened.fd, BLOCK, offset - BLOCK), pread(opened.fd, size, offset)
         if len(data) < size:
             raise self._changed(offset, f"only {len(data)} of a component's {size} bytes are left")
@@ -121,11 +92,11 @@ class Shard:
         self._opened = None
 
     def _open(self) -> "_Opened":
-        # Without a lock, which a fork could leave held for ever: threads that meet here open the file each, and
-        # all but the last one's close again when they have read.
+        # There is no lock here, since a fork could leave it held for ever: threads that meet each open the file, and
+        # all of these but the last close again when they have been read.
         opened = self._opened
         if opened is None:
-            opened = self._opened = _Opened(self.path)
+            opened = self._opened = _Opened(self.path, self.keep_index)
         return opened
 
     def _plain_key(self, header: bytes, hashed: int, extension: str | None = None) -> str | None:
@@ -140,8 +111,8 @@ class Shard:
     def _find(self, opened: "_Opened", row: int, offset: int, expected: tuple[str, int] | None = None) -> str:
         """The row's key, from its member with data at `offset` of this extension and size, or from its first.
 
-        Walks the headers from the sample's first; and where that disagrees from the archive's, where PAX headers
-        that hold for all members may lie.
+        Walks the headers from the sample's first one. Where that disagrees it walks them from the archive's first
+        one, since PAX headers that hold for all members may lie there.
         """
         hashed, start = int(opened.rows["key"][row]), int(opened.rows["start"][row])
         try:
@@ -162,13 +133,13 @@ class Shard:
 
 
 class _Opened:
-    """What a Shard has open; the file is closed with its last user."""
+    """What a Shard has open; the file is closed when its last user is gone."""
 
     fd = -1
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, keep_index: bool) -> None:
         self.fd = os.open(path, os.O_RDONLY)
-        self.rows = shard_rows(self.fd, path)
+        self.rows = shard_rows(self.fd, path, keep_index)
         self.spans = {name: self.rows["." + name] for name in extensions(self.rows)}
 
     def __del__(self) -> None:

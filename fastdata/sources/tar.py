@@ -1,7 +1,7 @@
 """The tar format: which regular files a tar file holds, and where their bytes lie.
 
-After POSIX.1-2017 (pax: the ustar and pax interchange formats) and the GNU tar manual ("Basic Tar Format").
-Headers only are read, by `os.pread`: a file cut short is then an error, where a memory map would be a SIGBUS.
+It follows POSIX.1-2017 (pax: the ustar and pax interchange formats) and the GNU tar manual ("Basic Tar Format").
+Only headers are read, and by `os.pread`: with a memory map a file that is cut short would end the process by SIGBUS.
 """
 
 import os
@@ -19,8 +19,8 @@ _LINKS = frozenset([b"1", b"2"])
 _ABOUT_NEXT = frozenset([b"L", b"K", b"x", b"X", b"g"])  # headers whose data describe the members after them
 _UNREADABLE = {b"S": "a GNU sparse file", b"M": "the continuation of a file on another volume"}
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-_WINDOW = 4096  # header, a small file's data and the next header, in one call
-_DESCRIPTION_LIMIT = 1 << 20  # bytes of a long name or PAX header: far more than any has, far less than memory
+_WINDOW = 4096  # bytes read at once: a header, a small file's data and the next header
+_DESCRIPTION_LIMIT = 1 << 20  # bytes of a long name or PAX header: far more than real ones have
 _CHUNK = 1 << 20
 
 
@@ -98,7 +98,7 @@ def walk(fd: int, path: str, start: int = 0, on_link: Callable[[str, int], objec
 
 
 def pread(fd: int, size: int, offset: int) -> bytes:
-    """`size` bytes at `offset`, fewer only where the file ends: one call may return less than is there."""
+    """`size` bytes at `offset`, fewer only where the file ends. (One call of `os.pread` may return less.)"""
     data = os.pread(fd, size, offset)
     while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
         data += more
@@ -111,14 +111,14 @@ def padded(size: int) -> int:
 
 
 def is_header(block: bytes) -> bool:
-    """Whether these 512 bytes carry their own checksum: the sum of all bytes, the checksum's counted as blanks.
+    """Whether these 512 bytes carry their checksum: the sum of all bytes, with blanks for those of the checksum.
 
-    Some old writers summed signed bytes; both sums count, as in GNU tar and `tarfile`.
+    Some old writers summed signed bytes; both sums are accepted, as by GNU tar and `tarfile`.
     """
     field = block[148:156]
     stated = number(field)
-    # From 0, adler32's low half is the sum of the bytes modulo 65521, which 256 bytes can't reach: exact, and a
-    # tenth of the time of sum().
+    # Started from 0, adler32's low half is the sum of the bytes modulo 65521. 256 bytes don't reach that, so it is
+    # the sum, in a tenth of the time that sum() takes.
     total = (adler32(block[:256], 0) & 0xFFFF) + (adler32(block[256:], 0) & 0xFFFF) - (adler32(field, 0) & 0xFFFF)
     if stated == total + 256:
         return True
@@ -138,7 +138,7 @@ def number(field: bytes) -> int | None:
 
 
 def plain_name(header: bytes) -> str:
-    """The name in the header itself, cut off where the whole one stands in a PAX or GNU header before it."""
+    """The name in the header itself, which is cut off where a PAX or GNU header before it has the whole one."""
     name = header[:100]
     if header[345] and header[257:263] == b"ustar\0":  # GNU's own format keeps other things in the prefix's place
         name = header[345:500].split(b"\0", 1)[0] + b"/" + name
@@ -146,7 +146,7 @@ def plain_name(header: bytes) -> str:
 
 
 class _Headers:
-    """Reads an archive's headers, a window of the file at a time, in ascending order."""
+    """Reads an archive's headers in ascending order, a window of the file at a time."""
 
     def __init__(self, fd: int, path: str) -> None:
         self.size = os.fstat(fd).st_size
@@ -199,9 +199,9 @@ def _text(field: bytes) -> str:
 
 
 def _records(payload: bytes, path: str, offset: int) -> dict[str, str]:
-    """What a PAX header says of names and sizes: of its records `<length> <keyword>=<value>\\n`, those that matter.
+    """What a PAX header says of names and sizes, from its records `<length> <keyword>=<value>\\n`.
 
-    A record's length counts all of it, the length's own digits too.
+    A record's length counts all of it, with the length's own digits.
     """
     records = {}
     begin = 0

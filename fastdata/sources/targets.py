@@ -21,7 +21,7 @@ def target_kind(component: str) -> str:
 
 
 def read_target(component: str, data: bytes) -> Any:
-    """What the bytes say: an int, a str, a dict or an array. TargetError where they say no such thing.
+    """The target in the bytes: an int, a str, a dict or an array. TargetError where they hold no such thing.
 
     Nothing is unpickled: an array of Python objects is an error.
     """
@@ -49,7 +49,7 @@ def _json_object(data: bytes) -> dict[str, Any]:
 
 
 def _array(data: bytes) -> np.ndarray[Any, np.dtype[Any]]:
-    """Of .npy bytes, whose header is believed only as far as there are bytes for it; in native byte order."""
+    """The array in .npy bytes, in native byte order. Its header may claim no more than there are bytes for."""
     file = io.BytesIO(data)
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):

@@ -1,4 +1,4 @@
-"""Where shards lie: brace notation and globs become a list, remote shards become local files in a cache."""
+"""Which shards a path, a URL, a glob or brace notation stands for."""
 
 import glob
 import os
@@ -16,14 +16,15 @@ def expand(urls: Urls) -> list[str]:
     """The shards that `urls` stands for: local paths and remote URLs, in the order given.
 
     Each is a path, a URL, a glob ('*', '?', '[...]', '**'; local, sorted) or brace notation ('{000..007}'), or
-    both at once. What exists by the very name is taken by it. Raises FileNotFoundError for a path or a glob
-    that names no file, ValueError for a shard that is named twice, 'pipe:' URLs, remote globs and no URL at all.
+    both at once. A file that has the very name is taken, whatever the name looks like. Raises FileNotFoundError for
+    a path or a glob that names no file, ValueError for a shard that is named twice, 'pipe:' URLs, remote globs and
+    no URL at all.
     """
     given = [urls] if isinstance(urls, str | os.PathLike) else list(urls)
     if not given:
         raise ValueError("no shards: give at least one path or URL")
     shards = [shard for url in given for shard in _expand_one(os.fspath(url))]
-    named = Counter(shard if _is_remote(shard) else str(Path(shard).absolute()) for shard in shards)
+    named = Counter(shard if is_remote(shard) else str(Path(shard).absolute()) for shard in shards)
     shard, times = named.most_common(1)[0]
     if times > 1:
         raise ValueError(f"shard {shard} is named {times} times: its samples would be repeated in every epoch")
@@ -31,17 +32,17 @@ def expand(urls: Urls) -> list[str]:
 
 
 def _expand_one(url: str) -> Iterator[str]:
-    _refuse_pipe(url)
-    if not _is_remote(url) and _exists(_plain(url)):
-        yield _file(_plain(url))
+    refuse_pipe(url)
+    if not is_remote(url) and _exists(plain_path(url)):
+        yield _file(plain_path(url))
         return
     try:
         alternatives = list(braceexpand(url, escape=False))
     except ValueError:
         raise ValueError(f"unbalanced braces in {url!r}, and no file has that name") from None
     for alternative in alternatives:
-        if not _is_remote(alternative):
-            yield from _local_matches(_plain(alternative), url)
+        if not is_remote(alternative):
+            yield from _local_matches(plain_path(alternative), url)
         elif "*" in alternative:
             raise ValueError(f"{url!r} is a remote glob, which is not expanded: use brace notation, as {{000..007}}")
         else:
@@ -71,15 +72,17 @@ def _exists(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110 -- False, not OSError, for brace notation longer than a file name
 
 
-def _is_remote(url: str) -> bool:
+def is_remote(url: str) -> bool:
+    """Whether it is a URL of something other than a local file."""
     return "://" in url and not url.startswith("file://")
 
 
-def _plain(url: str) -> str:
+def plain_path(url: str) -> str:
     """The path of a local URL; a file:// URL has its special characters as %XX."""
     return unquote(url.removeprefix("file://")) if url.startswith("file://") else url
 
 
-def _refuse_pipe(url: str) -> None:
+def refuse_pipe(url: str) -> None:
+    """Raises ValueError for webdataset's 'pipe:' URLs."""
     if url.startswith("pipe:"):
         raise ValueError(f"{url!r} would run a command, and its output cannot be indexed: run it and name the file")

@@ -20,10 +20,10 @@ class Group(NamedTuple):
 def split_name(name: str) -> tuple[str, str] | None:
     """Key and extension of a member's name, by WebDataset's rule.
 
-    The key reaches up to the first dot of the basename, directories included (without a leading `./`, which tar
-    writes for a folder packed as `.`); the extension is the rest in lower case. None for what is no component of
-    a sample: names without extension, hidden files, and those below WebDataset's `__meta__` names. (webdataset's
-    own expression hides `.a.jpg` but takes `b/.a.jpg` for the component `a.jpg` of a sample `b/`.)
+    The key is the path up to the first dot of the basename (without a leading `./`, which tar writes for a folder
+    packed as `.`); the extension is the rest in lower case. None for what is no component of a sample: names without
+    extension, hidden files, and those below WebDataset's `__meta__` names. (webdataset's own expression hides
+    `.a.jpg` but takes `b/.a.jpg` for the component `a.jpg` of a sample `b/`.)
     """
     name = name.removeprefix("./")
     directory, slash, base = name.rpartition("/")
@@ -47,7 +47,7 @@ def groups(fd: int, path: str) -> Iterator[Group]:
     """
 
     def refuse_link(name: str, start: int) -> None:
-        if split_name(name) is not None:  # without its bytes the sample would be lost in silence
+        if split_name(name) is not None:  # to go on without its bytes would lose the sample in silence
             problem = f"{name!r} is a link, whose bytes are elsewhere; repack by tar --dereference --hard-dereference"
             raise TarError.at(path, start, problem)
 
@@ -77,10 +77,10 @@ def groups(fd: int, path: str) -> Iterator[Group]:
 def dali_index(path: str | os.PathLike[str]) -> str:
     """The index of a shard for DALI's `fn.readers.webdataset(index_paths=…)`: the text of its `.idx`, version 1.2.
 
-    A line a sample, for each component `<extension> <data offset> <size> <name>`, as DALI's wds2idx writes it, but
-    the extension in lower case. DALI splits lines at blanks and shows names in messages only, so a name's blanks
-    are written as `_`. Names may hold surrogates: write the text with errors="surrogateescape".
-    Raises TarError for an extension with a blank, and what `members` raises.
+    It has a line for each sample, with `<extension> <data offset> <size> <name>` for each component, as DALI's
+    wds2idx writes it, but with extensions in lower case. DALI splits lines at blanks and shows names in messages
+    only, so a name's blanks are written as `_`. Names may hold surrogates: write the text with
+    errors="surrogateescape". Raises TarError for an extension with a blank, and what `members` raises.
     """
     path = os.fspath(path)
     fd = os.open(path, os.O_RDONLY)

@@ -17,7 +17,7 @@ from fastdata.sources.webdataset import split_name
 class ShardWriter:
     """Writes a shard, which appears with its index when the `with` block ends, or not at all if that raises.
 
-    The same samples give the same bytes: PAX format by Python's tarfile, no times, owners or host in them. An
+    The same samples give the same bytes: the format is PAX, by Python's tarfile, without times, owners or host. An
     existing file at `path` is replaced.
 
         with ShardWriter("train-000000.tar") as shard:
@@ -27,7 +27,7 @@ class ShardWriter:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self.size = 0
-        """Bytes of the samples written so far, headers and padding included; at last, of the file."""
+        """Bytes of the samples written so far, with headers and padding; of the whole file when it is complete."""
         self._keys: set[str] = set()
         self._stack = ExitStack()
 

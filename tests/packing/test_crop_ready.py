@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fastdata.errors import JpegError
-from fastdata.images import cut as crop_ready
+from fastdata.images import cut as cutting
 from fastdata.images.cut import cut, cut_stored, is_crop_ready
 from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.restart import add_table, segment_grid
@@ -44,8 +44,8 @@ SUBSAMPLINGS = {
 @pytest.fixture
 def every_cut_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cuts are made of small pictures too, and of all of a picture."""
-    monkeypatch.setattr(crop_ready, "_LEAST_PIXELS_SAVED", 0)
-    monkeypatch.setattr(crop_ready, "_LEAST_PART_SAVED", 0)
+    monkeypatch.setattr(cutting, "_LEAST_PIXELS_SAVED", 0)
+    monkeypatch.setattr(cutting, "_LEAST_PART_SAVED", 0)
 
 
 def encoded(width: int, height: int, subsampling: str, seed: int = 0, **options: int) -> bytes:
@@ -268,7 +268,6 @@ def test_a_claimed_size_beyond_the_limit_is_refused_before_jpegtran_sees_it() ->
 
 def test_a_missing_jpegtran_is_an_error_that_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    crop_ready._jpegtran.cache_clear()
     for package in ("libjpeg-turbo-progs", "conda-forge libjpeg-turbo", "jpeg-turbo"):
         with pytest.raises(RuntimeError, match=package):
             make_crop_ready(PLAIN)
@@ -291,7 +290,7 @@ def test_a_photo_whose_components_are_in_scans_of_their_own_is_not_cut_but_can_b
 ) -> None:
     script = tmp_path / "scans"
     script.write_text("0; 1; 2;")
-    apart = ["jpegtran", "-scans", script, "-restart", "4B"]
+    apart: list[str | Path] = ["jpegtran", "-scans", script, "-restart", "4B"]
     data = subprocess.run(apart, input=encoded(512, 384, "4:2:0"), capture_output=True, check=True).stdout
     first_scan_only = data[: data.index(b"\xff\xda", read_jpeg_header(data).scan)] + b"\xff\xd9"
     assert segment_grid(data, read_jpeg_header(data)) is None
@@ -317,7 +316,8 @@ FUZZED = [
 def verdict(data: bytes) -> Pixels | None:
     """The full decode as RGB: what simplejpeg refuses Pillow decides."""
     try:
-        return simplejpeg.decode_jpeg(data, "RGB")
+        decoded: Pixels = simplejpeg.decode_jpeg(data, "RGB")
+        return decoded
     except ValueError:
         pass
     with warnings.catch_warnings():

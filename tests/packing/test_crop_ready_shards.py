@@ -1,6 +1,7 @@
 """Crop-ready shards are shards like others: every reader gets the pixels of the plain ones."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,15 +18,16 @@ from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.webdataset import dali_index
-from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step, Transform
 from support.pictures import jpeg
 from support.tars import tool
 
 Pixels = npt.NDArray[np.uint8]
+Shards = dict[str, Path]
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     """The same eight photos as they are and crop-ready, each in one shard."""
     tool("jpegtran")
     root = tmp_path_factory.mktemp("photos")
@@ -45,7 +47,7 @@ def images(shard: Path) -> list[bytes]:
     return [dataset.read(index).image for index in range(dataset.num_samples)]
 
 
-def test_all_of_a_crop_ready_shard_is_crop_ready_and_nothing_of_a_plain_one(shards) -> None:
+def test_all_of_a_crop_ready_shard_is_crop_ready_and_nothing_of_a_plain_one(shards: Shards) -> None:
     assert [is_crop_ready(image) for image in images(shards["ready"])] == [True] * 8
     assert [is_crop_ready(image) for image in images(shards["plain"])] == [False] * 8
 
@@ -54,7 +56,7 @@ def test_all_of_a_crop_ready_shard_is_crop_ready_and_nothing_of_a_plain_one(shar
 @pytest.mark.parametrize(
     "steps", [[RandomResizedCrop(64), RandomHorizontalFlip()], [Resize(256), CenterCrop(64)], [CenterCrop(100)]]
 )
-def test_fastdata_gets_the_same_pixels_from_both(shards, steps, antialias) -> None:
+def test_fastdata_gets_the_same_pixels_from_both(shards: Shards, steps: list[Step], antialias: bool) -> None:
     transform = Transform(steps, antialias=antialias)
     plain, ready = (TarImageDataset(shards[kind], transform=transform) for kind in ("plain", "ready"))
     for epoch in range(5):
@@ -73,13 +75,13 @@ def by_opencv(image: bytes) -> Pixels:
 
 
 @pytest.mark.parametrize("decode", [by_pillow, by_opencv])
-def test_other_decoders_get_the_same_pixels_from_both(shards, decode) -> None:
+def test_other_decoders_get_the_same_pixels_from_both(shards: Shards, decode: Callable[[bytes], Pixels]) -> None:
     for plain, ready in zip(images(shards["plain"]), images(shards["ready"]), strict=True):
         assert np.array_equal(decode(plain), decode(ready))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves files open
-def test_webdataset_gets_the_same_pixels_from_both(shards) -> None:
+def test_webdataset_gets_the_same_pixels_from_both(shards: Shards) -> None:
     plain, ready = (
         list(webdataset.WebDataset([str(shards[kind])], shardshuffle=False).decode("rgb8").to_tuple("__key__", "jpg"))
         for kind in ("plain", "ready")
@@ -88,7 +90,7 @@ def test_webdataset_gets_the_same_pixels_from_both(shards) -> None:
     assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(plain, ready, strict=True))
 
 
-def test_dalis_reader_gets_the_same_pixels_from_both(shards) -> None:
+def test_dalis_reader_gets_the_same_pixels_from_both(shards: Shards) -> None:
     plain, ready = (by_dali(shards[kind]) for kind in ("plain", "ready"))
     assert len(plain) == 8
     assert all(np.array_equal(a, b) for a, b in zip(plain, ready, strict=True))
@@ -101,7 +103,7 @@ def by_dali(shard: Path) -> list[Pixels]:
     index = shard.with_suffix(".idx")
     index.write_text(dali_index(shard))
 
-    @pipeline_def(batch_size=8, num_threads=1, device_id=None)
+    @pipeline_def(batch_size=8, num_threads=1, device_id=None)  # type: ignore[untyped-decorator, unused-ignore]
     def pipeline() -> object:
         encoded = fn.readers.webdataset(paths=[str(shard)], index_paths=[str(index)], ext=["jpg"])
         return fn.decoders.image(encoded, device="cpu")

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,9 +55,10 @@ def test_dali_reads_a_shard_by_the_exported_index(tmp_path: Path) -> None:
     index_file = tmp_path / "a.idx"
     index_file.write_text(dali_index(path))
 
-    @dali.pipeline_def(batch_size=3, num_threads=1, device_id=None)
+    @dali.pipeline_def(batch_size=3, num_threads=1, device_id=None)  # type: ignore[untyped-decorator, unused-ignore]
     def pipeline() -> object:
-        return tuple(fn.readers.webdataset(paths=[str(path)], index_paths=[str(index_file)], ext=["jpg", "json"]))
+        read: Any = fn.readers.webdataset(paths=[str(path)], index_paths=[str(index_file)], ext=["jpg", "json"])
+        return tuple(read)
 
     pipe = pipeline()
     pipe.build()

@@ -166,7 +166,7 @@ def test_mutations_never_raise_anything_but_tar_errors(
         content[at] = value
         if right_checksums:
             block = at // 512 * 512
-            content[block : block + 512] = checksummed(content[block : block + 512])
+            content[block : block + 512] = checksummed(bytes(content[block : block + 512]))
     path = in_file(tmp_path_factory.getbasetemp(), bytes(content))
     match seen_or_error(path):
         case str(message):

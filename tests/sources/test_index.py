@@ -4,21 +4,21 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import webdataset
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
-from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
+from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from fastdata.errors import TarError
 from fastdata.sources import index
 from fastdata.sources.index import NO_CLASS, Rows, extensions, index_count, index_path
-from fastdata.sources.webdataset import key_hash, split_name
+from fastdata.sources.shard import Shard
+from fastdata.sources.webdataset import key_hash
 from support.tars import FORMATS, packed, samples
 
 
@@ -45,50 +45,6 @@ def no_building(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail(f"{path} was indexed again")
 
     monkeypatch.setattr(index, "build", build)
-
-
-# names
-
-
-@pytest.mark.parametrize(
-    ("name", "parts"),
-    [
-        ("a.jpg", ("a", "jpg")),
-        ("a/b.c/d.seg.PNG", ("a/b.c/d", "seg.png")),
-        ("./a/b.jpg", ("a/b", "jpg")),
-        ("/a.jpg", ("/a", "jpg")),
-        ("a/ä ö\n.jpg", ("a/ä ö\n", "jpg")),
-        ("__a/b.jpg", ("__a/b", "jpg")),
-        ("a/__meta__/b.jpg", ("a/__meta__/b", "jpg")),
-        ("__meta__.json", ("__meta__", "json")),
-        ("README", None),
-        ("a.b/README", None),
-        ("a.", None),
-        (".hidden", None),
-        ("._a.jpg", None),
-        ("a/._b.jpg", None),
-        ("__meta__", None),
-        ("__meta__/a.jpg", None),
-        ("__a.jpg__", None),
-    ],
-)
-def test_a_name_is_split_at_the_first_dot_of_its_last_part(name: str, parts: tuple[str, str] | None) -> None:
-    assert split_name(name) == parts
-
-
-@given(st.text("ab./_A é", min_size=1, max_size=12))
-@example("a.b/c")
-def test_names_are_split_as_webdataset_does_but_for_hidden_files_and_empty_extensions(name: str) -> None:
-    basename = name.rpartition("/")[2]
-    if basename.startswith(".") or basename.find(".") == len(basename) - 1:
-        assert split_name(name) is None
-    elif not name.startswith("__"):
-        key, extension = base_plus_ext(name)
-        expected = None if key is None else (key.removeprefix("./"), extension.lower())
-        assert split_name(name) == expected
-
-
-# samples
 
 
 def by_webdataset(path: Path) -> list[dict[str, bytes]]:
@@ -138,11 +94,6 @@ def test_the_samples_of_a_shard_by_webdataset_are_those_that_it_reads_back(tmp_p
     assert rows["cls"].tolist() == list(range(20))
 
 
-def test_a_key_is_hashed_by_the_first_bytes_of_its_blake2b() -> None:
-    assert key_hash("a/é") == int.from_bytes(blake2b("a/é".encode()).digest()[:8], "little")
-    assert key_hash("caf\udce9") == int.from_bytes(blake2b(b"caf\xe9").digest()[:8], "little")
-
-
 @pytest.mark.parametrize(
     ("content", "number"),
     [(b"7", 7), (b" -3\n", -3), (b"", NO_CLASS), (b"cat", NO_CLASS), (b"1.0", NO_CLASS), (b"9" * 30, NO_CLASS),
@@ -169,9 +120,6 @@ def test_a_tar_with_an_extension_for_each_file_is_no_shard(tmp_path: Path) -> No
     rows_of(packed(tmp_path / "a.tar", [(f"a.{i}", b"") for i in range(64)]))
     with pytest.raises(TarError, match=r"offset 32768: '64' is extension 65 after 0, 1, .*WebDataset layout"):
         rows_of(packed(tmp_path / "b.tar", [(f"a.{i}", b"") for i in range(65)]))
-
-
-# the file
 
 
 def test_the_index_lies_beside_the_shard_and_is_a_plain_npy_file(tmp_path: Path) -> None:
@@ -328,8 +276,21 @@ def test_reading_does_not_depend_on_storing_the_index(tmp_path: Path, monkeypatc
     assert os.listdir(tmp_path) == ["a.tar"]
 
 
+def test_a_disk_that_fails_while_a_shard_is_indexed_is_named_by_the_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = packed(tmp_path / "a.tar", samples(4))
+
+    def failing(fd: int, size: int, offset: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(OSError, match=r"Input/output error, while it was indexed: '.*a\.tar'"):
+        index_count(path)
+
+
 @pytest.mark.parametrize("symbolic", [False, True])
-def test_a_linked_image_is_an_error_and_not_a_lost_sample(tmp_path, symbolic):
+def test_a_linked_image_is_an_error_and_not_a_lost_sample(tmp_path: Path, symbolic: bool) -> None:
     (tmp_path / "a.jpg").write_bytes(b"image")
     if symbolic:
         (tmp_path / "b.jpg").symlink_to("a.jpg")
@@ -341,3 +302,9 @@ def test_a_linked_image_is_an_error_and_not_a_lost_sample(tmp_path, symbolic):
     dereferenced = ["tar", "--dereference", "--hard-dereference", "-cf", "whole.tar", "a.jpg", "b.jpg"]
     subprocess.run(dereferenced, cwd=tmp_path, check=True)
     assert index_count(tmp_path / "whole.tar") == 2
+
+
+def test_a_shard_that_is_only_looked_at_gets_no_index(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.tar", samples(4))
+    assert len(Shard(path, keep_index=False)) == 4
+    assert os.listdir(tmp_path) == ["a.tar"]

@@ -1,4 +1,6 @@
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,41 +54,68 @@ def test_the_json_is_a_wids_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["wids_version", "name", "classes", "shardlist", "fastdata"])
 def test_a_missing_field_is_named_with_the_file(tmp_path: Path, path: str) -> None:
     file = damaged(tmp_path, (path,), ...)
-    with pytest.raises(ManifestError, match=f"{file}: {path} is missing"):
+    with pytest.raises(ManifestError, match=f"{file}: .*missing required field `{path}`"):
         manifest.load(file)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        (("wids_version",), 2, "wids_version is 2"),
-        (("__kind__",), "else", "__kind__ is 'else'"),
-        (("name",), 3, "name must be a string, not 3"),
-        (("name",), "", "name must be a non-empty string"),
-        (("classes",), "cat", "classes must be a list"),
-        (("classes", 1), None, r"classes\[1\] must be a string"),
-        (("shardlist",), {}, "shardlist must be a list"),
-        (("shardlist", 0), [], r"shardlist\[0\] must be an object"),
-        (("shardlist", 2, "nsamples"), -1, r"shardlist\[2\].nsamples must be a whole number from 0 on, not -1"),
-        (("shardlist", 2, "nsamples"), True, r"shardlist\[2\].nsamples must be a whole number"),
-        (("shardlist", 2, "filesize"), 1.0, r"shardlist\[2\].filesize must be a whole number"),
-        (("shardlist", 0, "sha256"), "abc", r"shardlist\[0\].sha256 must be 64 hex digits"),
-        (("shardlist", 0, "url"), None, r"shardlist\[0\].url must be a string"),
-        (("shardlist", 0, "url"), "train-000001.tar", "shardlist has 'train-000001.tar' twice"),
-        (("fastdata",), None, "fastdata must be an object"),
-        (("fastdata", "shuffle"), 1, "fastdata.shuffle must be true or false"),
-        (("fastdata", "seed"), "0", "fastdata.seed must be a whole number"),
-        (("fastdata", "jpeg"), ..., "fastdata.jpeg is missing"),
+        (("wids_version",), 2, "$.wids_version"),
+        (("__kind__",), "else", "$.__kind__"),
+        (("name",), 3, "$.name"),
+        (("name",), "", "$.name"),
+        (("classes",), "cat", "$.classes"),
+        (("classes", 1), None, "$.classes[1]"),
+        (("shardlist",), {}, "$.shardlist"),
+        (("shardlist", 0), [], "$.shardlist[0]"),
+        (("shardlist", 2, "nsamples"), -1, "$.shardlist[2].nsamples"),
+        (("shardlist", 2, "nsamples"), 0, "$.shardlist[2].nsamples"),
+        (("shardlist", 2, "nsamples"), True, "$.shardlist[2].nsamples"),
+        (("shardlist", 2, "nsamples"), 2**48, "$.shardlist[2].nsamples"),
+        (("shardlist", 2, "nsamples"), 10**30, "$.shardlist[2].nsamples"),
+        (("shardlist", 2, "filesize"), 1.0, "$.shardlist[2].filesize"),
+        (("shardlist", 2, "filesize"), 0, "$.shardlist[2].filesize"),
+        (("shardlist", 0, "sha256"), "abc", "$.shardlist[0].sha256"),
+        (("shardlist", 0, "sha256"), "a" * 64 + "\n", "$.shardlist[0].sha256"),
+        (("shardlist", 0, "url"), None, "$.shardlist[0].url"),
+        (("fastdata",), None, "$.fastdata"),
+        (("fastdata", "shuffle"), 1, "$.fastdata.shuffle"),
+        (("fastdata", "seed"), "0", "$.fastdata.seed"),
+        (("fastdata", "changed"), 10**30, "$.fastdata.changed"),
+        (("fastdata", "jpeg"), ..., "`jpeg` - at `$.fastdata"),
     ],
 )
 def test_a_field_that_is_wrong_is_named_with_the_file(
     tmp_path: Path, path: tuple[Any, ...], value: Any, named: str
 ) -> None:
-    with pytest.raises(ManifestError, match=f"train.json: {named}"):
+    with pytest.raises(ManifestError, match=rf"train\.json: .*{re.escape(named)}`"):
         manifest.load(damaged(tmp_path, path, value))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"3"])
+@pytest.mark.parametrize(
+    "url",
+    ["../train-000000.tar", "/etc/passwd", "a/b.tar", "a\\b.tar", "..", ".", ".tar", ".hidden.tar", "a.tar\n",
+     "a\0.tar", "", "http://host/a.tar", "C:a.tar", "train.csv", "train-{0..9}.tar"],
+)  # fmt: skip
+def test_a_url_that_is_no_plain_name_of_a_tar_file_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ManifestError, match=r"shardlist\[0\]\.url"):
+        manifest.load(damaged(tmp_path, ("shardlist", 0, "url"), url))
+
+
+def test_a_shard_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"`\$\.shardlist` has 'train-000001.tar' 2 times"):
+        manifest.load(damaged(tmp_path, ("shardlist", 0, "url"), "train-000001.tar"))
+
+
+@pytest.mark.parametrize("field", ["nsamples", "filesize"])
+def test_counts_whose_sum_is_out_of_bounds_are_refused(tmp_path: Path, field: str) -> None:
+    file = damaged(tmp_path, ("shardlist", 0, field), 2**48 - 1)
+    with pytest.raises(ManifestError, match=r"samples or bytes of `\$\.shardlist` are 281474976710656 or more"):
+        manifest.load(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"3", b"9" * 5000])
 def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "train.json"
     file.write_bytes(content)
@@ -115,3 +144,16 @@ def test_a_damaged_manifest_beside_a_shard_is_an_error(tmp_path: Path) -> None:
     damaged(tmp_path, ("classes",), 1)
     with pytest.raises(ManifestError, match="classes"):
         manifest.find(tmp_path / "train-000001.tar")
+
+
+def test_what_is_no_regular_file_is_no_manifest_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.json")
+    (tmp_path / "val.json").symlink_to("/dev/zero")
+    for name in ("train", "val"):
+        with pytest.raises(ManifestError, match="no regular file"):
+            manifest.load(tmp_path / f"{name}.json")
+        assert manifest.find(tmp_path / f"{name}-000001.tar") is None
+
+
+def test_what_a_later_version_adds_is_read_over(tmp_path: Path) -> None:
+    assert manifest.load(damaged(tmp_path, ("checked",), True)) == MANIFEST

@@ -5,13 +5,18 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from fastdata.sources.shard import Shard
 from fastdata.sources.tar import members
 
-FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
+FORMATS: dict[str, Literal[0, 1, 2]] = {
+    "ustar": tarfile.USTAR_FORMAT,
+    "gnu": tarfile.GNU_FORMAT,
+    "pax": tarfile.PAX_FORMAT,
+}
 END = bytes(1024)
 Files = list[tuple[str, bytes]]
 
@@ -53,7 +58,7 @@ def header(
     block = bytearray(512)
     for at, value in ((0, name), (100, b"0000644\0"), (124, field), (156, kind), (257, magic), (345, prefix)):
         block[at : at + len(value)] = value
-    return checksummed(block, signed=signed)
+    return checksummed(bytes(block), signed=signed)
 
 
 def checksummed(block: bytes, *, signed: bool = False) -> bytes:
