@@ -16,10 +16,10 @@ from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from material import material
 from torch import Tensor
 
 import fastdata as fd
+from material import JPEG, material
 
 STEPS = (fd.RandomResizedCrop(224), fd.RandomHorizontalFlip())
 KEEP_EVERY = 7
@@ -45,14 +45,13 @@ def open_files() -> list[str]:
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # closed since
             files.append(str(descriptor.readlink()))
-    return [file for file in files if not file.endswith((".jpg", ".jpeg", ".JPG", ".JPEG"))]
+    return [file for file in files if not file.lower().endswith(JPEG)]
 
 
 def batches(loaders: list[fd.Loader]) -> Iterator[Tensor]:
     """From one loader after the other, an epoch each; every other epoch is left halfway."""
     for epoch in count():
         loader = loaders[epoch % len(loaders)]
-        loader.set_epoch(epoch)
         steps = len(loader)
         yield from (images for images, _ in islice(loader, steps if epoch // len(loaders) % 2 else steps // 2))
 
