@@ -32,7 +32,7 @@ from work import SIZE, STEPS, Work
 
 TARGET_RATIO, TARGET_MICROSECONDS = 0.93, 60.0
 GROUP = 16
-CPU, WALL = "CPU, µs", "wall, µs"
+CPU, WALL = "CPU µs", "wall µs"
 
 
 def prepared(dataset: ImageDataset, numbers: list[int]) -> Iterator[list[Encoded]]:
@@ -113,7 +113,7 @@ def limit(work: Work, span: Span, crop_ready: bool, options: argparse.Namespace)
 def own_costs(work: Work, span: Span, options: argparse.Namespace) -> Contest:
     """By one thread, and by all: several that nothing but Python keeps busy wait for each other."""
     entries = {
-        f"{kind}, {threads} threads": partial(own_cost, kind, replace(work, threads=threads), span)
+        f"{kind}, {threads} thread{'s' * (threads > 1)}": partial(own_cost, kind, replace(work, threads=threads), span)
         for threads in sorted({1, work.threads})
         for kind in ("shards", "folder")
     }

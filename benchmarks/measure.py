@@ -46,7 +46,7 @@ def timed(batches: Batches, span: Span) -> Timed:
 
 def settle() -> None:
     """Wait for the GPU, where one is in use."""
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 
 

@@ -4,23 +4,22 @@ What a GPU's training step is to the CPU is a Python loop of small calls. So a s
 on the CPU, each of which gives the interpreter's lock away and takes it back; torch uses one thread for them. A loader
 that holds the lock, in threads of the same process, makes it wait; one in a process of its own does not.
 
-Steps run one after the other, and only they are timed. The next batch is taken once most of the time has passed that
-the last one took to come; so the loop waits for each batch for a while (that is not timed): the loader never has to
-stop, whatever its speed, and steps fall on all parts of its work. Each loader has one thread, or one worker process;
+Steps run one after the other, and only they are timed. First it is measured how often a batch comes where nothing else
+runs. Then steps run for most of that time, before the loop waits for the next batch (that is not timed): so the loader
+never has to stop, whatever its speed, and steps fall on all parts of its work. Each loader has one thread, or one worker process;
 two CPUs are enough for the step and the loader. The first contestant is the step alone, in the same rounds.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 
 import torch
-from torch import Tensor
 
 from contestants import CONTESTANTS
 from material import Material, material
@@ -31,8 +30,8 @@ from rounds import Measure, Measured, compete
 from work import Batches, Work
 
 OPERATIONS = 1500
-BUSY = 0.8  # of the time that a batch takes to come
-MEAN, MEDIAN = "mean, ms", "median, ms"
+BUSY = 0.8  # of the time between two batches
+MEAN, MEDIAN = "mean ms", "median ms"
 BESIDE = (
     "Loader, shards",
     "Loader, crop-ready shards",
@@ -66,31 +65,28 @@ def alone(steps: int) -> Measured:
 
 
 def beside(contestant: str, work: Work, steps: int, warmup: int) -> Measured:
-    """The first `warmup` batches are not counted: a queue may have been full."""
+    """Over `steps` steps at least, in whole batches, after `warmup` batches without any."""
     step, times, images = Step(), list[float](), 0
     with closing(CONTESTANTS[contestant].start(work)) as batches:
-        running = between(batches, step)
-        for _ in range(warmup):
-            next(running)
+        period = seconds_a_batch(batches, warmup)
         begun = time.perf_counter()
         while len(times) < steps:
-            batch, more = next(running)
+            batch = next(batches)
             images += len(batch)
-            times += more
+            until = time.perf_counter() + BUSY * period
+            while time.perf_counter() < until:
+                times.append(step())
         speed = images / (time.perf_counter() - begun)
         return Measured({MEAN: fmean(times), MEDIAN: median(times), IMAGES_PER_SECOND: speed}, look(batch))
 
 
-def between(batches: Batches, step: Step) -> Iterator[tuple[Tensor, list[float]]]:
-    """Each batch, and the times of the steps that ran while the next one was on its way."""
-    came = time.perf_counter()
-    for batch in batches:
-        now = time.perf_counter()
-        until, came = now + BUSY * (now - came), now
-        times = [step()]
-        while time.perf_counter() < until:
-            times.append(step())
-        yield batch, times
+def seconds_a_batch(batches: Batches, warmup: int) -> float:
+    """The median, once all that was ready at first is gone: of the second half."""
+    came = []
+    for _ in range(warmup):
+        next(batches)
+        came.append(time.perf_counter())
+    return median(later - earlier for earlier, later in pairwise(came[warmup // 2 :]))
 
 
 def entries(files: Material, options: argparse.Namespace) -> dict[str, Measure]:
@@ -109,10 +105,12 @@ def entries(files: Material, options: argparse.Namespace) -> dict[str, Measure]:
 def main() -> None:
     made = parser(__doc__, rounds=7)
     made.add_argument("--steps", type=int, default=1500, help="timed, in each round; default: 1500")
-    made.add_argument("--warmup", type=int, default=10, help="batches before these; default: 10")
+    made.add_argument("--warmup", type=int, default=20, help="batches before these, at least 4; default: 20")
     made.add_argument("--plain", action="store_true", help="resize without antialiasing")
     made.add_argument("--only", nargs="*", help="contestants whose names contain one of these, and the step alone")
     options = made.parse_args()
+    if options.warmup < 4:
+        made.error(f"--warmup must be at least 4, got {options.warmup}")
     cpus = use_cpus(options.cpus)
     with tempfile.TemporaryDirectory() as directory:
         files = material(options.data, Path(directory), options.epoch)

@@ -29,19 +29,15 @@ GPU = 0
 def arguments() -> argparse.Namespace:
     made = parser(__doc__, rounds=5, images=3000)
     made.add_argument(
-        "--contests", nargs="*", choices=KINDS, help=f"default: {', '.join(USUAL)}; with --large these, too"
+        "--contests", nargs="*", choices=KINDS, help="default: of uint8 and float32; with --large its own"
     )
     made.add_argument("--only", nargs="*", help="contestants whose names contain one of these, and the first one")
     made.add_argument("--first", help="the contestant that the others are compared with, instead of a contest's own")
     made.add_argument("--warmup", type=int, help="images before those measured; default: a third as many")
     made.add_argument("--large", type=Path, help="folder of JPEGs of several megapixels, for the contests of such")
     made.add_argument("--large-images", type=int, default=600, help="--images of these contests; default: 600")
-    made.add_argument(
-        "--gpu-seconds", type=float, default=8, help="measured at least: dmon looks once a second; default: 8"
-    )
-    made.add_argument(
-        "--max-workers", type=int, default=3, help="of torch's DataLoader: the best of 1 to this; default: 3"
-    )
+    made.add_argument("--gpu-seconds", type=float, default=8, help="at least: dmon looks once a second; default: 8")
+    made.add_argument("--max-workers", type=int, default=3, help="of a DataLoader: the best of 1 to this; default: 3")
     options = made.parse_args()
     options.contests = options.contests or [*USUAL, *(LARGE if options.large else ())]
     if options.first not in (None, *CONTESTANTS):
@@ -70,11 +66,10 @@ def entry(name: str, work: Work, span: Span, upto: int) -> tuple[str, Measure]:
     if not CONTESTANTS[name].in_workers:
         return name, partial(throughput, name, work, span)
     short = span._replace(images=span.images // 2)
-    tried = {
-        workers: partial(throughput, name, replace(work, workers=workers), short) for workers in range(1, upto + 1)
-    }
-    best = max(tried, key=lambda workers: speed_or_none(tried[workers]))
-    return f"{name}, {best} workers", partial(throughput, name, replace(work, workers=best), span)
+    tried = {number: partial(throughput, name, replace(work, workers=number), short) for number in range(1, upto + 1)}
+    best = max(tried, key=lambda number: speed_or_none(tried[number]))
+    title = f"{name}, {best} worker{'s' * (best > 1)}"
+    return title, partial(throughput, name, replace(work, workers=best), span)
 
 
 def speed_or_none(measure: Measure) -> float:
