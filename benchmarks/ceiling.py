@@ -1,37 +1,41 @@
 """How near the Loader comes to its limit, and what it costs by itself.
 
 The limit: bare threads that call `decode_into`, as the Loader's threads do, on groups of 16 samples that are read and
-drawn before, from memory. It takes turns with the Loader, on the same samples and views. The Loader's own cost: from a
-dataset whose `decode_into` does nothing, so that reading, drawing and handing over remain; CPU time and wall time, a
-sample.
+drawn before, from memory. It takes turns with the Loader, on the same files and transform, in this process: turns that
+follow each other at once see the same machine. The Loader's own cost: from a dataset whose `decode_into` does nothing,
+so that reading, drawing and handing over remain; CPU time and wall time, a sample.
 """
 
 import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 
 import fastdata as fd
+from contestants import CONTESTANTS
 from fastdata.datasets.base import DecodedSamples, ImageDataset, Prepared
 from fastdata.images.decode import Encoded, decode_into
 from fastdata.sample import Pixels
 from material import material
-from measure import IMAGES_PER_SECOND, Span, throughput, timed
+from measure import IMAGES_PER_SECOND, Span, timed
 from options import parser, use_cpus
 from ours import loader
 from report import show, store
-from rounds import Contest, Measure, Measured, compete
-from work import SIZE, STEPS, Work
+from rounds import Contest, Measure, Measured, compete, in_this_process
+from work import SIZE, STEPS, Batches, Work
 
 TARGET_RATIO, TARGET_MICROSECONDS = 0.93, 60.0
 GROUP = 16
+WARM = 4  # groups
+QUEUE = 5  # batches that may be ready, and more
 CPU, WALL = "CPU µs", "wall µs"
 
 
@@ -49,31 +53,46 @@ def prepared(dataset: ImageDataset, numbers: list[int]) -> Iterator[list[Encoded
         numbers = numbers[len(samples) :]
 
 
-def seconds_of(groups: list[list[Encoded]], threads: int) -> float:
-    """That bare threads take for all of them."""
-    left = iter(groups)
+def decode(group: list[Encoded], rows: Iterator[Pixels]) -> None:
+    """Into the next rows."""
+    if any(decode_into(group, list(islice(rows, len(group)))).errors):
+        raise RuntimeError("a photo can't be decoded: the limit is that of good ones")
 
-    def work() -> None:
-        rows = np.empty((GROUP, SIZE, SIZE, 3), np.uint8)
+
+def bare_threads(groups: list[list[Encoded]], work: Work) -> Measured:
+    """Each thread decodes into memory of its own, as much as a batch has; its first groups only make it ready."""
+    left, ready = iter(groups[WARM:]), threading.Barrier(work.threads)
+    speeds: list[float] = []
+
+    def decode_all() -> None:
+        rows = cycle(np.empty((work.batch_size, SIZE, SIZE, 3), np.uint8))
+        for group in groups[:WARM]:
+            decode(group, rows)
+        ready.wait()
+        begun, images = time.perf_counter(), 0
         for group in left:
-            if any(decode_into(group, list(rows[: len(group)])).errors):
-                raise RuntimeError("a photo can't be decoded: the limit is that of good ones")
+            decode(group, rows)
+            images += len(group)
+        speeds.append(images / (time.perf_counter() - begun))
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    begun = time.perf_counter()
+    workers = [threading.Thread(target=decode_all) for _ in range(work.threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return time.perf_counter() - begun
+    return Measured({IMAGES_PER_SECOND: sum(speeds)})
 
 
-def bare_threads(urls: list[str], work: Work, span: Span) -> Measured:
-    dataset = fd.TarImageDataset(urls, work.transform)
-    order = fd.EpochOrder(dataset.num_samples, True, 0, 0)
-    groups = list(prepared(dataset, order.samples(0, min(span.images, dataset.num_samples)).tolist()))
-    seconds_of(groups[: 1 + span.warmup // GROUP], work.threads)
-    return Measured({IMAGES_PER_SECOND: sum(map(len, groups)) / seconds_of(groups, work.threads)})
+def speed(batches: Batches, span: Span) -> Measured:
+    """Of the next of a Loader's batches, after those that were ready already."""
+    result = timed(batches, span)
+    return Measured({IMAGES_PER_SECOND: result.images / result.seconds})
+
+
+def cost(batches: Batches, span: Span) -> Measured:
+    """Of a sample of them."""
+    result = timed(batches, span)
+    return Measured({CPU: result.cpu_seconds * 1e6 / result.images, WALL: result.seconds * 1e6 / result.images})
 
 
 class _NothingToDecode(ImageDataset):
@@ -91,40 +110,49 @@ class HollowShards(_NothingToDecode, fd.TarImageDataset):
     pass
 
 
-def own_cost(kind: str, work: Work, span: Span) -> Measured:
-    """Microseconds a sample."""
-    folder = kind == "folder"
-    dataset = HollowFolder(work.files.folder, transform=STEPS) if folder else HollowShards(work.files.shards, STEPS)
-    with closing(loader(dataset, work)) as batches:
-        result = timed(batches, span)
-    return Measured({CPU: result.cpu_seconds * 1e6 / result.images, WALL: result.seconds * 1e6 / result.images})
-
-
-def limit(work: Work, span: Span, crop_ready: bool, options: argparse.Namespace) -> Contest:
+def limit(work: Work, crop_ready: bool, options: argparse.Namespace) -> Contest:
     """The Loader against bare threads on the same files."""
-    title = f"{'antialiased' if work.antialias else 'plain'}, {'crop-ready' if crop_ready else 'plain'} files"
     names = ["Loader, crop-ready shards"] if crop_ready else ["Loader, shards", "Loader, folder"]
-    urls = work.files.crop_ready if crop_ready else work.files.shards
-    entries: dict[str, Measure] = {"bare threads, from memory": partial(bare_threads, urls, work, span)}
-    entries |= {name: partial(throughput, name, work, span) for name in names}
-    return compete(f"{title}; to be {TARGET_RATIO} of first", entries, [IMAGES_PER_SECOND], options.rounds)
+    dataset = fd.TarImageDataset(work.files.crop_ready if crop_ready else work.files.shards, work.transform)
+    order = fd.EpochOrder(dataset.num_samples, True, 0, 0)
+    groups = list(prepared(dataset, order.samples(0, min(options.images + WARM * GROUP, dataset.num_samples)).tolist()))
+    entries: dict[str, Measure] = {"bare threads, from memory": partial(bare_threads, groups, work)}
+    title = f"{'antialiased' if work.antialias else 'plain'}, {'crop-ready' if crop_ready else 'plain'} files"
+    loaders = {name: CONTESTANTS[name].start(work) for name in names}
+    with turns(loaders, speed, options) as of_loaders:
+        entries |= of_loaders
+        title = f"{title}; to be {TARGET_RATIO} of first"
+        return compete(title, entries, [IMAGES_PER_SECOND], options.rounds, in_this_process)
 
 
-def own_costs(work: Work, span: Span, options: argparse.Namespace) -> Contest:
+def own_costs(work: Work, options: argparse.Namespace) -> Contest:
     """By one thread, and by all: several that nothing but Python keeps busy wait for each other."""
-    entries = {
-        f"{kind}, {threads} thread{'s' * (threads > 1)}": partial(own_cost, kind, replace(work, threads=threads), span)
-        for threads in sorted({1, work.threads})
-        for kind in ("shards", "folder")
-    }
+    loaders = {}
+    for threads in sorted({1, work.threads}):
+        some = replace(work, threads=threads)
+        loaders[f"shards, threads: {threads}"] = loader(HollowShards(work.files.shards, STEPS), some)
+        loaders[f"folder, threads: {threads}"] = loader(HollowFolder(work.files.folder, transform=STEPS), some)
     title = f"the Loader's own, a sample; by one thread to be {TARGET_MICROSECONDS:.0f} µs of CPU time"
-    return compete(title, entries, [CPU], options.rounds)
+    with turns(loaders, cost, options) as entries:
+        return compete(title, entries, [CPU], options.rounds, in_this_process)
+
+
+@contextmanager
+def turns(
+    loaders: Mapping[str, Batches], measure: Callable[[Batches, Span], Measured], options: argparse.Namespace
+) -> Iterator[dict[str, Measure]]:
+    """Of loaders that go on and on, after a first turn; while they have none, their threads wait with full queues."""
+    span = Span(QUEUE * options.batch_size, options.images)
+    with ExitStack() as stack:
+        for batches in loaders.values():
+            stack.enter_context(closing(batches))
+            measure(batches, span)  # memory and caches are as in all later turns then
+        yield {name: partial(measure, batches, span) for name, batches in loaders.items()}
 
 
 def main() -> None:
-    options = parser(__doc__, rounds=5, images=3000).parse_args()
+    options = parser(__doc__, rounds=15, images=1000).parse_args()
     threads = use_cpus(options.cpus)
-    span = Span(options.images // 3, options.images)
     held = []
     with tempfile.TemporaryDirectory() as directory:
         files = material(options.data, Path(directory), options.epoch)
@@ -132,9 +160,9 @@ def main() -> None:
         work = Work(files, True, False, options.batch_size, threads, workers=0)
         for antialias in (False, True):
             for crop_ready in (False, True)[: 1 + bool(files.crop_ready)]:
-                held.append(limit(replace(work, antialias=antialias), span, crop_ready, options))
+                held.append(limit(replace(work, antialias=antialias), crop_ready, options))
                 show(held[-1])
-        held.append(own_costs(work, span, options))
+        held.append(own_costs(work, options))
         show(held[-1])
     if options.out:
         store(held, vars(options), "ceiling", options.out)

@@ -34,7 +34,7 @@ def draw(contests: Sequence[Contest], file: Path) -> None:
 
 
 def draw_bars(axes: "Axes", contest: Contest) -> None:
-    """The first figure that is compared; behind each bar its ratio to the first contestant's, least and greatest, too."""
+    """The first figure that is compared; behind each bar its ratio to the first contestant's, and their extremes."""
     rows = contest.rows
     compared = next(iter(rows[0].ratios))
     values = [row.medians[compared] for row in rows]

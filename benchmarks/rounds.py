@@ -34,7 +34,7 @@ class Measured(NamedTuple):
 
 
 Measure = Callable[[], Measured]
-"""Survives pickling, as a partial of a module's function does."""
+"""For a fresh process it has to survive pickling, as a partial of a module's function does."""
 
 
 class Spread(NamedTuple):
@@ -68,7 +68,18 @@ def in_fresh_process(measure: Measure) -> Measured:
         return pool.submit(measure).result()
 
 
-def compete(title: str, entries: Mapping[str, Measure], compared: Sequence[str], rounds: int) -> Contest:
+def in_this_process(measure: Measure) -> Measured:
+    """For contestants that share nothing but what they are to share, and so need not wait for a process to start."""
+    return measure()
+
+
+def compete(
+    title: str,
+    entries: Mapping[str, Measure],
+    compared: Sequence[str],
+    rounds: int,
+    run: Callable[[Measure], Measured] = in_fresh_process,
+) -> Contest:
     """All of them in each round. One that fails is left out, and it is said why."""
     runs: dict[str, list[Measured]] = {name: [] for name in entries}
     notes = []
@@ -78,7 +89,7 @@ def compete(title: str, entries: Mapping[str, Measure], compared: Sequence[str],
             if name not in runs:
                 continue
             try:
-                runs[name].append(in_fresh_process(measure))
+                runs[name].append(run(measure))
             except Exception as error:  # noqa: BLE001 - whatever it is, the others go on, and it is said
                 del runs[name]
                 notes.append(f"{name} failed: {type(error).__name__}: {error}")

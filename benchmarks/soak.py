@@ -95,9 +95,7 @@ def main() -> None:
     if options.settled is None:
         options.settled = min(100, options.batches // 2)
     if not 1 <= options.settled < options.batches:
-        parser.error(
-            f"--settled {options.settled} is not between the first and the last of --batches {options.batches}"
-        )
+        parser.error(f"--settled {options.settled} is not below --batches {options.batches}")
     with tempfile.TemporaryDirectory() as directory:
         files = material(options.data, Path(directory), at_least=1)
         folder = fd.ImageDirectoryDataset(files.folder, transform=STEPS)

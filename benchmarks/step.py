@@ -6,8 +6,9 @@ that holds the lock, in threads of the same process, makes it wait; one in a pro
 
 Steps run one after the other, and only they are timed. First it is measured how often a batch comes where nothing else
 runs. Then steps run for most of that time, before the loop waits for the next batch (that is not timed): so the loader
-never has to stop, whatever its speed, and steps fall on all parts of its work. Each loader has one thread, or one worker process;
-two CPUs are enough for the step and the loader. The first contestant is the step alone, in the same rounds.
+never has to stop, whatever its speed, and steps fall on all parts of its work. Each loader has one thread, or one
+worker process; two CPUs are enough for the step and the loader. The first contestant is the step alone, in the same
+rounds.
 """
 
 import argparse

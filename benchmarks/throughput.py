@@ -29,7 +29,7 @@ GPU = 0
 def arguments() -> argparse.Namespace:
     made = parser(__doc__, rounds=5, images=3000)
     made.add_argument(
-        "--contests", nargs="*", choices=KINDS, help="default: of uint8 and float32; with --large its own"
+        "--contests", nargs="*", choices=KINDS, help="default: those of uint8 and float32, and of --large"
     )
     made.add_argument("--only", nargs="*", help="contestants whose names contain one of these, and the first one")
     made.add_argument("--first", help="the contestant that the others are compared with, instead of a contest's own")
