@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -60,11 +61,10 @@ def decode(group: list[Encoded], rows: Iterator[Pixels]) -> None:
 
 
 def bare_threads(groups: list[list[Encoded]], work: Work) -> Measured:
-    """Each thread decodes into memory of its own, as much as a batch has; its first groups only make it ready."""
-    left, ready = iter(groups[WARM:]), threading.Barrier(work.threads)
-    speeds: list[float] = []
+    """Each thread decodes into memory of its own, as much as a batch has; a few groups make it ready for that."""
+    left, ready = iter(groups), threading.Barrier(work.threads, timeout=60)
 
-    def decode_all() -> None:
+    def images_per_second(_: int) -> float:
         rows = cycle(np.empty((work.batch_size, SIZE, SIZE, 3), np.uint8))
         for group in groups[:WARM]:
             decode(group, rows)
@@ -73,14 +73,10 @@ def bare_threads(groups: list[list[Encoded]], work: Work) -> Measured:
         for group in left:
             decode(group, rows)
             images += len(group)
-        speeds.append(images / (time.perf_counter() - begun))
+        return images / (time.perf_counter() - begun)
 
-    workers = [threading.Thread(target=decode_all) for _ in range(work.threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return Measured({IMAGES_PER_SECOND: sum(speeds)})
+    with ThreadPoolExecutor(work.threads) as threads:
+        return Measured({IMAGES_PER_SECOND: sum(threads.map(images_per_second, range(work.threads)))})
 
 
 def speed(batches: Batches, span: Span) -> Measured:
@@ -115,7 +111,7 @@ def limit(work: Work, crop_ready: bool, options: argparse.Namespace) -> Contest:
     names = ["Loader, crop-ready shards"] if crop_ready else ["Loader, shards", "Loader, folder"]
     dataset = fd.TarImageDataset(work.files.crop_ready if crop_ready else work.files.shards, work.transform)
     order = fd.EpochOrder(dataset.num_samples, True, 0, 0)
-    groups = list(prepared(dataset, order.samples(0, min(options.images + WARM * GROUP, dataset.num_samples)).tolist()))
+    groups = list(prepared(dataset, order.samples(0, min(options.images, dataset.num_samples)).tolist()))
     entries: dict[str, Measure] = {"bare threads, from memory": partial(bare_threads, groups, work)}
     title = f"{'antialiased' if work.antialias else 'plain'}, {'crop-ready' if crop_ready else 'plain'} files"
     loaders = {name: CONTESTANTS[name].start(work) for name in names}

@@ -63,7 +63,7 @@ def throughput(contestant: str, work: Work, span: Span) -> Measured:
         speed = result.images / result.seconds
         figures = {IMAGES_PER_SECOND: speed}
         if work.gpu is not None:
-            nan = float("nan")
-            figures |= {BUSY: seen.get("sm", nan), JPEG: seen.get("jpg", nan)}
-            figures[TO_GPU] = seen.get("rxpci", nan) * 1000 / speed
+            figures |= {BUSY: seen["sm"]} if "sm" in seen else {}
+            figures |= {JPEG: seen["jpg"]} if "jpg" in seen else {}
+            figures |= {TO_GPU: seen["rxpci"] * 1000 / speed} if "rxpci" in seen else {}
         return Measured(figures, look(result.last))

@@ -1,7 +1,6 @@
 """The outcome of contests: tables, and with `--out` a JSON file and a chart."""
 
 import json
-import math
 import os
 import platform
 from collections.abc import Sequence
@@ -18,25 +17,27 @@ def show(contest: Contest) -> None:
     """Prints the table: medians, and behind each figure that is compared its ratio to the first contestant's."""
     table = Table(title=contest.title, title_justify="left")
     table.add_column("", no_wrap=True)
-    for figure in contest.rows[0].medians if contest.rows else ():
-        table.add_column(figure, justify="right")
-        if figure in contest.rows[0].ratios:
-            for heading in ("of first", "from", "to"):
-                table.add_column(heading, justify="right")
+    figures = list(dict.fromkeys(figure for row in contest.rows for figure in row.medians))
+    compared = contest.rows[0].ratios if contest.rows else {}
+    for figure in figures:
+        for heading in (figure, "of first", "from", "to") if figure in compared else (figure,):
+            table.add_column(heading, justify="right")
     for row in contest.rows:
-        table.add_row(row.name, *cells(row))
+        table.add_row(row.name, *(text for figure in figures for text in cells(row, figure)))
     console = Console(width=120)
     console.print(table)
     for note in contest.notes:
         console.print(note, markup=False, style="red")
 
 
-def cells(row: Row) -> list[str]:
-    texts = []
-    for figure, value in row.medians.items():
-        texts.append("-" if math.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.2f}")
-        texts += [f"{ratio:.2f}" for ratio in row.ratios.get(figure, ())]
-    return texts
+def cells(row: Row, figure: str) -> list[str]:
+    value = row.medians.get(figure)
+    if value is None:
+        return ["-"]
+    return [
+        f"{value:,.0f}" if value >= 100 else f"{value:.2f}",
+        *(f"{ratio:.2f}" for ratio in row.ratios.get(figure, ())),
+    ]
 
 
 def store(contests: Sequence[Contest], options: dict[str, object], name: str, out: Path) -> None:

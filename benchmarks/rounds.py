@@ -29,6 +29,8 @@ class Look(NamedTuple):
 
 
 class Measured(NamedTuple):
+    """The figures that are known."""
+
     figures: dict[str, float]
     look: Look | None = None
 
@@ -104,7 +106,8 @@ def rows_of(runs: Mapping[str, Sequence[Measured]], compared: Sequence[str]) -> 
     first = next(iter(runs.values()), ())
     for name, of in runs.items():
         figures = [measured.figures for measured in of]
-        medians = {figure: statistics.median(one[figure] for one in figures) for figure in figures[0]}
+        known = [figure for figure in figures[0] if all(figure in one for one in figures)]
+        medians = {figure: statistics.median(one[figure] for one in figures) for figure in known}
         ratios = {
             figure: spread([a.figures[figure] / b.figures[figure] for a, b in zip(of, first, strict=True)])
             for figure in compared
