@@ -19,6 +19,7 @@ import fastdata as fd
 from fastdata.commands.demo import make_photos
 from fastdata.images.cut import cut_stored
 from fastdata.images.header import read_header
+from fastdata.images.jpeg import read_jpeg_header
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.index import build
 from fastdata.sources.writer import ShardWriter
@@ -63,7 +64,7 @@ def jpeg_costs(directory: Path) -> list[tuple[str, float, float, str]]:
     start = time.perf_counter()
     ready = [fd.make_crop_ready(photo) for photo in photos]
     rate = len(photos) / (time.perf_counter() - start)
-    headers = [read_header(photo) for photo in ready]
+    headers = [read_jpeg_header(photo) for photo in ready]
     box = (100, 100, 300, 300)
 
     def cuts() -> None:

@@ -15,10 +15,11 @@ from fastdata.sources.folder import scan_classes
 MADE = 600
 SHARDS = 6
 LEAST = 60  # photos in all shards: with a few in each, the contest would be one in opening shards
+JPEG = (".jpg", ".jpeg")  # in any case
 
 
 class Material(NamedTuple):
-    """The same photos in class folders, in shards, and if asked for in crop-ready shards."""
+    """The same photos in class folders, in shards, and where jpegtran is installed in crop-ready shards."""
 
     about: str
     folder: str
@@ -26,7 +27,7 @@ class Material(NamedTuple):
     crop_ready: list[str]
 
 
-def material(data: Path | None, directory: Path, at_least: int, crop_ready: bool = False) -> Material:
+def material(data: Path | None, directory: Path, at_least: int) -> Material:
     """The photos of `data`, or made ones, with epochs of `at_least` images, laid out below `directory`.
 
     Epochs of real datasets are long: what a loader does between two of them is not to weigh more than there. So the
@@ -36,18 +37,27 @@ def material(data: Path | None, directory: Path, at_least: int, crop_ready: bool
     if data is None:
         data = directory / "made"
         make_photos(data, MADE)
-    photos = [Path(path).resolve() for path, _ in fd.ImageDirectoryDataset(data, "**/*.jpg", labels=None).samples]
+    photos = jpegs(data)
     copies = -(-LEAST // len(photos))
     times = -(-at_least // (len(photos) * copies))
     once, often = copied(photos * copies, directory / "once"), directory / "often"
     for copy in once.rglob("*.jpg"):
         link(copy, often / copy.parent.name, times)
     shards = packed(once, directory / "keep", Keep(), times)
-    cut = packed(once, directory / "crop-ready", CropReady(), times) if crop_ready else []
+    cut = packed(once, directory / "crop-ready", CropReady(), times) if shutil.which("jpegtran") else []
     read_once([*once.rglob("*.jpg"), *map(Path, shards + cut)])
     size = sum(photo.stat().st_size for photo in photos) / len(photos)
     about = f"{len(photos)} photos of {size / 1000:.0f} kB each, {times * copies} times an epoch"
     return Material(about, str(often), shards, cut)
+
+
+def jpegs(data: Path) -> list[Path]:
+    """All below `data`, at any depth, by their extension in any case. FileNotFoundError where there is none."""
+    images = (Path(path) for path, _ in fd.ImageDirectoryDataset(data, labels=None).samples)
+    photos = [path.resolve() for path in images if path.suffix.lower() in JPEG]
+    if not photos:
+        raise FileNotFoundError(f"no JPEG in {data}: they end in {' or '.join(JPEG)}, in any case")
+    return photos
 
 
 def copied(photos: list[Path], directory: Path) -> Path:

@@ -87,9 +87,9 @@ def main() -> None:
 
     before = resident()
     counts = uneven_counts(options.samples, options.shards)
-    start = EpochState(epoch=3, position=0, seed=0, shuffle=True, samples=options.samples)
+    start = EpochState(epoch=3, position=0, seed=0, shuffle=True, samples=options.samples, fingerprint=None)
     plan = EpochPlan(options.samples, options.batch_size, options.ranks)
-    middle = start._replace(position=plan.position_after(plan.steps(0) // 2))
+    middle = start.at(start.epoch, plan.position_after(plan.steps(0) // 2))
 
     print(f"{options.samples:,} samples in {options.shards:,} shards, batches of {options.batch_size}")
     print(f"{'the last worker of the last rank':<34}{'steps':>10}{'seconds':>10}{'MB':>8}   (target: 1 s, 200 MB)")

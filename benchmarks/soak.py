@@ -16,10 +16,10 @@ from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from material import material
 from torch import Tensor
 
 import fastdata as fd
+from material import JPEG, material
 
 STEPS = (fd.RandomResizedCrop(224), fd.RandomHorizontalFlip())
 KEEP_EVERY = 7
@@ -45,27 +45,26 @@ def open_files() -> list[str]:
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # closed since
             files.append(str(descriptor.readlink()))
-    return [file for file in files if not file.endswith((".jpg", ".jpeg", ".JPG", ".JPEG"))]
+    return [file for file in files if not file.lower().endswith(JPEG)]
 
 
 def batches(loaders: list[fd.Loader]) -> Iterator[Tensor]:
     """From one loader after the other, an epoch each; every other epoch is left halfway."""
     for epoch in count():
         loader = loaders[epoch % len(loaders)]
-        loader.set_epoch(epoch)
         steps = len(loader)
         yield from (images for images, _ in islice(loader, steps if epoch // len(loaders) % 2 else steps // 2))
 
 
 def soak(running: Iterator[Tensor], number: int, every: int, settled: int, keep: int) -> list[Usage]:
-    """What is used at batch `settled`, and then at every `every`th; prints it."""
+    """What is used at batch `settled`, then at every `every`th, and at the last; prints it."""
     kept: deque[Tensor] = deque(maxlen=keep)
     seen = []
     print(f"{'batch':>8}{'MB':>10}{'threads':>9}{'descriptors':>13}")
     for batch, images in enumerate(islice(running, number), start=1):
         if batch % KEEP_EVERY == 0:
             kept.append(images)
-        if batch == settled or (batch > settled and batch % every == 0):
+        if batch in (settled, number) or (batch > settled and batch % every == 0):
             seen.append(usage())
             print(f"{batch:>8}{seen[-1].megabytes:>10.1f}{seen[-1].threads:>9}{seen[-1].descriptors:>13}", flush=True)
     return seen
@@ -88,11 +87,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of JPEGs; without it the demo's photos are made")
     parser.add_argument("--batches", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--settled", type=int, default=100, help="the batch from which on nothing may grow")
+    parser.add_argument("--settled", type=int, help="the batch from which on nothing may grow; 100, or half of them")
     parser.add_argument("--every", type=int, default=500, help="batches between two looks")
     parser.add_argument("--keep", type=int, default=0, help="batches kept for a while, every seventh")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
+    if options.settled is None:
+        options.settled = min(100, options.batches // 2)
+    if not 1 <= options.settled < options.batches:
+        parser.error(f"--settled {options.settled} is not below --batches {options.batches}")
     with tempfile.TemporaryDirectory() as directory:
         files = material(options.data, Path(directory), at_least=1)
         folder = fd.ImageDirectoryDataset(files.folder, transform=STEPS)

@@ -1,111 +1,121 @@
 """Images a second of fastdata and its peers: the same work on the same files, on the same CPUs, in turn.
 
 Contests are "plain" and "antialiased" (how the crop is resized), each with batches of uint8 and of normalized float32;
-and "large", of photos that JPEG's scaled decoding shrinks first. See README.md.
+"DALI", fastdata with DALI as its decoder against DALI's own pipeline; "large", of photos that JPEG's scaled decoding
+shrinks first; and "GPU". See README.md.
 """
 
 import argparse
-import os
-import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from contestants import CONTESTANTS, CROP_READY, Task
-from material import Material, material
-from report import show, store
-from rounds import Contest, compared, compete, run
+import torch
 
-CONTESTS = ("plain uint8", "antialiased uint8", "plain float32", "antialiased float32")
+from contestants import CONTESTANTS
+from contests import KINDS, LARGE, USUAL, Kind
+from material import Material, material
+from measure import IMAGES_PER_SECOND, Span, throughput
+from options import parser, use_cpus
+from report import show, store
+from rounds import Contest, Measure, compete, in_fresh_process
+from work import Work
+
+GPU = 0
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of JPEGs; without it the demo's photos are made")
-    parser.add_argument("--large", type=Path, help="folder of JPEGs of several megapixels, for the contest `large`")
-    parser.add_argument("--contests", nargs="*", default=CONTESTS, choices=[*CONTESTS, "none"])
-    parser.add_argument("--only", nargs="*", help="contestants whose names contain one of these, and the first one")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=3000, help="images measured, of each contestant in each round")
-    parser.add_argument("--warmup", type=int, default=1000, help="images before these, not measured")
-    parser.add_argument("--epoch", type=int, default=5000, help="images in an epoch, at least: photos are repeated")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--cpus", help="as 0,1; without it all that this process may use")
-    parser.add_argument("--max-workers", type=int, default=3, help="of torch's DataLoader: the best of 1 to this")
-    parser.add_argument("--out", type=Path, help="where throughput.json and throughput.png go")
-    return parser.parse_args()
-
-
-def base_task(options: argparse.Namespace, files: Material) -> Task:
-    return Task(
-        contestant=next(iter(CONTESTANTS)),
-        folder=files.folder,
-        shards=files.shards,
-        crop_ready=files.crop_ready,
-        antialias=False,
-        floats=False,
-        threads=len(os.sched_getaffinity(0)),
-        workers=0,
-        batch_size=options.batch_size,
-        warmup=options.warmup,
-        images=options.images,
+    made = parser(__doc__, rounds=5, images=3000)
+    made.add_argument(
+        "--contests", nargs="*", choices=KINDS, help="default: those of uint8 and float32, and of --large"
     )
+    made.add_argument("--only", nargs="*", help="contestants whose names contain one of these, and the first one")
+    made.add_argument("--first", help="the contestant that the others are compared with, instead of a contest's own")
+    made.add_argument("--warmup", type=int, help="images before those measured; default: a third as many")
+    made.add_argument("--large", type=Path, help="folder of JPEGs of several megapixels, for the contests of such")
+    made.add_argument("--large-images", type=int, default=600, help="--images of these contests; default: 600")
+    made.add_argument("--gpu-seconds", type=float, default=8, help="at least: dmon looks once a second; default: 8")
+    made.add_argument("--max-workers", type=int, default=3, help="of a DataLoader: the best of 1 to this; default: 3")
+    options = made.parse_args()
+    options.contests = options.contests or [*USUAL, *(LARGE if options.large else ())]
+    if options.first not in (None, *CONTESTANTS):
+        made.error(f"--first must be one of {', '.join(CONTESTANTS)}")
+    if any(KINDS[title].large for title in options.contests) and not options.large:
+        made.error("the contests of large photos need --large")
+    return options
 
 
-def tasks_of(base: Task, title: str, only: Iterable[str] | None) -> list[Task]:
-    """One for each contestant that can take part, the first one first."""
-    resizing, dtype = title.split()
-    chosen = [
-        name
-        for number, (name, contestant) in enumerate(CONTESTANTS.items())
-        if contestant.installed
-        and (base.crop_ready or name != CROP_READY)
-        and resizing in contestant.contests
-        and (number == 0 or only is None or any(part in name for part in only))
-    ]
-    base = base._replace(antialias=resizing == "antialiased", floats=dtype == "float32")
-    return [base._replace(contestant=name) for name in chosen]
+def names_of(kind: Kind, options: argparse.Namespace, files: Material) -> list[str]:
+    """Who takes part, the first one first; says who can't."""
+    first = options.first or kind.contestants[0]
+    asked = [name for name in kind.contestants if not options.only or any(part in name for part in options.only)]
+    names = []
+    for name in dict.fromkeys([first, *asked]):
+        why_not = CONTESTANTS[name].why_not(files)
+        if why_not is None:
+            names.append(name)
+        else:
+            print(f"without {name}: {why_not}")
+    return names
 
 
-def large(options: argparse.Namespace, directory: Path, resizing: str) -> Contest:
-    """Photos of several megapixels to 224x224, by the Loader from shards: scaled decoding, and crop-ready shards as
-    well, against a full decode."""
-    files = material(options.large, directory, 500, bool(shutil.which("jpegtran")))
-    base = base_task(options, files)._replace(images=max(1, options.images // 5), warmup=options.warmup // 5)
-    base = base._replace(antialias=resizing == "antialiased")
-    tasks = {"full decode": base._replace(reducing_gap=None), "scaled decoding": base}
-    if files.crop_ready:
-        tasks["scaled decoding, crop-ready shards"] = base._replace(contestant=CROP_READY)
-    speeds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(options.rounds):
-        for name, task in tasks.items():
-            speeds[name].append(run(task))
-    return Contest(f"large {resizing}: {files.about}", compared(speeds), {})
+def entry(name: str, work: Work, span: Span, upto: int) -> tuple[str, Measure]:
+    """A contestant in torch's DataLoader tries 1 to `upto` workers, and takes part with the best number of them."""
+    if not CONTESTANTS[name].in_workers:
+        return name, partial(throughput, name, work, span)
+    short = span._replace(images=span.images // 2)
+    tried = {number: partial(throughput, name, replace(work, workers=number), short) for number in range(1, upto + 1)}
+    best = max(tried, key=lambda number: speed_or_none(tried[number]))
+    title = f"{name}, {best} worker{'s' * (best > 1)}"
+    return title, partial(throughput, name, replace(work, workers=best), span)
+
+
+def speed_or_none(measure: Measure) -> float:
+    """Images/s; 0 where it fails: it will fail again in the contest, which says so."""
+    try:
+        return in_fresh_process(measure).figures[IMAGES_PER_SECOND]
+    except Exception:  # noqa: BLE001 - as above
+        return 0.0
+
+
+def contest(title: str, options: argparse.Namespace, files: Material, threads: int) -> Contest:
+    kind = KINDS[title]
+    gpu = GPU if kind.on_gpu else None
+    work = Work(files, kind.antialias, kind.floats, options.batch_size, threads, workers=0, gpu=gpu)
+    images = options.large_images if kind.large else options.images
+    warmup = images // 3 if options.warmup is None else options.warmup
+    span = Span(warmup, images, options.gpu_seconds if kind.on_gpu else 0.0)
+    entries = dict(entry(name, work, span, options.max_workers) for name in names_of(kind, options, files))
+    return compete(f"{title}: {files.about}", entries, [IMAGES_PER_SECOND], options.rounds)
+
+
+def all_contests(options: argparse.Namespace, files: Mapping[bool, Material], threads: int) -> list[Contest]:
+    """`files` are the large photos (True) and the others."""
+    held = []
+    for title in options.contests:
+        if KINDS[title].on_gpu and not torch.cuda.is_available():
+            print("No CUDA device here: nothing to measure. The contests of DALI measure it on the CPU.")
+            continue
+        held.append(contest(title, options, files[KINDS[title].large], threads))
+        show(held[-1])
+    return held
 
 
 def main() -> None:
     options = arguments()
-    if options.cpus:
-        os.sched_setaffinity(0, {int(cpu) for cpu in options.cpus.split(",")})
-    contests = []
+    threads = use_cpus(options.cpus)
     with tempfile.TemporaryDirectory() as directory:
-        if any(title in CONTESTS for title in options.contests):
-            files = material(options.data, Path(directory) / "files", options.epoch, bool(shutil.which("jpegtran")))
-            base = base_task(options, files)
-            print(f"{files.about}; {base.threads} CPUs, batches of {base.batch_size}")
-            missing = [name for name, contestant in CONTESTANTS.items() if not contestant.installed]
-            print(f"not installed: {', '.join(missing) or 'none'}")
-            for title in (title for title in CONTESTS if title in options.contests):
-                print(title, flush=True)
-                tasks = tasks_of(base, title, options.only)
-                contest = compete(f"{title}: {files.about}", tasks, options.rounds, options.max_workers, print)
-                show(contest)
-                contests.append(contest)
-        for resizing in ("plain", "antialiased") if options.large else ():
-            contests.append(large(options, Path(directory) / f"large-{resizing}", resizing))
-            show(contests[-1])
+        files = {
+            large: material(options.large if large else options.data, Path(directory) / f"{large}", epoch)
+            for large, epoch in ((False, options.epoch), (True, options.large_images))
+            if any(KINDS[title].large is large for title in options.contests)
+        }
+        print(f"{threads} CPUs, batches of {options.batch_size}")
+        held = all_contests(options, files, threads)
     if options.out:
-        store(contests, vars(options), options.out)
+        store(held, vars(options), "throughput", options.out)
 
 
 if __name__ == "__main__":
