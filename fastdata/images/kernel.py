@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.transforms import View
+from fastdata.transforms.steps import View
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
 """C-contiguous, as all that is given to the kernel."""
@@ -109,7 +109,7 @@ def jobs(views: Sequence[View], orientations: Sequence[int], checked: bool = Fal
 def headers(sources: Sequence[Buffer], out: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
     """What n files say of themselves: int32, shape (n, 4): width and height as stored, orientation, `Kind`.
 
-    The rules are those of `fastdata.jpeg.read_header`; the image's size is not limited here. `out`, where it is given,
+    The rules are those of `jpeg.read_jpeg_header`; the image's size is not limited here. `out`, where it is given,
     is C-contiguous; ValueError where its size is another.
     """
     if out is None:
@@ -141,7 +141,7 @@ def make_crop_ready(data: Buffer, interval: int) -> bytes:
     """The same JPEG, coefficient for coefficient, sequential, with a restart marker every `interval` MCUs, optimized
     Huffman tables and all APPn and COM segments: what `jpegtran -copy all -optimize -restart {interval}B` makes.
 
-    It has no table of its segments yet (`fastdata.restart.add_table`). ValueError, with libjpeg's message, for what is
+    It has no table of its segments yet (`restart.add_table`). ValueError, with libjpeg's message, for what is
     damaged in any way, is no JPEG, or none that can be made so; MemoryError.
     """
     made: bytes = _kernel().make_crop_ready(data, interval)
