@@ -20,12 +20,13 @@ import warnings
 import cv2
 import numpy as np
 
-from fastdata.decode import DecodeError, decode, read_header
+from fastdata.errors import DecodeError, JpegError
 from fastdata.images import kernel
-from fastdata.jpeg import JpegError
-from fastdata.jpeg import read_header as read_jpeg_header
-from fastdata.restart import add_table
-from fastdata.transforms import Box, View
+from fastdata.images.decode import decode
+from fastdata.images.header import read_header
+from fastdata.images.jpeg import read_jpeg_header
+from fastdata.images.restart import add_table
+from fastdata.transforms.steps import Box, View
 
 SUBSAMPLINGS = [0x111111, 0x211111, 0x121111, 0x221111, 0x411111, None]  # as OpenCV names them; None: grey
 

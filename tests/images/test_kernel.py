@@ -18,14 +18,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastdata.decode import DecodeError, Header, decode, read_header
+from fastdata.errors import DecodeError, JpegError
 from fastdata.images import kernel
+from fastdata.images.decode import decode
+from fastdata.images.header import Header, read_header
+from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.kernel import KERNEL, Kind, Status, kernel_name
-from fastdata.jpeg import JpegError
-from fastdata.jpeg import read_header as read_jpeg_header
-from fastdata.restart import add_table
-from fastdata.transforms import Box, CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View, draw
-from tests.images import encoded, jpeg, photo
+from fastdata.images.restart import add_table
+from fastdata.transforms.draw import draw
+from fastdata.transforms.steps import Box, CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View
+from support.pictures import encoded, jpeg, photo
 
 if KERNEL is None:
     if os.environ.get("FASTDATA_REQUIRE_KERNEL") == "1":
@@ -214,7 +216,8 @@ def test_all_levels_of_simd_are_the_same_to_the_bit(tmp_path: Path):
 import hashlib, random, sys
 import numpy as np
 from fastdata.images import kernel
-from fastdata.transforms import RandomResizedCrop, Resize, Transform, draw
+from fastdata.transforms.steps import RandomResizedCrop, Resize, Transform
+from fastdata.transforms.draw import draw
 data = open({str(tmp_path / "image.jpg")!r}, "rb").read()
 digest = hashlib.sha256()
 for seed in range(40):
