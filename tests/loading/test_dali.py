@@ -1,7 +1,6 @@
 """DALI beside the CPU decoder: how close its pixels are, what it is given, and what happens when it fails."""
 
 import gc
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -13,18 +12,13 @@ import torch
 
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
-from fastdata.images.decode import Encoded
-from fastdata.images.header import Header, read_header
 from fastdata.loading.dali.crew import DaliCrew
-from fastdata.loading.dali.encoded import DaliImage, dali_image
 from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
-from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View
-from support import pictures as images
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
 from support.numbered import map_style, write_folder
-from support.pictures import jpeg, photo
+from support.pictures import jpeg
 from support.processes import LIB, assert_no_more_threads_than, threads
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
@@ -32,10 +26,6 @@ pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'f
 TRAIN = [RandomResizedCrop(224), RandomHorizontalFlip()]
 EVALUATE = [Resize(256), CenterCrop(224)]
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
-
-
-def dali_encoded(data: bytes, header: Header, view: View) -> DaliImage | None:
-    return dali_image(Encoded(data, header, view))
 
 
 @pytest.fixture(scope="module")
@@ -87,56 +77,6 @@ def test_all_eight_orientations_come_out_alike(tmp_path: Path, antialias: bool, 
     difference = differences(map_style(tmp_path, transform=transform), device)
     assert difference.mean(1).max() < 1
     assert np.percentile(difference, 99.9, axis=1).max() < 8
-
-
-def test_a_crop_ready_photo_is_cut_before_it_is_decoded() -> None:
-    data = make_crop_ready(jpeg(1000, 800))
-    header = read_header(data)
-    view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], header.size, random.Random(0))
-    small = make_crop_ready(jpeg(150, 120))
-    small_view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], (150, 120), random.Random(0))
-    uncut = dali_encoded(small, read_header(small), small_view)
-    assert uncut is not None
-    assert uncut.data is small, "a small one is not worth it"
-    whole, part = dali_encoded(jpeg(1000, 800), header, view), dali_encoded(data, header, view)
-    assert whole is not None
-    assert part is not None
-    assert len(part.data) < len(data) / 3
-    assert (part.box.width, part.box.height) == (view.box.width, view.box.height)
-    assert whole.box == view.box
-
-
-def cut_off(data: bytes) -> bytes:
-    return data[: len(data) // 2]
-
-
-def with_marker(data: bytes) -> bytes:
-    scan = data.index(b"\xff\xda")
-    return data[: scan + 100] + b"\xff\xc4\x00\x05" + data[scan + 104 :]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        images.encoded(photo(60, 50), "PNG"),
-        images.encoded(photo(60, 50), "WEBP"),
-        images.encoded(photo(60, 50), mode="CMYK"),
-        images.encoded(photo(60, 50), keep_rgb=True),
-        cut_off(jpeg(60, 50)),
-        cut_off(jpeg(60, 50, progressive=True)),
-        with_marker(jpeg(60, 50)),
-    ],
-    ids=["PNG", "WebP", "CMYK", "RGB", "cut off", "progressive, cut off", "marker within the scan"],
-)
-def test_what_dali_might_decode_otherwise_is_not_given_to_it(data: bytes) -> None:
-    header = read_header(data)
-    assert dali_encoded(data, header, draw([Resize((20, 20))], header.size, random.Random(0))) is None
-
-
-def test_a_view_that_is_padded_is_not_given_to_it() -> None:
-    data = jpeg(60, 50)
-    assert dali_encoded(data, read_header(data), draw([CenterCrop(55)], (60, 50), random.Random(0))) is None
-    assert dali_encoded(data, read_header(data), draw([CenterCrop(50)], (60, 50), random.Random(0))) is not None
 
 
 def undecodable() -> bytes:
@@ -202,34 +142,10 @@ def test_waiting_for_dali_is_decoding(folder: Path) -> None:
     assert stats.threads_waited / stats.num_threads + stats.caller_waited <= stats.seconds
 
 
-@pytest.mark.parametrize(
-    ("hints", "message"),
-    [
-        ({"hw_decoder_load": 1.5}, "hw_decoder_load must lie between 0 and 1"),
-        ({"queue": 0}, "queue must be at least 1"),
-    ],
-)
-def test_hints_out_of_range_are_refused(hints: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Dali(**hints)
-
-
 def test_hints_change_no_pixel(folder: Path) -> None:
     hinted = Loader(map_style(folder), 8, decoder=Dali(hw_decoder_load=0.0, width_hint=64, height_hint=64, queue=1))
     for ours, others in zip(hinted, Loader(map_style(folder), 8, decoder="dali"), strict=True):
         assert torch.equal(ours.images, others.images)
-
-
-def test_without_dali_the_error_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    monkeypatch.delitem(sys.modules, "nvidia.dali.fn", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'fastdata\[dali\]'"):
-        Loader(map_style(folder), 8, decoder="dali")
-
-
-def test_an_unknown_decoder_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="decoder must be 'cpu', 'dali' or a Dali"):
-        Loader(map_style(folder), 8, decoder="gpu")  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

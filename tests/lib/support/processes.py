@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 LIB = Path(__file__).parents[1]
-PYTHONPATH = os.pathsep.join([str(LIB), str(LIB.parents[1] / "tools")])
+PYTHONPATH = os.pathsep.join([str(LIB), str(LIB.parents[1] / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])])
 """For programs in other processes: where `support` and `train` are. Not the checkout, whose package is not tested."""
 
 PATIENCE = 60.0
@@ -68,7 +68,7 @@ class Clock:
 
 def run_python(program: str, *arguments: object) -> str:
     """What the program prints; fails if it hangs, crashes, or says anything on its standard error."""
-    command = [sys.executable, "-c", program, *map(str, arguments)]
+    command = [sys.executable, "-P", "-c", program, *map(str, arguments)]  # -P: without the checkout's own package
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     assert (run.returncode, run.stderr) == (0, ""), f"exit status {run.returncode}: {run.stdout}\n{run.stderr}"
