@@ -12,7 +12,6 @@ import torch
 
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
-from fastdata.loading.dali.crew import DaliCrew
 from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
@@ -116,15 +115,17 @@ def test_dali_goes_on_after_every_failure(tmp_path: Path) -> None:
 def test_a_failure_of_dalis_own_is_said_and_the_batch_is_decoded_all_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded, calls = DaliCrew._decoded, iter(range(1000))
+    from nvidia.dali import Pipeline
 
-    def fail_once(crew: DaliCrew) -> Any:
+    outputs, calls = Pipeline.share_outputs, iter(range(1000))
+
+    def fail_once(pipeline: Any, **how: Any) -> Any:
         if next(calls) == 1:
             raise RuntimeError("out of memory")
-        return decoded(crew)
+        return outputs(pipeline, **how)
 
     expected = list(Loader(map_style(folder), 8))
-    monkeypatch.setattr(DaliCrew, "_decoded", fail_once)
+    monkeypatch.setattr(Pipeline, "share_outputs", fail_once)
     loader = Loader(map_style(folder), 8, decoder="dali")
     with pytest.warns(UserWarning, match="DALI failed at a batch of good images, .*: out of memory"):
         batches = list(loader)

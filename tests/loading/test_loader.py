@@ -5,8 +5,7 @@ import json
 import mmap
 import time
 import weakref
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fastdata.cpus import available_cpus
+from fastdata.datasets.base import Task
 from fastdata.datasets.collate import collate
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.epoch.order import EpochOrder
@@ -25,7 +25,6 @@ from fastdata.epoch.plan import EpochPlan
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.errors import StateError
 from fastdata.loading import memory as memory_module
-from fastdata.loading.batch_job import BatchJob
 from fastdata.loading.loader import Loader
 from fastdata.loading.memory import Memory
 from fastdata.loading.normalize import Normalize
@@ -250,20 +249,17 @@ class TestMemory:
         del first
         assert memory.lend().ctypes.data == address
 
-    def test_no_more_than_prefetch_batches_are_begun_ahead_of_the_caller(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        begun: Iterator[int] = count()
-        last_begun = 0
-        make = BatchJob.__init__
+    def test_no_more_than_prefetch_batches_are_begun_ahead_of_the_caller(self, folder: Path) -> None:
+        last_begun = -1
 
-        def counting(*arguments: Any) -> None:
-            nonlocal last_begun
-            last_begun = next(begun)
-            make(*arguments)
+        class Watched(ImageDirectoryDataset):
+            def prepare(self, numbers: Sequence[int], epoch: int) -> Task:
+                nonlocal last_begun
+                last_begun = max(last_begun, numbers[0] // 3)
+                return super().prepare(numbers, epoch)
 
-        monkeypatch.setattr(BatchJob, "__init__", counting)
-        for handed_out, _ in enumerate(Loader(map_style(folder), 3, prefetch=4)):
+        dataset = Watched(folder, pattern="*", labels=None, transform=TRAIN)
+        for handed_out, _ in enumerate(Loader(dataset, 3, num_threads=2, prefetch=4)):
             assert last_begun <= handed_out + 4
         assert last_begun == handed_out == 12
 

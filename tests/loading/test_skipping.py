@@ -15,6 +15,7 @@ from fastdata.errors import SampleError, TooManySkippedError
 from fastdata.loading.loader import Loader
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.sample import Batch
+from fastdata.sources.shard import Shard
 from fastdata.sources.writer import ShardWriter
 from support.numbered import iterable as in_shards
 from support.numbered import map_style, write_folder
@@ -102,7 +103,7 @@ class TestRaising:
         _, error = received(Loader(in_shards([str(shard)]), 4))
         assert error is not None
         assert error.key == "class/002"
-        start = in_shards([str(shard)])._open[0].rows["start"][2]
+        start = Shard(shard).rows["start"][2]
         assert error.where == f"{shard}, offset {start}"
 
     def test_a_file_that_is_gone(self, dataset: Any) -> None:

@@ -1,11 +1,10 @@
-"""What a test can see of its own process, a clock for its threads, and programs run in another process."""
+"""What a test can see of its own process, and programs run in another process."""
 
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,24 +45,6 @@ def assert_no_more_threads_than(number: int) -> None:
 
 def wait_for(event: threading.Event) -> None:
     assert event.wait(PATIENCE), "nothing happened"
-
-
-class Clock:
-    """Time that stands still, and tells when a thread looks at it for the nth time."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self._looks: Counter[str] = Counter()
-        self._events: dict[tuple[str, int], threading.Event] = {}
-
-    def at_look(self, thread: str, number: int) -> threading.Event:
-        return self._events.setdefault((thread, number), threading.Event())
-
-    def __call__(self) -> int:
-        now, thread = self.now, threading.current_thread().name
-        self._looks[thread] += 1
-        self.at_look(thread, self._looks[thread]).set()
-        return now
 
 
 def run_python(program: str, *arguments: object) -> str:
