@@ -31,7 +31,8 @@ def numbers(run: Run) -> list[int]:
 
 
 def order_of(samples: int, epoch: int) -> list[int]:
-    return EpochOrder(samples, shuffle=True, seed=SEED, epoch=epoch).samples(0, samples).tolist()
+    ids: list[int] = EpochOrder(samples, shuffle=True, seed=SEED, epoch=epoch).samples(0, samples).tolist()
+    return ids
 
 
 def ranks(samples: int, batch_size: int, world_size: int, **how: Any) -> list[EpochCursor]:

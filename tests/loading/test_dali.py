@@ -15,15 +15,15 @@ from fastdata.errors import SampleError
 from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
-from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step, Transform
 from support.numbered import map_style, write_folder
 from support.pictures import jpeg
 from support.processes import LIB, assert_no_more_threads_than, threads
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
 
-TRAIN = [RandomResizedCrop(224), RandomHorizontalFlip()]
-EVALUATE = [Resize(256), CenterCrop(224)]
+TRAIN: list[Step] = [RandomResizedCrop(224), RandomHorizontalFlip()]
+EVALUATE: list[Step] = [Resize(256), CenterCrop(224)]
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.dlpack import from_dlpack
 
 from fastdata.cpus import available_cpus
 from fastdata.datasets.base import Task
@@ -31,11 +32,11 @@ from fastdata.loading.normalize import Normalize
 from fastdata.loading.stats import Stats
 from fastdata.sample import Batch
 from fastdata.sources.writer import ShardWriter
-from fastdata.transforms.steps import CenterCrop, Resize, Transform
+from fastdata.transforms.steps import CenterCrop, Resize, Step, Transform
 from support.numbered import COUNT, TRAIN, iterable, map_style
 from support.pictures import encoded, jpeg
 
-EVALUATE = [Resize(30), CenterCrop(24)]
+EVALUATE: list[Step] = [Resize(30), CenterCrop(24)]
 
 
 def assert_same_batches(ours: list[Batch], theirs: list[Batch]) -> None:
@@ -176,7 +177,7 @@ class TestMemory:
             lambda images: np.asarray(images)[1:3, :, ::2],
             lambda images: images[2:],
             lambda images: images.permute(0, 2, 3, 1).flatten(),
-            lambda images: torch.from_dlpack(images),
+            lambda images: from_dlpack(images),
         ],
         ids=["one image", "its array", "a slice of the array", "a slice", "a view", "another library's tensor"],
     )

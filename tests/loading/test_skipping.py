@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from fastdata.datasets.collate import collate
 from fastdata.epoch.plan import EpochPlan
-from fastdata.errors import SampleError, TooManySkippedError
+from fastdata.errors import DecodeError, SampleError, TooManySkippedError
 from fastdata.loading.loader import Loader
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.sample import Batch
@@ -97,7 +97,8 @@ class TestRaising:
 
     def test_its_cause_is_the_decoders_error(self, folder: Path) -> None:
         _, error = received(Loader(map_style(folder), 2))
-        assert type(error.__cause__).__name__ == "DecodeError"
+        assert error is not None
+        assert type(error.__cause__) is DecodeError
 
     def test_in_a_shard_it_names_the_offset(self, shard: Path) -> None:
         _, error = received(Loader(in_shards([str(shard)]), 4))
@@ -198,7 +199,7 @@ class TestBudget:
     @pytest.mark.parametrize(("max_skipped", "batches"), [(0, 0), (1, 1), (2, 1), (3, 3)])
     def test_beyond_it_the_run_stops(self, dataset: Any, max_skipped: int, batches: int) -> None:
         loader = Loader(dataset, 5, on_error="skip", max_skipped=max_skipped)
-        received = []
+        received: list[Batch] = []
         with pytest.raises(TooManySkippedError, match=rf"max_skipped allows {max_skipped}.*Loader.skipped"):
             received.extend(loader)
         assert len(loader.skipped) > max_skipped

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from fastdata.datasets.base import ImageDataset
+from torch.utils.data import Dataset
+
 from fastdata.loading.loader import Loader
 
 
-def first_targets(dataset: ImageDataset, decoder: Any) -> Any:
+def first_targets(dataset: Dataset[Any], decoder: Any) -> Any:
     loader = Loader(dataset, 4, decoder=decoder)
     return next(iter(loader)).targets.tolist()
