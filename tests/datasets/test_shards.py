@@ -136,6 +136,18 @@ class TestSplitting:
         assert not torch.equal(first[0], first[1])
         assert not torch.equal(first[1], first[2])
 
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_two_iterations_at_once_are_two_epochs_each_of_them_whole(
+        self, class_shards: list[str], workers: int
+    ) -> None:
+        dataset = TarImageDataset(class_shards, transform=TRAIN, shuffle=True)
+        expected = [names([dataset.pair(number, epoch) for number in range(13)]) for epoch in range(2)]
+        loader = DataLoader(dataset, batch_size=None, num_workers=workers)
+        pairs = list(zip(loader, loader, strict=True))
+        found = [names([pair[side] for pair in pairs]) for side in range(2)]
+        assert sorted(found) == sorted(expected)
+        assert dataset.epoch == 1
+
     def test_a_rank_with_fewer_steps_is_warned_of(self, class_shards: list[str]) -> None:
         dataset = TarImageDataset(class_shards, batch_size=4, rank=0, world_size=3, transform=TRAIN)
         with pytest.warns(UserWarning, match="choose last='drop' or last='pad'"):
