@@ -169,7 +169,7 @@ class TorchLoader:
     @property
     def remaining(self) -> int:
         """Batches: shards count them, the sampler counts samples."""
-        left = self.order.remaining
+        left: int = self.order.remaining
         return left if isinstance(self.dataset, fd.TarImageDataset) else -(-left // self.args.batch_size)
 
     def __iter__(self) -> Iterator[fd.Batch]:

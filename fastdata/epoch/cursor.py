@@ -11,7 +11,7 @@ from typing import Any
 
 from fastdata.epoch.order import EpochOrder, Ids
 from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples
-from fastdata.epoch.shared import SharedNumbers, in_worker, worker_info
+from fastdata.epoch.shared import Numbers, SharedNumbers, in_worker, worker_info
 from fastdata.epoch.state import EpochState
 from fastdata.errors import StateError
 
@@ -19,9 +19,9 @@ from fastdata.errors import StateError
 _PARTNER = "needs_iterator"
 
 # The shared numbers: the epoch and position that come next, and whether somebody has said so; those begun last (an
-# epoch of -1: none); and a ring of iterations that a DataLoader's workers have begun, each as (base seed, number of its
-# first process, how many times such a worker has iterated, epoch, position).
-_NEXT, _BEGUN, _COUNT, _RING = slice(0, 3), slice(3, 5), 5, 6
+# epoch of -1: none); how often an epoch was said or a state loaded; and a ring of iterations that a DataLoader's workers
+# have begun, each as (base seed, number of its first process, how often such a worker has iterated, epoch, position).
+_NEXT, _BEGUN, _TOLD, _COUNT, _RING = slice(0, 3), slice(3, 5), 5, 6, 7
 _ENTRY, _ENTRIES = 5, 64
 
 
@@ -68,7 +68,7 @@ class EpochCursor:
         self.ranks = ranks
         self.seed, self.shuffle, self.samples = seed, shuffle, samples
         self._fingerprint = fingerprint  # asked only for a state: it may take a look at all shards
-        self._numbers = SharedNumbers([0, 0, 0, -1, 0, 0] + [-1] * (_ENTRY * _ENTRIES))
+        self._numbers = SharedNumbers([0, 0, 0, -1, 0, 0, 0] + [-1] * (_ENTRY * _ENTRIES))
         self._loaded: EpochState | None = None
         self._needs_partner = False
         self._iterated: dict[tuple[int, int], int] = {}
@@ -121,9 +121,11 @@ class EpochCursor:
         key = self._key()
         with self._numbers.lock() as values:
             found = self._found(key) if key is not None else None
-            epoch, position = found or self._next()
+            before = self._told_since_start(key, values)
+            epoch, position = found or before or self._next()
             if found is None:
-                values[_NEXT], values[_BEGUN] = (epoch + 1, 0, 0), (epoch, position)
+                if before is None:
+                    values[_NEXT], values[_BEGUN] = (epoch + 1, 0, 0), (epoch, position)
                 if key is not None:
                     at = _RING + _ENTRY * (int(values[_COUNT]) % _ENTRIES)
                     values[at : at + _ENTRY] = (*key, epoch, position)
@@ -192,9 +194,12 @@ class EpochCursor:
     def _next(self) -> tuple[int, int]:
         """Epoch and position of the next iteration: if nothing is left there, and nobody said it, of the next epoch."""
         epoch, position = self._stored()
-        if position and self._loaded is None and not self.said and not self.plan(position).steps(0):
-            return epoch + 1, 0
-        return epoch, position
+        said = self._loaded is not None or self.said
+        return (epoch + 1, 0) if self._is_at_end(position, said) else (epoch, position)
+
+    def _is_at_end(self, position: int, said: bool) -> bool:
+        """Whether nothing is left of a loaded epoch, and nobody has said it nevertheless."""
+        return bool(position) and not said and not self.plan(position).steps(0)
 
     def _stored(self) -> tuple[int, int]:
         if self._loaded is not None:
@@ -206,6 +211,7 @@ class EpochCursor:
         self._loaded = None
         with self._numbers.lock() as values:
             values[_NEXT] = (epoch, position, said)
+            values[_TOLD] += 1
             if not keep_begun:
                 values[_BEGUN] = (-1, 0)
 
@@ -222,6 +228,17 @@ class EpochCursor:
         worker = (info.seed - info.id, first)
         self._iterated[worker] = self._iterated.get(worker, 0) + 1
         return (*worker, self._iterated[worker])
+
+    def _told_since_start(self, key: tuple[int, int, int] | None, values: Numbers) -> tuple[int, int] | None:
+        """What came next when this worker was started, where another epoch was said before it got to run.
+
+        That one is for the iteration after this, which was begun before.
+        """
+        start = self._numbers.at_start
+        if key is None or key[2] > 1 or self._loaded is not None or start is None or start[_TOLD] == values[_TOLD]:
+            return None
+        epoch, position, said = (int(number) for number in start[_NEXT])
+        return (epoch + 1, 0) if self._is_at_end(position, bool(said)) else (epoch, position)
 
     def _found(self, key: tuple[int, int, int]) -> tuple[int, int] | None:
         """Epoch and position of the iteration, where a sibling has begun it."""

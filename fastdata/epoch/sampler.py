@@ -7,6 +7,7 @@ from torch.utils.data import Dataset, DistributedSampler, Subset
 
 from fastdata.epoch.cursor import EpochCursor, Run, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
+from fastdata.epoch.identity import identity_of
 from fastdata.epoch.plan import Last
 from fastdata.errors import StateError
 
@@ -60,9 +61,8 @@ class EpochSampler(DistributedSampler[int]):
         world_size: int | None = None,
     ) -> None:
         number = len(dataset)  # type: ignore[arg-type]
-        fingerprint = getattr(dataset, "fingerprint", None)
-        known = fingerprint if isinstance(fingerprint, str) else None
-        seed = getattr(dataset, "seed", 0) if seed is None else seed
+        own_seed, known = identity_of(dataset)
+        seed = own_seed if seed is None else seed
         self._cursor = EpochCursor(number, seed, shuffle, batch_size, last, (rank, world_size), lambda: known)
         place = self._cursor.place()
         super().__init__(dataset, place.world_size, place.rank, shuffle, seed, drop_last=last == "drop")

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Numbers = npt.NDArray[np.int64]
+
 
 class SharedNumbers:
     """int64 numbers in memory that DataLoader workers see too, and a lock between these processes.
@@ -30,12 +32,15 @@ class SharedNumbers:
     def _map(self, fd: int, count: int) -> None:
         self._fd, self._owner = fd, os.getpid()
         self._memory = mmap.mmap(fd, 8 * count)
-        self._values: npt.NDArray[np.int64] = np.frombuffer(self._memory, np.int64)
+        self._values: Numbers = np.frombuffer(self._memory, np.int64)
         self._close = weakref.finalize(self, os.close, fd)
+        self.at_start: Numbers | None = None
+        """In a worker: the numbers when the process that started it did so."""
+        self.before_fork: Numbers | None = None
         _all.add(self)
 
     @property
-    def values(self) -> npt.NDArray[np.int64]:
+    def values(self) -> Numbers:
         """The numbers, to be read and written."""
         if self._owner != os.getpid() and not in_worker():
             self.keep_to_oneself()
@@ -51,7 +56,7 @@ class SharedNumbers:
         self._values[:] = values
 
     @contextmanager
-    def lock(self) -> Iterator[npt.NDArray[np.int64]]:
+    def lock(self) -> Iterator[Numbers]:
         """The numbers, while no other process has this lock."""
         values = self.values
         fcntl.lockf(self._fd, fcntl.LOCK_EX)
@@ -64,14 +69,14 @@ class SharedNumbers:
         values = self.values
         if get_spawning_popen() is None:
             return {"values": values.tolist()}
-        return {"fd": reduction.DupFd(self._fd), "count": len(values)}
+        return {"fd": reduction.DupFd(self._fd), "at_start": values.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "values" in state:
             SharedNumbers.__init__(self, state["values"])
         else:
-            self._map(state["fd"].detach(), state["count"])
-            self._owner = os.getppid()
+            self._map(state["fd"].detach(), len(state["at_start"]))
+            self._owner, self.at_start = os.getppid(), state["at_start"]
 
 
 def in_worker() -> bool:
@@ -103,6 +108,12 @@ def _before_fork() -> None:
     """A rank that was forked must not have its workers share the numbers of the process that forked it."""
     for numbers in list(_all):
         numbers.keep_to_oneself()
+        numbers.before_fork = numbers.values.copy()
 
 
-os.register_at_fork(before=_before_fork)
+def _in_child() -> None:
+    for numbers in list(_all):
+        numbers.at_start = numbers.before_fork
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_in_child)

@@ -1,7 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from fastdata.datasets.collate import collate
 from fastdata.loading.normalize import Normalize
@@ -13,7 +15,7 @@ def images(count: int, height: int = 6, width: int = 5) -> list[torch.Tensor]:
     return [torch.from_numpy(photo(width, height, seed=i)).permute(2, 0, 1) for i in range(count)]
 
 
-def test_a_batch_unpacks_and_lies_in_channels_last_memory():
+def test_a_batch_unpacks_and_lies_in_channels_last_memory() -> None:
     batch = collate([(image, i) for i, image in enumerate(images(4))])
     pixels, targets = batch
     assert isinstance(batch, Batch)
@@ -35,34 +37,34 @@ def test_a_batch_unpacks_and_lies_in_channels_last_memory():
         ([True, False], [True, False]),
     ],
 )
-def test_targets_become_a_tensor_where_they_can(targets, expected):
+def test_targets_become_a_tensor_where_they_can(targets: Any, expected: Any) -> None:
     _, collated = collate(list(zip(images(2), targets, strict=True)))
     assert type(collated) is type(expected)
     assert torch.equal(collated, expected) if isinstance(expected, torch.Tensor) else collated == expected
 
 
-def test_arrays_of_different_shapes_stay_a_list():
+def test_arrays_of_different_shapes_stay_a_list() -> None:
     _, targets = collate(list(zip(images(2), [np.ones(3), np.ones(4)], strict=True)))
     assert [len(target) for target in targets] == [3, 4]
 
 
-def test_images_of_different_sizes_are_refused_with_what_to_do():
+def test_images_of_different_sizes_are_refused_with_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"different shapes .*end the transform with a fixed size"):
         collate([(images(1)[0], 0), (images(1, width=7)[0], 0)])
     with pytest.raises(ValueError, match="at least one sample"):
         collate([])
 
 
-class Pairs(torch.utils.data.Dataset):
-    def __len__(self):
+class Pairs(Dataset[tuple[torch.Tensor, int]]):
+    def __len__(self) -> int:
         return 8
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         return images(8)[index], index
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_torchs_dataloader_collates_with_it(workers):
+def test_torchs_dataloader_collates_with_it(workers: int) -> None:
     loader = DataLoader(Pairs(), batch_size=4, num_workers=workers, collate_fn=collate)
     batches = list(loader)
     assert [targets.tolist() for _, targets in batches] == [[0, 1, 2, 3], [4, 5, 6, 7]]
@@ -72,20 +74,20 @@ def test_torchs_dataloader_collates_with_it(workers):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_batches_can_be_pinned():
+def test_batches_can_be_pinned() -> None:
     batch = next(iter(DataLoader(Pairs(), batch_size=4, collate_fn=collate, pin_memory=True)))
     assert isinstance(batch, Batch)
     assert batch.images.is_pinned()
 
 
-def test_a_batch_survives_torchs_pinning_as_a_batch():
+def test_a_batch_survives_torchs_pinning_as_a_batch() -> None:
     # What the pinning thread does with a NamedTuple, without a device to pin for.
     batch = collate([(image, 0) for image in images(2)])
     assert isinstance(type(batch)(*(part for part in batch)), Batch)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_normalize_is_to_tensor_then_normalize(dtype):
+def test_normalize_is_to_tensor_then_normalize(dtype: torch.dtype) -> None:
     batch = collate([(image, 0) for image in images(2)]).images
     normalize = Normalize.imagenet(dtype)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -101,7 +103,7 @@ def test_normalize_is_to_tensor_then_normalize(dtype):
     assert normalize.state_dict() == {}
 
 
-def test_normalize_refuses_what_it_cannot_mean():
+def test_normalize_refuses_what_it_cannot_mean() -> None:
     with pytest.raises(ValueError, match="were they normalized before"):
         Normalize.imagenet()(torch.zeros(1, 3, 2, 2))
     with pytest.raises(ValueError, match="three numbers each"):

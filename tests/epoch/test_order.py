@@ -124,7 +124,7 @@ def test_billions_of_samples_cost_less_than_a_megabyte(n: int) -> None:
         ({"num_samples": 1, "epoch": -3}, "epoch must be at least 0, not -3"),
     ],
 )
-def test_an_order_out_of_range_is_an_error_with_the_value(arguments: dict[str, int], message: str) -> None:
+def test_an_order_out_of_range_is_an_error_with_the_value(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EpochOrder(**{"shuffle": True, "seed": 0, "epoch": 0, **arguments})
 
@@ -408,7 +408,7 @@ def test_explicit_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyP
 def test_an_initialized_process_group_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("WORLD_SIZE", "8")
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     try:
         assert Place.detect() == Place(rank=0, world_size=1)
     finally:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.plan import EpochPlan, Last
-from fastdata.epoch.sampler import EpochSampler
+from fastdata.epoch.sampler import EpochIndex, EpochSampler
 from fastdata.errors import StateError
 
 # StatefulDataLoader calls what newer torch warns of.
@@ -41,7 +41,8 @@ def samplers(n: int, batch_size: int | None, world_size: int, **options: Any) ->
 
 
 def order_of(n: int, epoch: int = 0, seed: int = 0) -> list[int]:
-    return EpochOrder(n, shuffle=True, seed=seed, epoch=epoch).samples(0, n).tolist()
+    ids: list[int] = EpochOrder(n, shuffle=True, seed=seed, epoch=epoch).samples(0, n).tolist()
+    return ids
 
 
 def samples_from(loader: Any, batches: int | None = None) -> list[int]:
@@ -95,7 +96,7 @@ def test_each_iteration_is_the_next_epoch_until_another_is_said() -> None:
 
 
 def test_anything_with_a_length_can_be_sampled() -> None:
-    sampler = EpochSampler(["a", "b", "c"])
+    sampler = EpochSampler(["a", "b", "c"])  # type: ignore[arg-type]
     sampler.set_epoch(1)
     assert sorted(sampler) == [0, 1, 2]
     assert sampler.state_dict()["fingerprint"] is None
@@ -146,7 +147,7 @@ def test_a_negative_epoch_is_an_error() -> None:
 def test_a_hundred_million_samples_are_never_a_list() -> None:
     tracemalloc.start()
     try:
-        iteration = iter(EpochSampler(range(10**8), batch_size=256, rank=3, world_size=8))
+        iteration = iter(EpochSampler(Numbers(10**8), batch_size=256, rank=3, world_size=8))
         ids = [next(iteration) for _ in range(10_000)]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -205,7 +206,7 @@ def test_a_loop_over_torchs_dataloader_resumes_after_what_it_received(num_worker
 
 def test_the_usual_loop_over_epochs_resumes_in_the_middle_of_one() -> None:
     def train(sampler: EpochSampler, first_epoch: int, stop_in: tuple[int, int]) -> list[int]:
-        trained = []
+        trained: list[int] = []
         for epoch in range(first_epoch, 4):
             sampler.set_epoch(epoch)
             for step, batch in enumerate(DataLoader(Numbers(20), batch_size=4, sampler=sampler)):
@@ -224,7 +225,8 @@ def test_the_usual_loop_over_epochs_resumes_in_the_middle_of_one() -> None:
 
 
 def test_a_resumed_run_that_is_interrupted_again_resumes_again() -> None:
-    trained, state = [], EpochSampler(Numbers(30), batch_size=4).state_dict()
+    trained: list[int] = []
+    state = EpochSampler(Numbers(30), batch_size=4).state_dict()
     for _ in range(4):
         sampler = EpochSampler(Numbers(30), batch_size=4)
         sampler.load_state_dict(state)
@@ -392,13 +394,11 @@ def test_a_stateful_dataloaders_state_of_another_seed_is_an_error() -> None:
 
 
 def test_the_seed_is_the_datasets_where_none_is_given() -> None:
-    class Seeded:
+    class Seeded(Numbers):
         seed = 5
 
-        def __len__(self) -> int:
-            return 50
-
-    assert list(EpochSampler(Seeded())) == list(EpochSampler(range(50), seed=5)) != list(EpochSampler(range(50)))
+    plain = Numbers(50)
+    assert list(EpochSampler(Seeded(50))) == list(EpochSampler(plain, seed=5)) != list(EpochSampler(plain))
 
 
 def test_indices_carry_their_epoch_through_torchs_subsets_and_concatenations() -> None:
@@ -407,9 +407,10 @@ def test_indices_carry_their_epoch_through_torchs_subsets_and_concatenations() -
             return 4
 
         def __getitem__(self, index: int) -> int:
-            return index.epoch * 10 + index  # type: ignore[attr-defined]
+            assert isinstance(index, EpochIndex)
+            return index.epoch * 10 + index
 
-    whole = torch.utils.data.ConcatDataset([torch.utils.data.Subset(Epochs(), [3, 1]), Epochs()])
+    whole: ConcatDataset[int] = ConcatDataset([Subset(Epochs(), [3, 1]), Epochs()])
     loader = DataLoader(whole, 2, sampler=EpochSampler(whole, 2, shuffle=False), num_workers=1, persistent_workers=True)
     assert samples_from(loader) == [3, 1, 0, 1, 2, 3]
     assert samples_from(loader) == [13, 11, 10, 11, 12, 13]

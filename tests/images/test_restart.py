@@ -31,7 +31,8 @@ def ends_of(data: bytes) -> list[int] | None:
     if edges is None:
         return None
     assert edges[0] == header.scan
-    return edges[1:].tolist()
+    ends: list[int] = edges[1:].tolist()
+    return ends
 
 
 def is_indexed(data: bytes) -> bool:
@@ -111,6 +112,8 @@ def test_a_table_stands_behind_the_metadata_and_changes_no_pixel() -> None:
     markers = [marker for marker, _, _ in read_jpeg_header(add_table(data)).segments]
     assert markers.index(TABLE) == markers.index(0xFE) + 1
     decoded = [cv2.imdecode(np.frombuffer(d, np.uint8), cv2.IMREAD_COLOR) for d in (data, add_table(data))]
+    assert decoded[0] is not None
+    assert decoded[1] is not None
     assert np.array_equal(decoded[0], decoded[1])
 
 

@@ -12,29 +12,19 @@ import torch
 
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
-from fastdata.images.header import Header, read_header
-from fastdata.images.reference import Encoded
-from fastdata.loading.dali.crew import DaliCrew
-from fastdata.loading.dali.encoded import DaliImage, dali_image
 from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
-from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View
-from support import pictures as images
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step, Transform
 from support.numbered import map_style, write_folder
-from support.pictures import jpeg, photo
+from support.pictures import jpeg
 from support.processes import LIB, assert_no_more_threads_than, threads
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
 
-TRAIN = [RandomResizedCrop(224), RandomHorizontalFlip()]
-EVALUATE = [Resize(256), CenterCrop(224)]
+TRAIN: list[Step] = [RandomResizedCrop(224), RandomHorizontalFlip()]
+EVALUATE: list[Step] = [Resize(256), CenterCrop(224)]
 gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
-
-
-def dali_encoded(data: bytes, header: Header, view: View) -> DaliImage | None:
-    return dali_image(Encoded(data, header, view))
 
 
 @pytest.fixture(scope="module")
@@ -88,56 +78,6 @@ def test_all_eight_orientations_come_out_alike(tmp_path: Path, antialias: bool, 
     assert np.percentile(difference, 99.9, axis=1).max() < 8
 
 
-def test_a_crop_ready_photo_is_cut_before_it_is_decoded() -> None:
-    data = make_crop_ready(jpeg(1000, 800))
-    header = read_header(data)
-    view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], header.size, 0)
-    small = make_crop_ready(jpeg(150, 120))
-    small_view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], (150, 120), 0)
-    uncut = dali_encoded(small, read_header(small), small_view)
-    assert uncut is not None
-    assert uncut.data is small, "a small one is not worth it"
-    whole, part = dali_encoded(jpeg(1000, 800), header, view), dali_encoded(data, header, view)
-    assert whole is not None
-    assert part is not None
-    assert len(part.data) < len(data) / 3
-    assert (part.box.width, part.box.height) == (view.box.width, view.box.height)
-    assert whole.box == view.box
-
-
-def cut_off(data: bytes) -> bytes:
-    return data[: len(data) // 2]
-
-
-def with_marker(data: bytes) -> bytes:
-    scan = data.index(b"\xff\xda")
-    return data[: scan + 100] + b"\xff\xc4\x00\x05" + data[scan + 104 :]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        images.encoded(photo(60, 50), "PNG"),
-        images.encoded(photo(60, 50), "WEBP"),
-        images.encoded(photo(60, 50), mode="CMYK"),
-        images.encoded(photo(60, 50), keep_rgb=True),
-        cut_off(jpeg(60, 50)),
-        cut_off(jpeg(60, 50, progressive=True)),
-        with_marker(jpeg(60, 50)),
-    ],
-    ids=["PNG", "WebP", "CMYK", "RGB", "cut off", "progressive, cut off", "marker within the scan"],
-)
-def test_what_dali_might_decode_otherwise_is_not_given_to_it(data: bytes) -> None:
-    header = read_header(data)
-    assert dali_encoded(data, header, draw([Resize((20, 20))], header.size, 0)) is None
-
-
-def test_a_view_that_is_padded_is_not_given_to_it() -> None:
-    data = jpeg(60, 50)
-    assert dali_encoded(data, read_header(data), draw([CenterCrop(55)], (60, 50), 0)) is None
-    assert dali_encoded(data, read_header(data), draw([CenterCrop(50)], (60, 50), 0)) is not None
-
-
 def undecodable() -> bytes:
     """A JPEG whose header and scan look whole, with Huffman codes that can't be."""
     data = jpeg(64, 48)
@@ -175,15 +115,17 @@ def test_dali_goes_on_after_every_failure(tmp_path: Path) -> None:
 def test_a_failure_of_dalis_own_is_said_and_the_batch_is_decoded_all_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded, calls = DaliCrew._decoded, iter(range(1000))
+    from nvidia.dali import Pipeline
 
-    def fail_once(crew: DaliCrew) -> Any:
+    outputs, calls = Pipeline.share_outputs, iter(range(1000))
+
+    def fail_once(pipeline: Any, **how: Any) -> Any:
         if next(calls) == 1:
             raise RuntimeError("out of memory")
-        return decoded(crew)
+        return outputs(pipeline, **how)
 
     expected = list(Loader(map_style(folder), 8))
-    monkeypatch.setattr(DaliCrew, "_decoded", fail_once)
+    monkeypatch.setattr(Pipeline, "share_outputs", fail_once)
     loader = Loader(map_style(folder), 8, decoder="dali")
     with pytest.warns(UserWarning, match="DALI failed at a batch of good images, .*: out of memory"):
         batches = list(loader)
@@ -201,34 +143,10 @@ def test_waiting_for_dali_is_decoding(folder: Path) -> None:
     assert stats.threads_waited / stats.num_threads + stats.caller_waited <= stats.seconds
 
 
-@pytest.mark.parametrize(
-    ("hints", "message"),
-    [
-        ({"hw_decoder_load": 1.5}, "hw_decoder_load must lie between 0 and 1"),
-        ({"queue": 0}, "queue must be at least 1"),
-    ],
-)
-def test_hints_out_of_range_are_refused(hints: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Dali(**hints)
-
-
 def test_hints_change_no_pixel(folder: Path) -> None:
     hinted = Loader(map_style(folder), 8, decoder=Dali(hw_decoder_load=0.0, width_hint=64, height_hint=64, queue=1))
     for ours, others in zip(hinted, Loader(map_style(folder), 8, decoder="dali"), strict=True):
         assert torch.equal(ours.images, others.images)
-
-
-def test_without_dali_the_error_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    monkeypatch.delitem(sys.modules, "nvidia.dali.fn", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'fastdata\[dali\]'"):
-        Loader(map_style(folder), 8, decoder="dali")
-
-
-def test_an_unknown_decoder_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="decoder must be 'cpu', 'dali' or a Dali"):
-        Loader(map_style(folder), 8, decoder="gpu")  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
-from fastdata.loading import batch_job as jobs
 from fastdata.loading.loader import Loader
+from fastdata.loading.memory import Memory
 from support.numbered import COUNT, iterable, map_style, write_folder
 from support.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
+from support.programs import FORKED, INTERRUPTED
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +26,14 @@ def _nothing_is_left_behind(folder: Path, shards: list[str], monkeypatch: pytest
     # OpenCV and torch have pools of threads of their own, and the indexes of shards stay mapped for a while.
     assert len(list(Loader(map_style(folder), 8))) == len(list(Loader(iterable(shards), 8)))
     lent: list[weakref.ref[Any]] = []
-    lend = jobs.Memory.lend
+    lend = Memory.lend
 
-    def noting(memory: jobs.Memory) -> Any:
+    def noting(memory: Memory) -> Any:
         array = lend(memory)
         lent.append(weakref.ref(array))
         return array
 
-    monkeypatch.setattr(jobs.Memory, "lend", noting)
+    monkeypatch.setattr(Memory, "lend", noting)
     threads_before, descriptors_before = threads(), descriptors()
     gc.collect()
     gc.disable()
@@ -199,7 +200,7 @@ def test_skipped_samples(tmp_path: Path) -> None:
 
 
 PREPARED = """
-import os, signal, sys, threading
+import os, signal, sys
 from fastdata.loading.loader import Loader
 from support.numbered import TRAIN, iterable, map_style
 root = sys.argv[1]
@@ -210,29 +211,9 @@ def run_prepared(program: str, root: Path) -> str:
     return run_python(PREPARED + program, root)
 
 
-INTERRUPTED = """
-loader = Loader(map_style(root), 2, num_threads=3)
-caught = 0
-for attempt in range(30):
-    try:
-        for epoch in range(10**9):
-            loader.set_epoch(epoch)
-            for number, batch in enumerate(loader):
-                if (epoch, number) == (0, attempt % 5):
-                    threading.Timer(attempt / 10000, os.kill, (os.getpid(), signal.SIGINT)).start()
-    except KeyboardInterrupt:
-        caught += 1
-    for thread in threading.enumerate():
-        if thread.name.startswith("fastdata"):  # it may be about to end by itself, as after the last batch
-            thread.join(10)
-            assert not thread.is_alive(), thread
-loader.set_epoch(1)
-print(caught, sum(len(images) for images, _ in loader))
-"""
-
-
 def test_ctrl_c_at_any_moment(folder: Path) -> None:
-    assert run_prepared(INTERRUPTED, folder) == f"30 {COUNT}\n"
+    program = "loader = Loader(map_style(root), 2, num_threads=3)\n" + INTERRUPTED
+    assert run_prepared(program.format(attempts=30, longest_wait=0.003), folder) == f"30 {COUNT}\n"
 
 
 @pytest.mark.parametrize(
@@ -256,38 +237,13 @@ print(next(batches).targets.tolist())
     assert run_prepared(program, folder) == "[0, 1, 2, 3]\n"
 
 
-FORKED = """
-import warnings
-warnings.simplefilter("ignore")  # Python 3.12 warns of every fork of a process with threads
-dataset = {dataset}
-loader = Loader(dataset, 4, num_threads=3)
-expected = [batch.images.clone() for batch in loader]
-loader.set_epoch(0)
-batches = iter(loader)
-first = next(batches)
-for _ in range(3):
-    child = os.fork()
-    if child == 0:
-        try:
-            next(batches)
-        except RuntimeError as error:
-            assert "before the fork" in str(error), error
-        for _ in range(2):
-            loader.set_epoch(0)
-            assert all((batch.images == other).all() for batch, other in zip(loader, expected, strict=True))
-        del first, batches
-        sys.exit(7)  # so that what is registered to run at exit does
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-print(len(list(batches)))
-"""
-
-
 @pytest.mark.parametrize("dataset", ["map_style(root)", "iterable([root + '/../shards0/part-{000000..000003}.tar'])"])
 def test_after_a_fork_the_child_iterates_anew_and_the_parent_goes_on(
     folder: Path, shards: list[str], dataset: str
 ) -> None:
     dataset = dataset.replace("root + '/../shards0/", f"'{Path(shards[0]).parent}/")
-    assert run_prepared(FORKED.format(dataset=dataset), folder) == "9\n"
+    program = f"loader = Loader({dataset}, 4, num_threads=3)\n" + FORKED
+    assert run_prepared(program, folder) == f"{COUNT - 4}\n"
 
 
 def test_workers_of_torchs_data_loader_may_be_forked_while_it_runs(folder: Path) -> None:

@@ -20,7 +20,7 @@ from fastdata.datasets.shards import TarImageDataset
 from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.sources.writer import ShardWriter
-from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop
+from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop, Step
 from support.pictures import jpeg
 from support.processes import LIB, PYTHONPATH
 from support.ranks import BATCH_SIZE, EPOCH
@@ -28,7 +28,7 @@ from support.ranks import BATCH_SIZE, EPOCH
 pytestmark = pytest.mark.slow
 
 PATIENCE = 120  # seconds; a launch that hangs fails
-TRANSFORM = [RandomResizedCrop(12), RandomHorizontalFlip()]
+TRANSFORM: list[Step] = [RandomResizedCrop(12), RandomHorizontalFlip()]
 
 
 def write_shard(path: Path, targets: Sequence[int], bad: Sequence[int] = ()) -> None:
@@ -121,7 +121,8 @@ class TestRanks:
 
 
 def order(count: int) -> list[int]:
-    return EpochOrder(count, shuffle=True, seed=0, epoch=EPOCH).samples(0, count).tolist()
+    ids: list[int] = EpochOrder(count, shuffle=True, seed=0, epoch=EPOCH).samples(0, count).tolist()
+    return ids
 
 
 @pytest.mark.parametrize("last", ["drop", "pad", "partial"])

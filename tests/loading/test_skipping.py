@@ -16,6 +16,7 @@ from fastdata.images.kernel import KERNEL
 from fastdata.loading.loader import Loader
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.sample import Batch
+from fastdata.sources.shard import Shard
 from fastdata.sources.writer import ShardWriter
 from support.numbered import iterable as in_shards
 from support.numbered import map_style, write_folder
@@ -103,7 +104,7 @@ class TestRaising:
         _, error = received(Loader(in_shards([str(shard)]), 4))
         assert error is not None
         assert error.key == "class/002"
-        start = in_shards([str(shard)])._open[0].rows["start"][2]
+        start = Shard(shard).rows["start"][2]
         assert error.where == f"{shard}, offset {start}"
 
     def test_a_file_that_is_gone(self, dataset: Any) -> None:
@@ -198,7 +199,7 @@ class TestBudget:
     @pytest.mark.parametrize(("max_skipped", "batches"), [(0, 0), (1, 1), (2, 1), (3, 3)])
     def test_beyond_it_the_run_stops(self, dataset: Any, max_skipped: int, batches: int) -> None:
         loader = Loader(dataset, 5, on_error="skip", max_skipped=max_skipped)
-        received = []
+        received: list[Batch] = []
         with pytest.raises(TooManySkippedError, match=rf"max_skipped allows {max_skipped}.*Loader.skipped"):
             received.extend(loader)
         assert len(loader.skipped) > max_skipped

@@ -58,12 +58,10 @@ def trained(data: object, out: Path, options: str = "") -> dict[str, Any]:
     return checkpoint
 
 
-def assert_same_weights(one: dict[str, Any], other: dict[str, Any], **tolerance: float) -> None:
+def assert_same_weights(one: dict[str, Any], other: dict[str, Any], **tolerance: Any) -> None:
     assert one["model"].keys() == other["model"].keys()
     for name, tensor in one["model"].items():
-        torch.testing.assert_close(
-            other["model"][name], tensor, msg=lambda text, name=name: f"{name}: {text}", **tolerance
-        )
+        torch.testing.assert_close(other["model"][name], tensor, msg=(name + ": {}").format, **tolerance)
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
@@ -205,7 +203,7 @@ def test_fine_tuning_without_freeze_trains_everything_from_there(folder: Path, t
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing_whatever_the_batch_size(folder: Path, tmp_path: Path) -> None:
-    rates = {}
+    rates: dict[tuple[int, int, int], float] = {}
     for batch_size in (4, 16):
         options = f"--data {folder} --out {tmp_path} {SMALL} --epochs 4 --batch-size {batch_size} --warmup 1 --lr 1"
         training = train.Training(train.arguments(options.split()), torch.device("cpu"))

@@ -7,10 +7,10 @@ from typing import Any
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.sources.writer import ShardWriter
-from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop
+from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop, Step
 from support.pictures import encoded, jpeg, photo
 
-TRAIN = [RandomResizedCrop(24), RandomHorizontalFlip()]
+TRAIN: list[Step] = [RandomResizedCrop(24), RandomHorizontalFlip()]
 SIZES = [(64, 48), (40, 60), (33, 35)]
 COUNT = 37
 

@@ -1,16 +1,15 @@
-"""What a test can see of its own process, a clock for its threads, and programs run in another process."""
+"""What a test can see of its own process, and programs run in another process."""
 
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 LIB = Path(__file__).parents[1]
-PYTHONPATH = os.pathsep.join([str(LIB), str(LIB.parents[1] / "tools")])
+PYTHONPATH = os.pathsep.join([str(LIB), str(LIB.parents[1] / "tools"), *filter(None, [os.environ.get("PYTHONPATH")])])
 """For programs in other processes: where `support` and `train` are. Not the checkout, whose package is not tested."""
 
 PATIENCE = 60.0
@@ -48,27 +47,9 @@ def wait_for(event: threading.Event) -> None:
     assert event.wait(PATIENCE), "nothing happened"
 
 
-class Clock:
-    """Time that stands still, and tells when a thread looks at it for the nth time."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self._looks: Counter[str] = Counter()
-        self._events: dict[tuple[str, int], threading.Event] = {}
-
-    def at_look(self, thread: str, number: int) -> threading.Event:
-        return self._events.setdefault((thread, number), threading.Event())
-
-    def __call__(self) -> int:
-        now, thread = self.now, threading.current_thread().name
-        self._looks[thread] += 1
-        self.at_look(thread, self._looks[thread]).set()
-        return now
-
-
 def run_python(program: str, *arguments: object) -> str:
     """What the program prints; fails if it hangs, crashes, or says anything on its standard error."""
-    command = [sys.executable, "-c", program, *map(str, arguments)]
+    command = [sys.executable, "-P", "-c", program, *map(str, arguments)]  # -P: without the checkout's own package
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     assert (run.returncode, run.stderr) == (0, ""), f"exit status {run.returncode}: {run.stdout}\n{run.stderr}"

@@ -20,11 +20,12 @@ from torch.utils.data import DataLoader
 
 import fastdata as fd
 from fastdata.errors import TooManySkippedError
+from fastdata.transforms.steps import Step
 
 BATCH_SIZE = 4
 EPOCH = 1
 VAL_BATCH_SIZE = 13  # of 54 samples: with 4 ranks the last two of them have a batch less than the others
-TRANSFORM = [fd.RandomResizedCrop(8), fd.RandomHorizontalFlip()]
+TRANSFORM: list[Step] = [fd.RandomResizedCrop(8), fd.RandomHorizontalFlip()]
 
 
 def shards_of(last: str) -> str:

@@ -37,7 +37,7 @@ def main(records: Path, kill_after: int, arguments: list[str]) -> None:
         if len(steps) == kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    F.cross_entropy = recorded_cross_entropy
+    F.cross_entropy = recorded_cross_entropy  # type: ignore[assignment]
     register_optimizer_step_post_hook(after_step)
     records.mkdir(parents=True, exist_ok=True)
     with (records / f"{os.environ.get('RANK', 0)}.jsonl").open("w") as lines:

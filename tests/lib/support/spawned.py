@@ -4,12 +4,12 @@ import os
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 
-from fastdata.datasets.base import ImageDataset
 from fastdata.loading.loader import Loader
 
 
-def first_targets(dataset: ImageDataset, decoder: Any) -> Any:
+def first_targets(dataset: Dataset[Any], decoder: Any) -> Any:
     loader = Loader(dataset, 4, decoder=decoder)
     return next(iter(loader)).targets.tolist()
 

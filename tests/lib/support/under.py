@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -22,9 +22,10 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import fastdata as fd
+from fastdata.transforms.steps import Step
 
 BATCH_SIZE, EPOCHS, BROKEN_OFF = 4, 3, (1, 2)  # in epoch 1, when two batches of it were trained on
-TRANSFORM = [fd.RandomResizedCrop(8), fd.RandomHorizontalFlip()]
+TRANSFORM: list[Step] = [fd.RandomResizedCrop(8), fd.RandomHorizontalFlip()]
 
 
 def number_of(path: str) -> int:
@@ -35,20 +36,20 @@ def folder_dataset(folder: str) -> fd.ImageDirectoryDataset:
     return fd.ImageDirectoryDataset(folder, "*", transform=TRANSFORM, labels=number_of)
 
 
-def by_loader(folder: str, shards: str, kind: Callable[..., Any], **ranks: int) -> tuple[Any, Any]:
+def by_loader(folder: str, shards: str, kind: Callable[..., Any], **ranks: Any) -> tuple[Any, Any]:
     """What is iterated over, and what has the state."""
     loader = fd.Loader(folder_dataset(folder), BATCH_SIZE, shuffle=True, num_threads=2, last="pad", **ranks)
     return loader, loader
 
 
-def by_sampler(folder: str, shards: str, kind: Callable[..., Any], **ranks: int) -> tuple[Any, Any]:
+def by_sampler(folder: str, shards: str, kind: Callable[..., Any], **ranks: Any) -> tuple[Any, Any]:
     dataset = folder_dataset(folder)
     sampler = fd.EpochSampler(dataset, BATCH_SIZE, last="pad", **ranks)
     loader = kind(dataset, BATCH_SIZE, sampler=sampler, num_workers=2, collate_fn=fd.collate, persistent_workers=True)
     return loader, sampler
 
 
-def by_shards(folder: str, shards: str, kind: Callable[..., Any], **ranks: int) -> tuple[Any, Any]:
+def by_shards(folder: str, shards: str, kind: Callable[..., Any], **ranks: Any) -> tuple[Any, Any]:
     dataset = fd.TarImageDataset(shards, TRANSFORM, shuffle=True, batch_size=BATCH_SIZE, last="pad", **ranks)
     return kind(dataset, batch_size=None, num_workers=2), dataset
 
@@ -78,7 +79,7 @@ class Interrupted(Exception):  # noqa: N818 - it is none of an error
     """The run is broken off here."""
 
 
-def plain(batches: Iterable[Any], source: Any, report: Report, state: Path, resume: bool) -> None:
+def plain(batches: Any, source: Any, report: Report, state: Path, resume: bool) -> None:
     """A loop as torch's examples have it; torchdata's StatefulDataLoader saves the state of all that it uses."""
     stateful = isinstance(batches, StatefulDataLoader)
     if resume:
@@ -115,13 +116,14 @@ def accelerate(loader: str, folder: str, shards: str, report: Report, state: Pat
     ranks = {"rank": 0, "world_size": 1} if how == "alone" else {}
     batches, source = LOADERS[name](folder, shards, DataLoader, **ranks)
     if how != "left":
-        batches = accelerator.prepare(batches)
+        _, batches = accelerator.prepare(torch.nn.Linear(1, 1), batches)
     if how == "twice":
         try:
             next(iter(batches))
         except RuntimeError as error:
             report.epochs = [[[str(error)]]]  # type: ignore[list-item]
-        os._exit(int(not report.epochs) if write(report, dist.get_rank()) is None else 1)
+        write(report, dist.get_rank())
+        os._exit(int(not report.epochs))
     plain(batches, source, report, state, state.exists())
 
 
@@ -163,7 +165,7 @@ def lightning(loader: str, folder: str, shards: str, report: Report, state: Path
                 raise Interrupted
 
     resume = state.exists()
-    quiet = {
+    quiet: dict[str, Any] = {
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

@@ -1,0 +1,51 @@
+"""A folder to pack that is odd in every way, and what was made of it."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from fastdata.packing.write import Progress
+from fastdata.sources.shard import Shard
+
+LONG = "a folder of a long name, as some data sets have, " * 4
+
+
+def write_odd_folder(root: Path) -> Path:
+    """Class folders with 23 files whose bytes nobody looks at: of many sizes, some with odd names."""
+    names = ["ant/1.jpg", "ant/2.JPEG", "ant/a.b.c.png", f"ant/{LONG}/x.jpg", "bee/deep/er/ü.jpg", "bee/same.jpg"]
+    names += ["bee/same.png", *(f"cow/{i:02}.jpg" for i in range(16))]
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(rng.bytes(number**3 + 1))
+    return root
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    """What a dataset consists of: all but the indexes, which hold a time."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.endswith(".npy")}
+
+
+def keys_of(directory: Path, name: str = "train") -> list[str]:
+    shards = [Shard(path) for path in sorted(directory.glob(f"{name}-*.tar"))]
+    return [shard.key(row) for shard in shards for row in range(len(shard))]
+
+
+def losing_a_file_after(count: int, path: Path) -> Progress:
+    """A progress that removes `path` once so many files have been read."""
+    read = 0
+
+    def progress(files: int, size: int) -> None:
+        nonlocal read
+        read += files
+        if read == count:
+            path.unlink()
+
+    return progress
+
+
+def copy_of(folder: Path, directory: Path) -> Path:
+    subprocess.run(["cp", "-r", folder, directory], check=True)
+    return directory
