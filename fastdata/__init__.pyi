@@ -23,6 +23,7 @@ from .images.cut import cut as cut
 from .images.cut import is_crop_ready as is_crop_ready
 from .images.decode import decode as decode
 from .images.header import read_header as read_header
+from .images.kernel import kernel as kernel
 from .loading.dali.options import Dali as Dali
 from .loading.loader import Loader as Loader
 from .loading.normalize import Normalize as Normalize

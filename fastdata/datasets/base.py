@@ -17,8 +17,9 @@ from torch.utils.data import get_worker_info
 from fastdata.epoch.sampler import EpochIndex
 from fastdata.epoch.shared import SharedNumbers
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
-from fastdata.images.decode import Encoded, decode_into
+from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header
+from fastdata.images.reference import Encoded
 from fastdata.sample import Pixels, Sample
 from fastdata.transforms.draw import draw, sample_rng
 from fastdata.transforms.steps import Step, Transform, View, as_transform

@@ -1,52 +1,20 @@
-"""Bytes and views become pixels, on the CPU.
+"""Bytes and views become pixels, on the CPU: by the compiled kernel where it is there, else by its reference in Python.
 
-JPEG goes through simplejpeg (libjpeg-turbo, without the GIL); what that refuses, and everything that is not JPEG,
-through Pillow, whose verdict counts. The content decides what a file is, never its name.
+The content decides what a file is, never its name. What the kernel refuses goes through the reference, whose verdict
+counts, so that an image is good or bad whatever decodes it.
 """
 
-import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import compress
 
-import simplejpeg
+import numpy as np
 
 from fastdata.errors import DecodeError
-from fastdata.images.cut import cut_stored
+from fastdata.images import kernel, reference
 from fastdata.images.header import Header, read_header
-from fastdata.images.jpeg import stored_box
-from fastdata.images.limits import MAX_PIXELS
-from fastdata.images.pillow import decode_by_pillow
-from fastdata.images.resize import Source, resample, stored_size
+from fastdata.images.reference import Decoded, Encoded
 from fastdata.sample import Pixels
-from fastdata.transforms.steps import Box, View
-
-
-class Part(NamedTuple):
-    """What libjpeg-turbo is to decode for a view: a box, in stored orientation, of a JPEG of `size` (width, height).
-
-    `data` are the image's own, or as much of them as the box needs. `factor` (1, 2, 4 or 8) is what to scale down by.
-    """
-
-    data: bytes
-    size: tuple[int, int]
-    box: Box
-    factor: int
-
-
-class Encoded(NamedTuple):
-    """An image, what it says of itself, and the view of it that is wanted."""
-
-    data: bytes
-    header: Header
-    view: View
-
-
-class Decoded(NamedTuple):
-    """What became of some images: for each what is wrong with it, or None; and nanoseconds spent on all of them."""
-
-    errors: list[DecodeError | None]
-    decode_ns: int
-    resize_ns: int
+from fastdata.transforms.steps import View
 
 
 def decode(data: bytes, view: View, out: Pixels | None = None, header: Header | None = None) -> Pixels:
@@ -55,102 +23,34 @@ def decode(data: bytes, view: View, out: Pixels | None = None, header: Header | 
     `header` is `read_header(data)`, where the caller has it. DecodeError where the image can't be decoded,
     ValueError where `out` is not a writable uint8 array of the view's window, or the view is not of this image.
     """
-    image = Encoded(data, header or read_header(data), view)
-    return resample(_decode(image, _part(image)), view, image.header, out)
+    shape = (view.window.height, view.window.width, 3)
+    if out is not None and (out.shape != shape or out.dtype != np.uint8 or not out.flags.writeable):
+        raise ValueError(f"out must be a writable uint8 array of shape {shape}, got {out.dtype} of {out.shape}")
+    row = np.empty(shape, np.uint8) if out is None or not out.flags.c_contiguous else out
+    (error,) = decode_into([Encoded(data, header or read_header(data), view)], [row]).errors
+    if error is not None:
+        raise error
+    if out is None or out is row:
+        return row
+    np.copyto(out, row)
+    return out
 
 
-def decode_into(images: Sequence[Encoded], rows: Sequence[Pixels]) -> Decoded:
-    """Each image's view, as uint8 RGB, into its row, of shape (window's height, window's width, 3)."""
-    begun = time.perf_counter_ns()
-    # Decoding leaves the CPU's caches without what cutting needs, which would then take twice as long: so all are cut
-    # first.
-    parts = [_part_or_error(image) for image in images]
-    decode_ns, resize_ns = time.perf_counter_ns() - begun, 0
-    errors: list[DecodeError | None] = []
-    for image, part, row in zip(images, parts, rows, strict=True):
-        error = part if isinstance(part, DecodeError) else None
-        begun = decoded = time.perf_counter_ns()
-        if not isinstance(part, DecodeError):
-            try:
-                source = _decode(image, part)
-                decoded = time.perf_counter_ns()
-                resample(source, image.view, image.header, row)
-            except DecodeError as caught:
-                error = caught.without_frames()
-        done = time.perf_counter_ns()
-        decode_ns += decoded - begun
-        resize_ns += done - decoded
-        errors.append(error)
+def decode_into(images: Sequence[Encoded], rows: Sequence[Pixels], checked: bool = False) -> Decoded:
+    """Each image's view, as uint8 RGB, into its row: C-contiguous, shape (window's height, window's width, 3).
+
+    `checked` images are known to be whole: a JPEG of them is read no further than its view needs.
+    """
+    if kernel.KERNEL is None:
+        return reference.decode_into(images, rows)
+    jobs = kernel.jobs([image.view for image in images], [image.header.orientation for image in images], checked)
+    nanoseconds = np.zeros(2, np.int64)
+    refused = kernel.decode([image.data for image in images], jobs, rows, nanoseconds) != kernel.Status.DONE
+    errors: list[DecodeError | None] = [None] * len(images)
+    decode_ns, resize_ns = nanoseconds.tolist()
+    if refused.any():
+        again = reference.decode_into(list(compress(images, refused)), list(compress(rows, refused)))
+        for number, error in zip(refused.nonzero()[0].tolist(), again.errors, strict=True):
+            errors[number] = error
+        decode_ns, resize_ns = decode_ns + again.decode_ns, resize_ns + again.resize_ns
     return Decoded(errors, decode_ns, resize_ns)
-
-
-def _part_or_error(image: Encoded) -> Part | DecodeError | None:
-    try:
-        return _part(image)
-    except DecodeError as error:
-        return error.without_frames()
-
-
-def _part(image: Encoded) -> Part | None:
-    """As much of the image as the view needs, where restart markers say where that lies, else the whole; None where
-    libjpeg-turbo is not asked."""
-    data, header, view = image
-    box = _checked_box(view, header)
-    if header.jpeg is None or header.jpeg.components == 4:  # simplejpeg's CMYK is a level off Pillow's
-        return None
-    whole = _whole(image, box)
-    cut = cut_stored(data, header.jpeg, box, whole.factor) if header.jpeg.restart_interval else None
-    if cut is None:
-        return whole
-    smaller, (left, top), size = cut
-    return Part(smaller, size, Box(left, top, left + box.width, top + box.height), whole.factor)
-
-
-def _checked_box(view: View, header: Header) -> Box:
-    """The view's box in the picture as it is stored."""
-    box, size = view.box, view.size
-    if not (0 <= box.left < box.right <= header.width and 0 <= box.top < box.bottom <= header.height):
-        raise ValueError(f"{box} is not a box of an image of {header.width}x{header.height}")
-    # A strip of 1 x 60,000 pixels resized by its shorter side asks for as much memory as any bomb.
-    if min(size) < 1 or (size != (box.width, box.height) and size[0] * size[1] > MAX_PIXELS):
-        raise DecodeError(f"resizing {box.width}x{box.height} to {size[0]}x{size[1]} is out of bounds")
-    return Box(*stored_box(header.orientation, header.stored_size, box))
-
-
-def _whole(image: Encoded, box: Box) -> Part:
-    factor = _scale_factor(box, stored_size(image.view, image.header), image.view.reducing_gap)
-    return Part(image.data, image.header.stored_size, box, factor)
-
-
-def _decode(image: Encoded, part: Part | None) -> Source:
-    """At least the pixels of the view's box, scaled down by JPEG where that helps."""
-    box = _checked_box(image.view, image.header)
-    source = None if part is None else _decode_jpeg(part)
-    if source is None and part is not None and part.data is not image.data:
-        source = _decode_jpeg(_whole(image, box))  # whose verdict counts
-    return source or Source(decode_by_pillow(image.data, image.header.stored_size), box)
-
-
-def _decode_jpeg(part: Part) -> Source | None:
-    """The whole of its picture at 1/factor of its size; None for what simplejpeg refuses."""
-    factor = part.factor
-    width, height = -(-part.size[0] // factor), -(-part.size[1] // factor)
-    try:
-        # Asking for this very size makes libjpeg-turbo scale by 1/factor.
-        pixels: Pixels = simplejpeg.decode_jpeg(part.data, min_width=width, min_height=height)
-    except ValueError:
-        return None  # Damaged, or a kind that it does not know (4:1:0, ...).
-    if pixels.shape != (height, width, 3):
-        return None
-    if factor == 1:
-        return Source(pixels, part.box)
-    left, top, right, bottom = part.box
-    return Source(pixels, (left / factor, top / factor, right / factor, bottom / factor))
-
-
-def _scale_factor(box: Box, size: tuple[int, int], reducing_gap: float | None) -> int:
-    """By how much JPEG may scale down; 3/8 and the like are left out, having no SIMD code in libjpeg-turbo."""
-    if reducing_gap is None:
-        return 1
-    gap = min(box.width / size[0], box.height / size[1]) / reducing_gap
-    return 8 if gap >= 8 else 4 if gap >= 4 else 2 if gap >= 2 else 1

@@ -1,8 +1,10 @@
 """What an image says of itself before it is decoded, whatever its format."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fastdata.errors import DecodeError, JpegError
+from fastdata.images import kernel
 from fastdata.images.jpeg import JpegHeader, exif_orientation, is_jpeg, read_jpeg_header
 from fastdata.images.limits import MAX_PIXELS, MAX_SCANS
 from fastdata.images.pillow import open_image
@@ -15,6 +17,7 @@ class Header(NamedTuple):
     height: int
     orientation: int
     jpeg: JpegHeader | None
+    by_kernel: bool = False  # which says no more of a JPEG than this
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,9 +40,29 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             f"the image claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}: "
             "raise max_pixels if that is meant"
         )
-    if header.jpeg is not None and header.jpeg.progressive and data.count(b"\xff\xda") > MAX_SCANS:
-        raise DecodeError(f"a progressive JPEG of more than {MAX_SCANS} scans: a decompression bomb")
+    if header.jpeg is not None and data.count(b"\xff\xda") > MAX_SCANS:
+        raise DecodeError(f"a JPEG of more than {MAX_SCANS} scans: a decompression bomb")
     return header
+
+
+def read_headers(images: Sequence[bytes | memoryview], max_pixels: int = MAX_PIXELS) -> list[Header | DecodeError]:
+    """`read_header` for some images, in one call of the kernel where it is there: each one's header, or its error."""
+    if kernel.KERNEL is None:
+        return [_header_or_error(bytes(image), max_pixels) for image in images]
+    found: list[Header | DecodeError] = []
+    for image, (width, height, orientation, kind) in zip(images, kernel.headers(images).tolist(), strict=True):
+        if kind == kernel.Kind.DECODABLE and width * height <= max_pixels:
+            found.append(_upright(width, height, orientation, None)._replace(by_kernel=True))
+        else:
+            found.append(_header_or_error(bytes(image), max_pixels))
+    return found
+
+
+def _header_or_error(image: bytes, max_pixels: int) -> Header | DecodeError:
+    try:
+        return read_header(image, max_pixels)
+    except DecodeError as error:
+        return error.without_frames()
 
 
 def _read_header(data: bytes) -> Header:

@@ -82,6 +82,10 @@ def kernel_name() -> str:
     return "none" if KERNEL is None else str(KERNEL.simd)
 
 
+kernel: Final = kernel_name()
+"""`fastdata.kernel`: in one word, as `kernel_name`."""
+
+
 def _kernel() -> ModuleType:
     if KERNEL is None:
         raise RuntimeError("fastdata was installed without its compiled kernel, or FASTDATA_KERNEL=no is set")

@@ -1,7 +1,6 @@
 import copy
 import io
 import json
-import os
 import pickle
 import shutil
 import subprocess
@@ -32,6 +31,7 @@ from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.draw import draw, sample_rng
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
 from support.pictures import encoded, jpeg, photo
+from support.spawned import CountingThreads
 
 TRAIN = [RandomResizedCrop(24), RandomHorizontalFlip()]
 SIZES = [(64, 48), (40, 60), (33, 35)]
@@ -568,19 +568,6 @@ class TestOthers:
 def test_opencv_starts_no_threads_in_a_worker(folder):
     # 400 x 400 is what OpenCV would share among threads; a new process, in which it has none yet.
     dataset = ImageDirectoryDataset(folder, transform=Transform([Resize((400, 400))], antialias=False))
-    loader = DataLoader(_CountingThreads(dataset), batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    loader = DataLoader(CountingThreads(dataset), batch_size=None, num_workers=1, multiprocessing_context="spawn")
     [(before, after), *_] = loader
     assert before == after
-
-
-class _CountingThreads(torch.utils.data.Dataset):
-    def __init__(self, dataset):
-        self.dataset = dataset
-
-    def __len__(self):
-        return 3
-
-    def __getitem__(self, index):
-        before = len(os.listdir("/proc/self/task"))
-        self.dataset[index]
-        return before, len(os.listdir("/proc/self/task"))

@@ -73,7 +73,9 @@ def test_what_accelerate_would_split_again_is_an_error_that_says_what_to_write(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("framework", "loader"), [(f, l) for f, l in CASES if f not in ("torchdata", "accelerate")])
+@pytest.mark.parametrize(
+    ("framework", "loader"), [case for case in CASES if case[0] not in ("torchdata", "accelerate")]
+)
 def test_a_run_that_was_broken_off_goes_on_at_the_very_next_sample(
     data: tuple[Path, str], tmp_path: Path, framework: str, loader: str
 ) -> None:

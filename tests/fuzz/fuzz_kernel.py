@@ -22,9 +22,9 @@ import numpy as np
 
 from fastdata.errors import DecodeError, JpegError
 from fastdata.images import kernel
-from fastdata.images.decode import decode
 from fastdata.images.header import read_header
 from fastdata.images.jpeg import read_jpeg_header
+from fastdata.images.reference import decode
 from fastdata.images.restart import add_table
 from fastdata.transforms.steps import Box, View
 

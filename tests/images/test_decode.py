@@ -21,7 +21,7 @@ from fastdata.transforms.steps import Box, CenterCrop, RandomResizedCrop, Resize
 from support.pictures import encoded, jpeg, photo
 from support.processes import LIB
 
-decoding = sys.modules["fastdata.images.decode"]
+decoding = sys.modules["fastdata.images.reference"]
 ORIENTATIONS = range(1, 9)
 
 
@@ -302,7 +302,7 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_they_are_decoded():
 def test_the_limit_can_be_raised_for_images_as_they_are(monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PIXELS", 100)
     image = encoded(photo(30, 20), "JPEG")
-    assert decode(image, whole(30, 20), header=read_header(image, max_pixels=10**6)).shape == (20, 30, 3)
+    assert decoding.decode(image, whole(30, 20), header=read_header(image, max_pixels=10**6)).shape == (20, 30, 3)
 
 
 @given(
@@ -325,10 +325,10 @@ def test_what_is_cut_out_decodes_to_the_pixels_of_the_whole(orientation, antiali
     with pytest.MonkeyPatch.context() as patch:
         cuts = []
         patch.setattr(decoding, "cut_stored", lambda *args: cuts.append(cut_stored(*args)) or cuts[-1])
-        cut = decode(image, view)
+        cut = decoding.decode(image, view)
         assert [part is not None for part in cuts] == [True], "nothing was cut out"
         patch.setattr(decoding, "cut_stored", lambda *_: None)
-        assert np.array_equal(cut, decode(image, view))
+        assert np.array_equal(cut, decoding.decode(image, view))
 
 
 @functools.cache
@@ -340,17 +340,17 @@ def _with_restarts(orientation: int) -> bytes:
 def test_a_cut_that_is_refused_leaves_the_verdict_to_the_whole(monkeypatch):
     image = _with_restarts(1)
     view = View(Box(100, 100, 300, 300), (64, 64), Box(0, 0, 64, 64), flip=False)
-    expected = decode(image, view)
+    expected = decoding.decode(image, view)
     broken = Cut(b"\xff\xd8\xff\xd9", (4, 4), (208, 208))
     monkeypatch.setattr(decoding, "cut_stored", lambda *_: broken)
-    assert np.array_equal(decode(image, view), expected)
+    assert np.array_equal(decoding.decode(image, view), expected)
 
 
 def test_a_damaged_jpeg_is_tried_once_before_pillow(monkeypatch):
     tries, decode_jpeg = [], simplejpeg.decode_jpeg
     monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda data, **how: tries.append(data) or decode_jpeg(data, **how))
     with pytest.raises(DecodeError):
-        decode(jpeg(333, 251)[:2000], whole(333, 251))
+        decoding.decode(jpeg(333, 251)[:2000], whole(333, 251))
     assert len(tries) == 1
 
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from fastdata.errors import DecodeError, JpegError
 from fastdata.images import kernel
-from fastdata.images.decode import decode
 from fastdata.images.header import Header, read_header
 from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.kernel import KERNEL, Kind, Status, kernel_name
+from fastdata.images.reference import decode
 from fastdata.images.restart import add_table
 from fastdata.transforms.draw import draw
 from fastdata.transforms.steps import Box, CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View

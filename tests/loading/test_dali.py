@@ -13,8 +13,8 @@ import torch
 
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
-from fastdata.images.decode import Encoded
 from fastdata.images.header import Header, read_header
+from fastdata.images.reference import Encoded
 from fastdata.loading.dali.crew import DaliCrew
 from fastdata.loading.dali.encoded import DaliImage, dali_image
 from fastdata.loading.dali.options import Dali

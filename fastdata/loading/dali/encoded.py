@@ -12,9 +12,9 @@ import numpy.typing as npt
 import simplejpeg
 
 from fastdata.images.cut import cut_stored
-from fastdata.images.decode import Encoded
 from fastdata.images.jpeg import APP1, FRAMES, NEXT_MARKER, JpegHeader, read_jpeg_header, stored_box
 from fastdata.images.limits import MAX_PIXELS
+from fastdata.images.reference import Encoded
 from fastdata.transforms.steps import Box, View
 
 
@@ -28,7 +28,8 @@ class DaliImage(NamedTuple):
 
 def dali_image(image: Encoded) -> DaliImage | None:
     """What DALI decodes for a view; None where it might give other pixels or another verdict than the CPU decoder."""
-    data, header, view = image
+    image = image.complete()
+    data, header, view = bytes(image.data), image.header, image.view
     jpeg, window = header.jpeg, view.window
     inside = window.left >= 0 and window.top >= 0 and window.right <= view.size[0] and window.bottom <= view.size[1]
     if jpeg is None or not inside or not 0 < view.size[0] * view.size[1] <= MAX_PIXELS or not _is_plain(data, jpeg):

@@ -1,6 +1,9 @@
 """What tests run in a process that was spawned: importable there, and importing no test module."""
 
+import os
 from typing import Any
+
+import torch
 
 from fastdata.datasets.base import ImageDataset
 from fastdata.loading.loader import Loader
@@ -9,3 +12,18 @@ from fastdata.loading.loader import Loader
 def first_targets(dataset: ImageDataset, decoder: Any) -> Any:
     loader = Loader(dataset, 4, decoder=decoder)
     return next(iter(loader)).targets.tolist()
+
+
+class CountingThreads(torch.utils.data.Dataset[tuple[int, int]]):
+    """How many threads a process has before a sample of `dataset` is made in it, and after."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        before = len(os.listdir("/proc/self/task"))
+        self.dataset[index]
+        return before, len(os.listdir("/proc/self/task"))

@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,8 @@ def accelerate(loader: str, folder: str, shards: str, report: Report, state: Pat
     name, _, how = loader.partition("-")
     ranks = {"rank": 0, "world_size": 1} if how == "alone" else {}
     batches, source = LOADERS[name](folder, shards, DataLoader, **ranks)
-    model, batches = accelerator.prepare(torch.nn.Linear(1, 1), batches) if how != "left" else (None, batches)
+    if how != "left":
+        batches = accelerator.prepare(batches)
     if how == "twice":
         try:
             next(iter(batches))
@@ -168,10 +170,8 @@ def lightning(loader: str, folder: str, shards: str, report: Report, state: Path
         "enable_model_summary": False,
     }
     trainer = Trainer(accelerator="cpu", devices=dist_world(), strategy="ddp", max_epochs=EPOCHS, **quiet)
-    try:
+    with suppress(Interrupted):
         trainer.fit(Module(), ckpt_path=str(state) if resume else None, weights_only=False)
-    except Interrupted:
-        pass
 
 
 def dist_world() -> int:
