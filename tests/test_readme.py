@@ -97,6 +97,7 @@ def test_the_first_block_is_what_the_others_go_on_from_and_each_replacement_is_o
     assert not [large for large in SMALLER if large not in everything]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("heading", "code"), [pytest.param(*block, id=block[0]) for block in EXAMPLES])
 def test_readmes_code_runs_and_prints_what_it_should(place: Path, heading: str, code: str) -> None:
     printed = run(place, "\n".join([YOURS, smaller(SETUP), smaller(code), AFTERWARDS.format(block=code)]))
