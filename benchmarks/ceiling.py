@@ -23,7 +23,8 @@ import numpy as np
 import fastdata as fd
 from contestants import CONTESTANTS
 from fastdata.datasets.base import DecodedSamples, ImageDataset, Prepared
-from fastdata.images.decode import Encoded, decode_into
+from fastdata.images.decode import decode_into
+from fastdata.images.reference import Encoded
 from fastdata.sample import Pixels
 from material import material
 from measure import IMAGES_PER_SECOND, Span, timed
@@ -49,7 +50,8 @@ def prepared(dataset: ImageDataset, numbers: list[int]) -> Iterator[list[Encoded
         for sample in samples:
             if isinstance(sample, fd.SampleError):
                 raise sample
-            group.append(sample.image._replace(data=contents.setdefault(sample.image.data, sample.image.data)))
+            data = bytes(sample.image.data)
+            group.append(sample.image._replace(data=contents.setdefault(data, data)))
         yield group
         numbers = numbers[len(samples) :]
 

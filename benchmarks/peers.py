@@ -21,7 +21,7 @@ from work import MEAN, SIZE, STD, STEPS, Batches, Work
 
 def drawn(size: tuple[int, int]) -> fd.View:
     """A random crop and flip for a peer that has none of its own."""
-    return fd.draw(STEPS, size, random.Random(random.getrandbits(64)))
+    return fd.draw(STEPS, size, random.getrandbits(64))
 
 
 def by_pillow(data: bytes) -> Tensor:

@@ -11,6 +11,7 @@ import tracemalloc
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 import numpy.typing as npt
 
 from fastdata.epoch.order import EpochOrder
@@ -89,7 +90,7 @@ def main() -> None:
     counts = uneven_counts(options.samples, options.shards)
     start = EpochState(epoch=3, position=0, seed=0, shuffle=True, samples=options.samples, fingerprint=None)
     plan = EpochPlan(options.samples, options.batch_size, options.ranks)
-    middle = start.at(start.epoch, plan.position_after(plan.steps(0) // 2))
+    middle = replace(start, position=plan.position_after(plan.steps(0) // 2))
 
     print(f"{options.samples:,} samples in {options.shards:,} shards, batches of {options.batch_size}")
     print(f"{'the last worker of the last rank':<34}{'steps':>10}{'seconds':>10}{'MB':>8}   (target: 1 s, 200 MB)")

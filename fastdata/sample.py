@@ -1,5 +1,6 @@
 """A sample before and after decoding, and the batch that samples become."""
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -37,3 +38,8 @@ class Batch(NamedTuple):
 
     images: "Tensor"
     targets: Any
+
+
+def key_hash(key: str) -> int:
+    """The first 8 bytes of the key's BLAKE2b, little-endian."""
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogateescape")).digest()[:8], "little")

@@ -5,8 +5,9 @@ import operator
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -18,17 +19,21 @@ from fastdata.epoch.sampler import EpochIndex
 from fastdata.epoch.shared import SharedNumbers
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
 from fastdata.images.decode import decode_into
-from fastdata.images.header import Header, read_header
+from fastdata.images.header import Header, read_header, read_headers
 from fastdata.images.reference import Encoded
-from fastdata.sample import Pixels, Sample
-from fastdata.transforms.draw import draw, sample_rng
+from fastdata.sample import Pixels, Sample, key_hash
+from fastdata.transforms.draw import draw, draw_some, sample_rng, sample_rngs
 from fastdata.transforms.steps import Step, Transform, View, as_transform
 
 Transforms = Transform | Iterable[Step] | None
 
 # Decoding leaves the CPU's caches without what reading and drawing need, which then take twice as long: so that is done
 # for several samples first. Not for more of them than the caches hold.
-_BYTES_AT_ONCE = 1 << 21
+BYTES_AT_ONCE = 1 << 21
+_SAMPLES_AT_ONCE = 16
+
+Data = bytes | memoryview
+T = TypeVar("T")
 
 
 class Prepared(NamedTuple):
@@ -85,10 +90,36 @@ class ImageDataset(ABC):
 
     def read(self, number: int) -> Sample[bytes]:
         """Sample `number` as it is stored. ReadError or TargetError where it can't be read."""
+        sample = self._tried(number, partial(self._read, number))
+        if isinstance(sample, SampleError):
+            raise sample
+        return sample
+
+    def read_some(self, numbers: Sequence[int]) -> "list[Sample[Data] | SampleError]":
+        """The first of these samples, at least one, or what is wrong with them; where the kernel is there, in one call.
+
+        No more than about `BYTES_AT_ONCE`, where sizes are known beforehand.
+        """
+        samples: list[Sample[Data] | SampleError] = []
+        size = 0
+        for number in numbers:
+            sample = self._tried(number, partial(self._read, number))
+            samples.append(sample)  # type: ignore[arg-type] # Sample is a tuple, so of bytes or more
+            size += 0 if isinstance(sample, SampleError) else len(sample.image)
+            if size > BYTES_AT_ONCE:
+                break
+        return samples
+
+    def _tried(self, number: int, do: Callable[[], T]) -> T | SampleError:
+        """What it gives, or what is wrong with this sample."""
         try:
-            return self._read(number)
+            return do()
+        except SampleError as error:
+            return error.without_frames()
         except (OSError, TarError) as error:
-            raise ReadError(str(error), self._key_if_readable(number), self.where(number)) from error
+            located = ReadError(str(error), self._key_if_readable(number), self.where(number))
+            located.__cause__ = error
+            return located.without_frames()
 
     def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
         """The view of a sample in an epoch: a function of seed, epoch and key.
@@ -100,23 +131,35 @@ class ImageDataset(ABC):
 
     def prepare(self, numbers: Sequence[int], epoch: int) -> Task:
         """Read and draw the first of these samples: at least one, and no more than `decode_into` should get at once."""
-        samples: list[Prepared | SampleError] = []
-        read_ns = draw_ns = size = 0
-        for number in numbers:
-            begun = read = time.perf_counter_ns()
-            try:
-                sample = self.read(number)
-                read = time.perf_counter_ns()
-                samples.append(self._drawn(number, sample, epoch))
-                size += len(sample.image)
-            except SampleError as error:
-                samples.append(error.without_frames())
-            done = time.perf_counter_ns()
-            read_ns += read - begun
-            draw_ns += done - read
-            if size > _BYTES_AT_ONCE:
-                break
-        return Task(samples, read_ns, draw_ns)
+        begun = time.perf_counter_ns()
+        samples = self.read_some(numbers)
+        read = time.perf_counter_ns()
+        prepared = self._draw_some(numbers, samples, epoch)
+        return Task(prepared, read - begun, time.perf_counter_ns() - read)
+
+    def _draw_some(
+        self, numbers: Sequence[int], samples: "list[Sample[Data] | SampleError]", epoch: int
+    ) -> list[Prepared | SampleError]:
+        images = [sample.image for sample in samples if not isinstance(sample, SampleError)]
+        keys = [key_hash(sample.key) for sample in samples if not isinstance(sample, SampleError)]
+        headers = read_headers(images, self.max_pixels)
+        sizes = [(1, 1) if isinstance(header, DecodeError) else header.size for header in headers]
+        views = draw_some(self.transform, sizes, sample_rngs(self.seed, epoch, np.array(keys, np.uint64)))
+        drawn = iter(zip(headers, views, strict=True))
+        prepared: list[Prepared | SampleError] = []
+        for number, sample in zip(numbers, samples, strict=False):
+            if isinstance(sample, SampleError):
+                prepared.append(sample)
+                continue
+            header, view = next(drawn)
+            if isinstance(header, DecodeError):
+                prepared.append(header.at(sample.key, self.where(number)))
+            elif isinstance(view, DrawError):
+                prepared.append(view.at(sample.key, self.where(number)))
+            else:
+                image = Encoded(sample.image, header, view)
+                prepared.append(Prepared(number, sample.key, sample.target, image))
+        return prepared
 
     def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> "DecodedSamples":
         """Decode samples into their rows, each of the transform's output size: uint8, shape (H, W, 3)."""
@@ -139,18 +182,27 @@ class ImageDataset(ABC):
             raise error
         return Sample(sample.key, pixels, sample.target)
 
-    def _drawn(self, number: int, sample: Sample[bytes], epoch: int) -> Prepared:
-        try:
-            header, view = self.draw(sample, epoch)
-        except (DecodeError, DrawError) as error:
-            raise error.at(sample.key, self.where(number)) from error
-        return Prepared(number, sample.key, sample.target, Encoded(sample.image, header, view))
-
     def pair(self, number: int, epoch: int) -> tuple[Tensor, Any]:
         """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target)."""
+        (pair,) = self.pairs([number], epoch)
+        return pair
+
+    def pairs(self, numbers: Sequence[int], epoch: int) -> list[tuple[Tensor, Any]]:
+        """The same of some samples at once. SampleError for the first that can't be read or decoded."""
         _stay_in_one_thread(os.getpid())
-        sample = self.load(number, epoch)
-        return torch.from_numpy(sample.image).permute(2, 0, 1), sample.target
+        pairs: list[tuple[Tensor, Any]] = []
+        while left := numbers[len(pairs) : len(pairs) + _SAMPLES_AT_ONCE]:
+            good = []
+            for sample in self.prepare(left, epoch).samples:
+                if isinstance(sample, SampleError):
+                    raise sample
+                good.append(sample)
+            rows = [np.empty((s.image.view.window.height, s.image.view.window.width, 3), np.uint8) for s in good]
+            for error in self.decode_into(good, rows).errors:
+                if error is not None:
+                    raise error
+            pairs += [(torch.from_numpy(row).permute(2, 0, 1), s.target) for row, s in zip(rows, good, strict=True)]
+        return pairs
 
     def _key_if_readable(self, number: int) -> str:
         try:
@@ -192,6 +244,14 @@ class MapStyleDataset(ImageDataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         """Image and target of a sample; negative numbers count from the end, IndexError beyond."""
         return self.pair(range(len(self))[index], self._epoch_of(index))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, Any]]:
+        """What torch's DataLoader asks for a batch by: the same, some at once."""
+        numbers = [range(len(self))[index] for index in indices]
+        epochs = {index.epoch if isinstance(index, EpochIndex) else None for index in indices}
+        if len(epochs) == 1 and len(set(numbers)) == len(numbers):
+            return self.pairs(numbers, self._epoch_of(indices[0]))
+        return [self.pair(n, self._epoch_of(index)) for n, index in zip(numbers, indices, strict=True)]
 
     def _epoch_of(self, index: int) -> int:
         if isinstance(index, EpochIndex):

@@ -3,14 +3,17 @@
 import functools
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import MapStyleDataset, Transforms
+from fastdata.datasets.base import Data, MapStyleDataset, Transforms
+from fastdata.errors import SampleError
+from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Sample
 from fastdata.sources import folder
@@ -67,3 +70,23 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
 
     def _target_of(self, number: int) -> int:
         return int(self.targets[number])
+
+    def read_some(self, numbers: Sequence[int]) -> list[Sample[Data] | SampleError]:
+        if kernel.KERNEL is None:
+            return super().read_some(numbers)
+        files = kernel.read_files([os.fsencode(self._scan.path(number)) for number in numbers], _LARGEST)
+        return [self._tried(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)]
+
+    def _sample(self, number: int, file: memoryview | int) -> Sample[Data]:
+        if not isinstance(file, int):
+            return Sample(self._scan.key(number), file, self._target_of(number))
+        path = self._scan.path(number)
+        if file == kernel.NOT_REGULAR:
+            raise OSError(f"{path} is no regular file")
+        if file == kernel.LARGER_THAN_LIMIT:
+            raise OSError(f"{path} has more than {_LARGEST} bytes")
+        raise OSError(-file, os.strerror(-file), path)
+
+
+_LARGEST = 1 << 30
+"""Bytes: a larger file is no image."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import ConcatDataset, Subset
 
-from fastdata.datasets.base import ImageDataset, Prepared, Task
+from fastdata.datasets.base import Data, ImageDataset, Prepared, Task
 from fastdata.errors import SampleError
 from fastdata.sample import Sample
 
@@ -57,6 +57,9 @@ class SelectedSamples(ImageDataset):
 
     def _read(self, number: int) -> Sample[bytes]:
         return self._dataset._read(int(self._numbers[number]))
+
+    def read_some(self, numbers: Sequence[int]) -> list[Sample[Data] | SampleError]:
+        return self._dataset.read_some(self._numbers[numbers].tolist())
 
 
 class JoinedDatasets(ImageDataset):

@@ -3,7 +3,7 @@
 import functools
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
 from functools import partial
@@ -15,18 +15,20 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from fastdata.datasets.base import ImageDataset, MapStyleDataset, Transforms
+from fastdata.datasets.base import BYTES_AT_ONCE, Data, ImageDataset, MapStyleDataset, Transforms
 from fastdata.datasets.collate import collate
 from fastdata.epoch.cursor import EpochCursor, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
 from fastdata.epoch.plan import EpochPlan, Last
-from fastdata.errors import ReadError, StateError, TarError, TargetError
+from fastdata.errors import ReadError, SampleError, StateError, TarError, TargetError
+from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import IMAGE_EXTENSIONS, Batch, Sample
 from fastdata.sources import manifest
 from fastdata.sources.cache import local
 from fastdata.sources.index import NO_CLASS, index_count, index_summary
-from fastdata.sources.shard import Shard, ShardCache
+from fastdata.sources.shard import Component, Shard, ShardCache
+from fastdata.sources.tar import BLOCK
 from fastdata.sources.targets import read_target, target_kind
 from fastdata.sources.urls import Urls, expand
 
@@ -90,14 +92,57 @@ class _ShardStore(ImageDataset):
         return _Location(shard, number - first)
 
     def _read(self, number: int) -> Sample[bytes]:
+        shard, component = self._component(number)
+        key, image = shard.read_sample(component.row, component.extension)
+        return Sample(key, image, self._target(shard, component.row, key, number))
+
+    def _component(self, number: int) -> tuple[Shard, Component]:
+        """Where a sample's image lies. ReadError where it has none."""
         shard, row = self._locate(number)
-        extension = next((name for name in self.image if shard.has(row, name)), None)
-        if extension is None:
-            has = ", ".join(name for name in shard.extensions if shard.has(row, name))
-            cause = f"it has none of the components {';'.join(self.image)}, but {has}: say image='...'"
-            raise ReadError(cause, shard.key(row), self.where(number))
-        key, image = shard.read_sample(row, extension)
-        return Sample(key, image, self._target(shard, row, key, number))
+        for extension in self.image:
+            if shard.has(row, extension):
+                return shard, shard.component(row, extension)
+        has = ", ".join(name for name in shard.extensions if shard.has(row, name))
+        cause = f"it has none of the components {';'.join(self.image)}, but {has}: say image='...'"
+        raise ReadError(cause, shard.key(row), self.where(number))
+
+    def read_some(self, numbers: Sequence[int]) -> list[Sample[Data] | SampleError]:
+        if kernel.KERNEL is None:
+            return super().read_some(numbers)
+        located: list[tuple[Shard, Component] | SampleError] = []
+        total = 0
+        for number in numbers:
+            located.append(self._tried(number, partial(self._component, number)))
+            total += 0 if isinstance(located[-1], SampleError) else located[-1][1].size
+            if total > BYTES_AT_ONCE:
+                break
+        return self._read_located(numbers, located)
+
+    def _read_located(
+        self, numbers: Sequence[int], located: list[tuple[Shard, Component] | SampleError]
+    ) -> list[Sample[Data] | SampleError]:
+        """What was found, read in one call of the kernel into one memory."""
+        components = [found[1] for found in located if not isinstance(found, SampleError)]
+        sizes = np.array([component.size + BLOCK for component in components], np.int64)
+        offsets = np.array([component.offset - BLOCK for component in components], np.int64)
+        memory = np.empty(int(sizes.sum()), np.uint8).data
+        received = iter(kernel.read([component.opened.fd for component in components], offsets, sizes, memory).tolist())
+        samples: list[Sample[Data] | SampleError] = []
+        at = 0
+        for number, found in zip(numbers, located, strict=False):
+            if isinstance(found, SampleError):
+                samples.append(found)
+                continue
+            part = memory[at : at + found[1].size + BLOCK]
+            at += len(part)
+            samples.append(self._tried(number, partial(self._sample, number, *found, part, next(received))))
+        return samples
+
+    def _sample(self, number: int, shard: Shard, component: Component, part: memoryview, received: int) -> Sample[Data]:
+        if received < 0:
+            raise OSError(-received, os.strerror(-received), shard.path)
+        key = shard.checked_key(component, bytes(part[:BLOCK]), received - BLOCK)
+        return Sample(key, part[BLOCK:], self._target(shard, component.row, key, number))
 
     def _target(self, shard: Shard, row: int, key: str, number: int) -> Any:
         if self.target is None:
@@ -266,11 +311,10 @@ class _Iteration(RunIterator):
 
     def __next__(self) -> Batch | tuple[Tensor, Any]:
         self._check()
-        ids, epoch = next(self._ids), self.run.epoch
+        ids = next(self._ids)
         self._given += 1
-        if self._dataset.batch_size is None:
-            return self._dataset.pair(int(ids[0]), epoch)
-        return collate([self._dataset.pair(number, epoch) for number in ids.tolist()])
+        pairs = self._dataset.pairs(ids.tolist(), self.run.epoch)
+        return pairs[0] if self._dataset.batch_size is None else collate(pairs)
 
     def _share(self) -> dict[str, Any]:
         """What must not change for the number of batches made to mean the same."""

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fastdata import splitmix
+
 Ids = npt.NDArray[np.int64]
-Words = npt.NDArray[np.uint64]
+Words = splitmix.Words
 
 LARGEST = 2**48
 
@@ -19,10 +21,7 @@ LARGEST = 2**48
 # on so few ids would not. It costs no more than a network's rounds do.
 _SORTED_UP_TO = 1024
 _LOW_BITS = np.uint64(_SORTED_UP_TO - 1)
-_GOLDEN, _MULTIPLY_1, _MULTIPLY_2 = (
-    np.uint64(word) for word in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
-_27, _30, _31, _32 = (np.uint64(bits) for bits in (27, 30, 31, 32))
+_32 = np.uint64(32)
 
 
 def _check(name: str, value: int, low: int, high: int | None = None) -> None:
@@ -74,18 +73,10 @@ class EpochOrder:
         return _permuted(positions.astype(np.uint64), self.num_samples, keys).astype(np.int64)
 
 
-def _mixed(values: Words, key: np.uint64) -> Words:
-    """The numbers of splitmix64 (Steele, Lea and Flood, 2014) that starts at `key`, at indices `values`."""
-    z = values * _GOLDEN + key
-    z = (z ^ (z >> _30)) * _MULTIPLY_1
-    z = (z ^ (z >> _27)) * _MULTIPLY_2
-    return z ^ (z >> _31)
-
-
 def _sorted_permutation(n: int, key: np.uint64) -> Ids:
     ids = np.arange(n, dtype=np.uint64)
     # The id in the low bits makes every number different, so that any sorting algorithm gives the same.
-    return (np.sort((_mixed(ids, key) & ~_LOW_BITS) | ids) & _LOW_BITS).astype(np.int64)
+    return (np.sort((splitmix.words(key, ids) & ~_LOW_BITS) | ids) & _LOW_BITS).astype(np.int64)
 
 
 def _permuted(values: Words, n: int, keys: Words) -> Words:
@@ -102,8 +93,8 @@ def _feistel(values: Words, sizes: tuple[np.uint64, np.uint64], keys: Words) -> 
     left = values // right_size
     right = values - left * right_size
     for left_key, right_key in keys.reshape(-1, 2):
-        left = _moved(left, _mixed(right, left_key), left_size)
-        right = _moved(right, _mixed(left, right_key), right_size)
+        left = _moved(left, splitmix.words(left_key, right), left_size)
+        right = _moved(right, splitmix.words(right_key, left), right_size)
     return left * right_size + right
 
 

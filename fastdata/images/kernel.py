@@ -77,6 +77,11 @@ KERNEL: Final = _import()
 """The extension module, or None."""
 
 
+NOT_REGULAR: Final = -100001 if KERNEL is None else KERNEL.NOT_REGULAR
+LARGER_THAN_LIMIT: Final = -100002 if KERNEL is None else KERNEL.LARGER_THAN_LIMIT
+"""What `read_files` says of a file that it does not read."""
+
+
 def kernel_name() -> str:
     """In one word: the SIMD that the kernel uses ("avx2", "sse4", "portable"), or "none"."""
     return "none" if KERNEL is None else str(KERNEL.simd)

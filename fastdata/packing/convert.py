@@ -1,14 +1,13 @@
 """What becomes of an image's bytes on the way into a shard: nothing, restart markers, or a smaller JPEG."""
 
 import functools
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from fastdata.errors import JpegError
 from fastdata.images.jpeg import JpegHeader, read_jpeg_header
 from fastdata.images.restart import add_table
-from fastdata.packing.crop_ready import make_crop_ready, restart_interval
+from fastdata.packing.crop_ready import can_make_crop_ready, make_crop_ready, restart_interval
 
 if TYPE_CHECKING:
     from fastdata.sample import Pixels
@@ -62,7 +61,7 @@ class Converted(NamedTuple):
 
 
 def convert(data: bytes, extension: str, conversion: Conversion) -> Converted:
-    """The converted image and its extension. RuntimeError where it should be crop-ready and jpegtran is missing."""
+    """The converted image and its extension. RuntimeError where it should be crop-ready, and that can't be done here."""
     match conversion:
         case Keep():
             return Converted(data, extension)
@@ -99,13 +98,13 @@ def _encode(data: bytes, extension: str, how: Encode) -> Converted:
 def _as_it_is(data: bytes, max_side: int) -> list[bytes]:
     """The image with its coefficients kept, where it is a JPEG that needs no change; else nothing.
 
-    It is made crop-ready where jpegtran is installed.
+    It is made crop-ready where that can be done here.
     """
     try:
         header = read_jpeg_header(data)
         if header.orientation != 1 or max(header.width, header.height) > max_side:
             return []
-        return [make_crop_ready(data) if shutil.which("jpegtran") else data]
+        return [make_crop_ready(data) if can_make_crop_ready() else data]
     except JpegError:
         return []
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 from fastdata.errors import JpegError
+from fastdata.images import kernel
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.jpeg import EOI, FRAMES, NEXT_MARKER, SOS, Data, JpegHeader, read_jpeg_header
 from fastdata.images.limits import MAX_PIXELS, MAX_SCANS
@@ -21,7 +22,8 @@ def make_crop_ready(data: Data, max_pixels: int = MAX_PIXELS) -> bytes:
 
     A progressive file becomes baseline, what follows EOI is left out, and what is crop-ready is returned as it is.
     Raises JpegError that says why for what can't be made crop-ready (CMYK, 12 bit, arithmetic, lossless) and for what
-    is damaged, RuntimeError where the program jpegtran (libjpeg-turbo's) is missing or killed.
+    is damaged. Without the compiled kernel the program jpegtran (libjpeg-turbo's) does it: RuntimeError where that is
+    missing or killed.
     """
     data = bytes(data)
     if is_crop_ready(data):
@@ -34,14 +36,25 @@ def make_crop_ready(data: Data, max_pixels: int = MAX_PIXELS) -> bytes:
         raise JpegError(f"claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}")
     if header.progressive:
         _refuse_missing_scans(data, header)
+    if kernel.KERNEL is not None:
+        try:
+            made = kernel.make_crop_ready(data, restart_interval(header))
+        except ValueError as error:
+            raise JpegError(f"libjpeg refuses it: {error}") from error
+        return add_table(made)
     command = [_jpegtran(), "-copy", "all", "-optimize", "-restart", f"{restart_interval(header)}B"]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     if done.returncode < 0:
         raise RuntimeError(f"jpegtran was killed by signal {-done.returncode}: that says nothing about the image")
     if done.returncode or done.stderr:
         # Status 2 means warnings: a decoder should see that damage, jpegtran's output would hide it.
-        raise JpegError(f"jpegtran refuses it: {done.stderr.decode(errors='replace').strip()}")
+        raise JpegError(f"libjpeg refuses it: {done.stderr.decode(errors='replace').strip()}")
     return add_table(done.stdout)
+
+
+def can_make_crop_ready() -> bool:
+    """Whether there is what `make_crop_ready` needs."""
+    return kernel.KERNEL is not None or shutil.which("jpegtran") is not None
 
 
 def restart_interval(header: JpegHeader) -> int:
@@ -86,7 +99,8 @@ def _jpegtran() -> str:
     path = shutil.which("jpegtran")
     if path is None:
         raise RuntimeError(
-            "jpegtran is not installed; it comes with libjpeg-turbo: `apt install libjpeg-turbo-progs` (Debian, "
+            "there is neither the compiled kernel nor jpegtran, which is in libjpeg-turbo: "
+            "`apt install libjpeg-turbo-progs` (Debian, "
             "Ubuntu), `conda install -c conda-forge libjpeg-turbo` or `brew install jpeg-turbo`"
         )
     return path

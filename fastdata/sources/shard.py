@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from fastdata.errors import TarError
 from fastdata.sources.index import ABSENT, Rows, extensions, shard_rows
@@ -70,22 +71,32 @@ class Shard:
 
         The header before the bytes is read, too, and must still name this key, extension and size.
         """
+        component = self.component(row, extension)
+        fd, offset, size = component.opened.fd, component.offset, component.size
+        # Two reads, since cutting the header off one would copy the rest, which takes longer for megabytes.
+        header, data = pread(fd, BLOCK, offset - BLOCK), pread(fd, size, offset)
+        return self.checked_key(component, header, len(data)), data
+
+    def component(self, row: int, extension: str) -> "Component":
+        """Where a component of a sample lies, for who reads it; with the block before it, which is its header."""
         opened = self._open()
-        hashed = int(opened.rows["key"][row])
         span = opened.spans.get(extension)
         offset, size = (ABSENT, 0) if span is None else span[row].item()
         if offset == ABSENT:
             have = ", ".join(name for name in opened.spans if self.has(row, name))
             problem = f"sample {self.key(row)!r} has no component {extension!r} (it has {have})"
             raise TarError.at(self.path, int(opened.rows["start"][row]), problem)
-        # Two reads, since cutting the header off one would copy the rest, which takes longer for megabytes.
-        header, data = pread(opened.fd, BLOCK, offset - BLOCK), pread(opened.fd, size, offset)
-        if len(data) < size:
-            raise self._changed(offset, f"only {len(data)} of a component's {size} bytes are left")
-        key = self._plain_key(header, hashed, extension)
+        return Component(opened, row, extension, offset, size)
+
+    def checked_key(self, component: "Component", header: bytes, received: int) -> str:
+        """The sample's key, from the header that was read; TarError where the shard changed since it was indexed."""
+        opened, row, extension, offset, size = component
+        if received < size:
+            raise self._changed(offset, f"only {max(received, 0)} of a component's {size} bytes are left")
+        key = self._plain_key(header, int(opened.rows["key"][row]), extension)
         if key is None or number(header[124:136]) != size:
             key = self._find(opened, row, offset, (extension, size))
-        return key, data
+        return key
 
     def close(self) -> None:
         """Lets go of the file, which closes when its last reader is done; reading again opens it again."""
@@ -145,6 +156,16 @@ class _Opened:
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
+
+
+class Component(NamedTuple):
+    """A component's `size` bytes at `offset` of the file that `opened` holds open."""
+
+    opened: _Opened
+    row: int
+    extension: str
+    offset: int
+    size: int
 
 
 class ShardCache:

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import NamedTuple
 
 from fastdata.errors import TarError
+from fastdata.sample import key_hash as key_hash
 from fastdata.sources.tar import Member, walk
 
 
@@ -33,11 +33,6 @@ def split_name(name: str) -> tuple[str, str] | None:
     if name.startswith("__") and (top := name.partition("/")[0]).endswith("__") and len(top) >= 4:
         return None
     return directory + slash + stem, extension.lower()
-
-
-def key_hash(key: str) -> int:
-    """The first 8 bytes of the key's BLAKE2b, little-endian."""
-    return int.from_bytes(blake2b(key.encode("utf-8", "surrogateescape")).digest()[:8], "little")
 
 
 def groups(fd: int, path: str) -> Iterator[Group]:

@@ -1,12 +1,20 @@
-"""One view of an image: the steps of a transform folded into what a decoder needs to know."""
+"""Views of some images at once: the steps of a transform folded into what a decoder needs to know of each.
 
+Random numbers belong to the sample: they are a function of seed, epoch and key, and each step has its own of them.
+"""
+
+import functools
 import math
-import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import assert_never, cast
 
+import numpy as np
+import numpy.typing as npt
+
+from fastdata import splitmix
 from fastdata.errors import DrawError
+from fastdata.sample import key_hash
 from fastdata.transforms.steps import (
     Box,
     CenterCrop,
@@ -19,41 +27,143 @@ from fastdata.transforms.steps import (
     as_transform,
 )
 
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Uniform = npt.NDArray[np.float64]
 
-def sample_rng(seed: int, epoch: int, key: str) -> random.Random:
-    """The random numbers of one sample in one epoch, and of nothing else.
-
-    Python promises that `Random(integer).random()` gives the same numbers in every version; `draw` uses only it.
-    """
-    name = f"{seed}/{epoch}/{key}".encode(errors="surrogateescape")
-    return random.Random(int.from_bytes(blake2b(name, digest_size=16).digest(), "little"))
+_ATTEMPTS, _NUMBERS_OF_CROP = 10, 4
 
 
-def draw(transform: Transform | Iterable[Step], image_size: tuple[int, int], rng: random.Random) -> View:
-    """One view of an upright image of `image_size` (width, height).
+def sample_rng(seed: int, epoch: int, key: str) -> int:
+    """Where the random numbers of one sample in one epoch start, and of nothing else: a number below 2**64."""
+    return int(sample_rngs(seed, epoch, np.array([key_hash(key)], np.uint64))[0])
+
+
+def sample_rngs(seed: int, epoch: int, key_hashes: splitmix.Words) -> splitmix.Words:
+    """The same for some samples, by the `key_hash` of each: uint64, in their shape."""
+    return splitmix.words(_start(seed, epoch), key_hashes)
+
+
+@functools.lru_cache(64)
+def _start(seed: int, epoch: int) -> np.uint64:
+    return np.uint64(int.from_bytes(blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest(), "little"))
+
+
+def draw(transform: Transform | Iterable[Step], image_size: tuple[int, int], rng: int) -> View:
+    """One view of an upright image of `image_size` (width, height), by the random numbers from `rng` on.
 
     DrawError where there is none: a side below 1, or a CenterCrop that pads this image before a step that resizes.
     """
-    transform = as_transform(transform)
-    width, height = image_size
-    if width < 1 or height < 1:
-        raise DrawError(f"an image has at least one pixel, got {width}x{height}")
-    whole = Box(0, 0, width, height)
-    view = View(whole, image_size, whole, False, transform.antialias, transform.reducing_gap)
+    (view,) = draw_some(as_transform(transform), [image_size], np.array([rng], np.uint64))
+    if isinstance(view, DrawError):
+        raise view
+    return view
+
+
+def draw_some(transform: Transform, sizes: Sequence[tuple[int, int]], rngs: splitmix.Words) -> list[View | DrawError]:
+    """A view of each of n upright images of `sizes` (width, height), or why there is none; `rngs` is uint64 (n,)."""
+    views = _Views(np.array(sizes, np.int64).reshape(-1, 2))
+    used = 0
     for step in transform.steps:
-        now = (view.window.width, view.window.height)
         match step:
             case RandomResizedCrop():
-                view = _resize(_crop(view, _random_crop(step, now, rng)), _output(step), step)
+                count = _ATTEMPTS * _NUMBERS_OF_CROP
+                numbers = splitmix.uniform(rngs, used, count).reshape(-1, _ATTEMPTS, _NUMBERS_OF_CROP)
+                used += count
+                views.crop(_random_crops(step, views.shown(), numbers))
+                views.resize(np.array(_output(step)), step)
             case RandomHorizontalFlip():
-                view = view._replace(flip=view.flip != (rng.random() < step.p))
+                views.flip ^= splitmix.uniform(rngs, used, 1)[:, 0] < step.p
+                used += 1
             case Resize():
-                view = _resize(view, _resized(step, now), step)
+                views.resize(_resized(step, views.shown()), step)
             case CenterCrop():
-                view = _crop(view, _center(step, now))
+                views.crop(_center(step, views.shown()))
             case _:
                 assert_never(step)
-    return view
+    return views.finished(transform)
+
+
+class _Views:
+    """n views in the making: columns of what `View` has, and what is wrong with some."""
+
+    def __init__(self, sizes: Ints) -> None:
+        self.errors: dict[int, str] = {}
+        empty: Flags = np.any(sizes < 1, axis=1)
+        if empty.any():
+            self._refuse(empty, lambda i: f"an image has at least one pixel, got {sizes[i, 0]}x{sizes[i, 1]}")
+            sizes = np.maximum(sizes, 1)
+        self.box = np.concatenate([np.zeros_like(sizes), sizes], axis=1)
+        self.size = sizes
+        self.window = self.box
+        self.flip: Flags = np.zeros(len(sizes), np.bool_)
+
+    def shown(self) -> Ints:
+        """Width and height of what each view shows so far."""
+        shown: Ints = self.window[:, 2:] - self.window[:, :2]
+        return shown
+
+    def crop(self, crops: Ints) -> None:
+        """Cut boxes, in coordinates of what the views show, out of them."""
+        shown, extent = self.shown(), crops[:, 2:] - crops[:, :2]
+        outside = (crops[:, :2] < 0).any(axis=1) | (crops[:, 2:] > shown).any(axis=1)
+        refused = outside & ~self._whole()
+        if refused.any():
+            self._refuse(
+                refused,
+                lambda _: "a CenterCrop can't pad what was cropped or padded before: put the larger one first",
+            )
+        begin = crops[:, :2] + self.window[:, :2]
+        if self.flip.any():
+            begin[:, 0] = np.where(self.flip, self.window[:, 0] + shown[:, 0] - crops[:, 2], begin[:, 0])
+        end = begin + extent
+        resized = (self.size != self.box[:, 2:] - self.box[:, :2]).any(axis=1)
+        windowed = resized | (begin < 0).any(axis=1) | (end > self.size).any(axis=1)
+        inside = np.concatenate([begin, end], axis=1)
+        if windowed.all():
+            self.window = inside
+            return
+        # Where nothing is resized yet the crop is a smaller box of the source, and the rest need not be decoded.
+        smaller = np.concatenate([self.box[:, :2] + begin, self.box[:, :2] + end], axis=1)
+        keep = windowed[:, np.newaxis]
+        self.box = np.where(keep, self.box, smaller)
+        self.size = np.where(keep, self.size, extent)
+        self.window = np.where(keep, inside, np.concatenate([np.zeros_like(extent), extent], axis=1))
+
+    def resize(self, sizes: Ints, step: Step) -> None:
+        """Have the views in these sizes, (n, 2) or one for all."""
+        padded = ~self._whole()
+        if padded.any():
+            shown, size = self.shown(), self.size
+            self._refuse(
+                padded,
+                lambda i: (
+                    f"{step} can't follow a CenterCrop that pads: the image is {size[i, 0]}x{size[i, 1]}, padded to "
+                    f"{shown[i, 0]}x{shown[i, 1]}. Put the step that resizes first"
+                ),
+            )
+        self.size = np.broadcast_to(sizes, self.size.shape)
+        self.window = np.concatenate([np.zeros_like(self.size), self.size], axis=1)
+
+    def finished(self, transform: Transform) -> list[View | DrawError]:
+        columns = self.box.tolist(), self.size.tolist(), self.window.tolist(), self.flip.tolist()
+        antialias, gap = transform.antialias, transform.reducing_gap
+        views: list[View | DrawError] = [
+            View(Box(*box), (size[0], size[1]), Box(*window), flip, antialias, gap)
+            for box, size, window, flip in zip(*columns, strict=True)
+        ]
+        for number, problem in self.errors.items():
+            views[number] = DrawError(problem)
+        return views
+
+    def _whole(self) -> Flags:
+        """Whether each view shows all of what is resized, and no more."""
+        whole: Flags = (self.window[:, :2] == 0).all(axis=1) & (self.window[:, 2:] == self.size).all(axis=1)
+        return whole
+
+    def _refuse(self, which: Flags, problem: Callable[[int], str]) -> None:
+        for number in which.nonzero()[0].tolist():
+            self.errors.setdefault(number, problem(number))
 
 
 def _output(step: RandomResizedCrop | CenterCrop) -> tuple[int, int]:
@@ -61,73 +171,45 @@ def _output(step: RandomResizedCrop | CenterCrop) -> tuple[int, int]:
     return width, height
 
 
-def _random_crop(step: RandomResizedCrop, image_size: tuple[int, int], rng: random.Random) -> Box:
+def _random_crops(step: RandomResizedCrop, sizes: Ints, numbers: Uniform) -> Ints:
     """torchvision's `RandomResizedCrop.get_params`: ten attempts, then the largest central crop in the ratio."""
-    width, height = image_size
+    width, height = (sizes[:, axis, np.newaxis].astype(np.float64) for axis in (0, 1))
     low, high = math.log(step.ratio[0]), math.log(step.ratio[1])
-    for _ in range(10):
-        area = width * height * (step.scale[0] + (step.scale[1] - step.scale[0]) * rng.random())
-        ratio = math.exp(low + (high - low) * rng.random())
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            top = int(rng.random() * (height - h + 1))
-            left = int(rng.random() * (width - w + 1))
-            return Box(left, top, left + w, top + h)
-    w, h = width, height
-    if width / height < step.ratio[0]:
-        h = max(1, round(width / step.ratio[0]))
-    elif width / height > step.ratio[1]:
-        w = max(1, round(height * step.ratio[1]))
-    left, top = (width - w) // 2, (height - h) // 2
-    return Box(left, top, left + w, top + h)
+    area = width * height * (step.scale[0] + (step.scale[1] - step.scale[0]) * numbers[:, :, 0])
+    ratio = np.exp(low + (high - low) * numbers[:, :, 1])
+    widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
+    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    rows, first = np.arange(len(sizes)), fits.argmax(axis=1)
+    extent = np.stack([widths[rows, first], heights[rows, first]], axis=1).astype(np.int64)
+    begin = (numbers[rows, first][:, [3, 2]] * (sizes - extent + 1)).astype(np.int64)
+    if not (some := fits[rows, first]).all():
+        central = ~some
+        extent[central] = _within_ratio(step, sizes[central])
+        begin[central] = (sizes[central] - extent[central]) // 2
+    return np.concatenate([begin, begin + extent], axis=1)
 
 
-def _resized(step: Resize, image_size: tuple[int, int]) -> tuple[int, int]:
+def _within_ratio(step: RandomResizedCrop, sizes: Ints) -> Ints:
+    """The largest extents within the range of ratios."""
+    extents = sizes.copy()
+    ratios = sizes[:, 0] / sizes[:, 1]
+    narrow, wide = ratios < step.ratio[0], ratios > step.ratio[1]
+    extents[narrow, 1] = np.maximum(1, np.rint(sizes[narrow, 0] / step.ratio[0]))
+    extents[wide, 0] = np.maximum(1, np.rint(sizes[wide, 1] * step.ratio[1]))
+    return extents
+
+
+def _resized(step: Resize, sizes: Ints) -> Ints:
     """torchvision's rule: the longer side is rounded down."""
     if not isinstance(step.size, int):
-        height, width = step.size
-        return width, height
-    width, height = image_size
-    if width <= height:
-        return step.size, int(step.size * height / width)
-    return int(step.size * width / height), step.size
+        return np.array(step.size[::-1])
+    longer = (step.size * sizes.max(axis=1) / sizes.min(axis=1)).astype(np.int64)
+    upright = sizes[:, 0] <= sizes[:, 1]
+    return np.stack([np.where(upright, step.size, longer), np.where(upright, longer, step.size)], axis=1)
 
 
-def _center(step: CenterCrop, image_size: tuple[int, int]) -> Box:
+def _center(step: CenterCrop, sizes: Ints) -> Ints:
     """torchvision's offsets: rounded half to even inside the image; padding has its odd pixel right and below."""
-    size = _output(step)
-    left, top = (
-        -((crop - side) // 2) if crop > side else round((side - crop) / 2.0)
-        for crop, side in zip(size, image_size, strict=True)
-    )
-    return Box(left, top, left + size[0], top + size[1])
-
-
-def _crop(view: View, crop: Box) -> View:
-    """`view` with `crop`, in coordinates of what `view` shows, cut out of it."""
-    box, size, window, flip, antialias, reducing_gap = view
-    if window != (0, 0, *size) and not _within(crop, window):
-        raise DrawError("a CenterCrop can't pad what was cropped or padded before: put the larger one first")
-    width, height = crop.right - crop.left, crop.bottom - crop.top
-    left = window.left + (window.right - window.left - crop.right if flip else crop.left)
-    top = window.top + crop.top
-    right, bottom = left + width, top + height
-    if left < 0 or top < 0 or right > size[0] or bottom > size[1] or size != (box.width, box.height):
-        return View(box, size, Box(left, top, right, bottom), flip, antialias, reducing_gap)
-    # Nothing is resized yet: the crop is a smaller box of the source, and the rest need not be decoded.
-    box = Box(box.left + left, box.top + top, box.left + right, box.top + bottom)
-    return View(box, (width, height), Box(0, 0, width, height), flip, antialias, reducing_gap)
-
-
-def _within(crop: Box, window: Box) -> bool:
-    return crop.left >= 0 and crop.top >= 0 and crop.right <= window.width and crop.bottom <= window.height
-
-
-def _resize(view: View, size: tuple[int, int], step: Step) -> View:
-    box, old, window, flip, antialias, reducing_gap = view
-    if window != (0, 0, *old):
-        raise DrawError(
-            f"{step} can't follow a CenterCrop that pads: the image is {old[0]}x{old[1]}, "
-            f"padded to {window.width}x{window.height}. Put the step that resizes first"
-        )
-    return View(box, size, Box(0, 0, *size), flip, antialias, reducing_gap)
+    extent = np.broadcast_to(np.array(_output(step)), sizes.shape)
+    begin = np.where(extent > sizes, -((extent - sizes) // 2), np.rint((sizes - extent) / 2.0).astype(np.int64))
+    return np.concatenate([begin, begin + extent], axis=1)

@@ -168,7 +168,7 @@ def test_real_photos_are_the_references_within_two_levels(photos: Path, antialia
     for i, path in enumerate(sorted(photos.glob("*/*/*.jpg"))[::20]):
         data = path.read_bytes()
         for transform in (train, evaluate):
-            view = draw(transform, read_header(data).size, random.Random(i))
+            view = draw(transform, read_header(data).size, i)
             status, pixels = by_kernel(data, view)
             assert status == Status.DONE
             expected = decode(data, view)
@@ -185,7 +185,7 @@ def test_crop_ready_and_plain_are_identical(subsampling):
     without_table = kernel.make_crop_ready(plain, interval)
     transform = Transform([RandomResizedCrop(64), RandomHorizontalFlip()], random.Random(0).random() < 0.5)
     for seed in range(60):
-        view = draw(transform, (700, 500), random.Random(seed))
+        view = draw(transform, (700, 500), seed)
         if seed % 3 == 0:
             view = crop(view.box, view.flip)
         _, expected = by_kernel(plain, view)
@@ -222,7 +222,7 @@ data = open({str(tmp_path / "image.jpg")!r}, "rb").read()
 digest = hashlib.sha256()
 for seed in range(40):
     step = RandomResizedCrop(seed + 1) if seed % 4 else Resize((7 * seed + 1, 3 * seed + 1))
-    view = draw(Transform([step], seed % 3 > 0, None), (313, 227), random.Random(seed))
+    view = draw(Transform([step], seed % 3 > 0, None), (313, 227), seed)
     row = np.empty((view.window.height, view.window.width, 3), np.uint8)
     assert not kernel.decode([data], kernel.jobs([view], [1 + seed % 4]), [row])[0]
     digest.update(row)

@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from fastdata.datasets.collate import collate
 from fastdata.epoch.plan import EpochPlan
-from fastdata.errors import SampleError, TooManySkippedError
+from fastdata.errors import DecodeError, SampleError, TooManySkippedError
+from fastdata.images.kernel import KERNEL
 from fastdata.loading.loader import Loader
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.sample import Batch
@@ -23,7 +24,7 @@ from support.processes import run_python
 
 BAD = (2, 8, 9, 16)
 COUNT = 18
-CAUSES = {2: "", 8: "neither JPEG", 9: "", 16: "Is a directory"}
+CAUSES = {2: "", 8: "neither JPEG", 9: "", 16: "irectory" if KERNEL is None else "no regular file"}
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +95,9 @@ class TestRaising:
         assert error is not None
         assert error.key == "002"
 
-    def test_its_cause_is_the_decoders_error(self, folder: Path) -> None:
+    def test_it_is_the_decoders_error(self, folder: Path) -> None:
         _, error = received(Loader(map_style(folder), 2))
-        assert type(error.__cause__).__name__ == "DecodeError"
+        assert isinstance(error, DecodeError)
 
     def test_in_a_shard_it_names_the_offset(self, shard: Path) -> None:
         _, error = received(Loader(in_shards([str(shard)]), 4))

@@ -92,6 +92,7 @@ def test_encoding_keeps_a_smaller_jpeg_and_makes_it_crop_ready() -> None:
 
 
 def test_encoding_keeps_a_smaller_jpeg_without_jpegtran(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastdata.images.kernel.KERNEL", None)
     monkeypatch.setenv("PATH", "")
     data = jpeg(300, 200, quality=30)
     assert convert(data, "jpeg", Encode(quality=95)) == (data, "jpg", False)

@@ -249,9 +249,9 @@ PLAIN = encoded(160, 120, "4:2:0")
         (with_frame(PLAIN, precision=12), "12 bit"),
         (with_frame(PLAIN, marker=0xC9), "SOF9"),
         (with_frame(PLAIN, marker=0xC3), "SOF3"),
-        (PLAIN[:-200], "jpegtran refuses it: Premature end"),
-        (PLAIN[:1000] + bytes(200) + PLAIN[1200:], "jpegtran refuses it"),
-        (jpeg(64, 64, progressive=True)[: -len(b"\xff\xd9") - 40], "jpegtran refuses it"),
+        (PLAIN[:-200], "libjpeg refuses it: Premature end"),
+        (PLAIN[:1000] + bytes(200) + PLAIN[1200:], "libjpeg refuses it"),
+        (jpeg(64, 64, progressive=True)[: -len(b"\xff\xd9") - 40], "libjpeg refuses it"),
         (without_last_scan(jpeg(64, 64, progressive=True)), "without all of its scans"),
         (b"no JPEG", "offset 0"),
     ],
@@ -267,6 +267,7 @@ def test_a_claimed_size_beyond_the_limit_is_refused_before_jpegtran_sees_it() ->
 
 
 def test_a_missing_jpegtran_is_an_error_that_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastdata.images.kernel.KERNEL", None)
     monkeypatch.setenv("PATH", "")
     for package in ("libjpeg-turbo-progs", "conda-forge libjpeg-turbo", "jpeg-turbo"):
         with pytest.raises(RuntimeError, match=package):
