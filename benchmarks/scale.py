@@ -11,8 +11,8 @@ import tracemalloc
 from typing import NamedTuple
 
 import numpy as np
-from msgspec.structs import replace
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.plan import EpochPlan, Place

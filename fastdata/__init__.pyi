@@ -3,7 +3,7 @@
 from .datasets.collate import collate as collate
 from .datasets.directory import ImageDirectoryDataset as ImageDirectoryDataset
 from .datasets.shards import TarImageDataset as TarImageDataset
-from .datasets.shards import TarImageMapDataset as TarImageMapDataset
+from .datasets.store import TarImageMapDataset as TarImageMapDataset
 from .epoch.order import EpochOrder as EpochOrder
 from .epoch.plan import EpochPlan as EpochPlan
 from .epoch.plan import Place as Place

@@ -5,7 +5,7 @@ import operator
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from fastdata.epoch.sampler import EpochIndex
-from fastdata.epoch.shared import SharedNumbers
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header, read_headers
@@ -217,76 +215,6 @@ class DecodedSamples(NamedTuple):
     errors: Sequence[SampleError | None]
     decode_ns: int
     resize_ns: int
-
-
-class MapStyleDataset(ImageDataset):
-    """What torch asks for by number: `dataset[i]` is (uint8 tensor of shape (3, H, W), target).
-
-    Views are new each time that a sample is asked for, as torchvision's, and reproducible by `torch.manual_seed` where
-    those are. With `set_epoch`, or in the order of an `EpochSampler`, they are those of that epoch, exactly.
-    """
-
-    _NONE = -1
-
-    def __init__(self, transform: Transforms, seed: int, max_pixels: int) -> None:
-        super().__init__(transform, seed, max_pixels)
-        self._said = SharedNumbers([self._NONE])  # with workers, which may live through several epochs
-
-    def set_epoch(self, epoch: int | None) -> None:
-        """Have `dataset[i]` give the views of this epoch, in workers too; with None, new ones each time."""
-        if epoch is not None and operator.index(epoch) < 0:
-            raise ValueError(f"epoch must be at least 0, got {epoch}")
-        self._said.values[0] = self._NONE if epoch is None else epoch
-
-    def __len__(self) -> int:
-        return self.num_samples
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Image and target of a sample; negative numbers count from the end, IndexError beyond."""
-        return self.pair(range(len(self))[index], self._epoch_of(index))
-
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, Any]]:
-        """What torch's DataLoader asks for a batch by: the same, some at once."""
-        numbers = [range(len(self))[index] for index in indices]
-        epochs = {index.epoch if isinstance(index, EpochIndex) else None for index in indices}
-        if len(epochs) == 1 and len(set(numbers)) == len(numbers):
-            return self.pairs(numbers, self._epoch_of(indices[0]))
-        return [self.pair(n, self._epoch_of(index)) for n, index in zip(numbers, indices, strict=True)]
-
-    def _epoch_of(self, index: int) -> int:
-        if isinstance(index, EpochIndex):
-            return index.epoch
-        said = int(self._said.values[0])
-        if said != self._NONE or self.transform.is_fixed:
-            return max(said, 0)
-        return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
-
-    @property
-    def samples(self) -> "Sequence[tuple[str, Any]]":
-        """As torchvision's `samples`: what lies where, and its target; read when asked for."""
-        return PlacesAndTargets(self)
-
-    def _target_of(self, number: int) -> Any:
-        return self._read(number).target
-
-
-class PlacesAndTargets(Sequence[tuple[str, Any]]):
-    """A sequence of (path, or shard and offset; target), made when asked for."""
-
-    def __init__(self, dataset: MapStyleDataset) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[number] for number in range(len(self))[index]]
-        number = range(len(self))[index]
-        return self._dataset.where(number), self._dataset._target_of(number)
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        return (self[number] for number in range(len(self)))
 
 
 @functools.cache

@@ -11,7 +11,8 @@ from typing import Literal
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import Data, MapStyleDataset, Transforms
+from fastdata.datasets.base import Data, Transforms
+from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.errors import SampleError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS

@@ -61,7 +61,7 @@ class Converted(NamedTuple):
 
 
 def convert(data: bytes, extension: str, conversion: Conversion) -> Converted:
-    """The converted image and its extension. RuntimeError where it should be crop-ready, and that can't be done here."""
+    """The converted image and its extension. RuntimeError where it should be crop-ready, which can't be done here."""
     match conversion:
         case Keep():
             return Converted(data, extension)

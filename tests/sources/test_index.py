@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from fastdata.errors import TarError
+from fastdata.sample import key_hash
 from fastdata.sources import index
 from fastdata.sources.index import NO_CLASS, Rows, extensions, index_count, index_path
 from fastdata.sources.shard import Shard
-from fastdata.sources.webdataset import key_hash
 from support.tars import FORMATS, packed, samples
 
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdata.errors import TarError
+from fastdata.sample import key_hash
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.shard import Shard, ShardCache
-from fastdata.sources.webdataset import key_hash
 from support.tars import FORMATS, Files, archive, contents, data, header, open_shards, packed, pax, samples
 
 NAMES = {

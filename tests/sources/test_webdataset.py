@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from webdataset.tariterators import base_plus_ext
 
-from fastdata.sources.webdataset import key_hash, split_name
+from fastdata.sample import key_hash
+from fastdata.sources.webdataset import split_name
 
 
 @pytest.mark.parametrize(
