@@ -19,8 +19,8 @@ from fastdata.errors import StateError
 _PARTNER = "needs_iterator"
 
 # The shared numbers: the epoch and position that come next, and whether somebody has said so; those begun last (an
-# epoch of -1: none); how often an epoch was said or a state loaded; and a ring of iterations that a DataLoader's workers
-# have begun, each as (base seed, number of its first process, how often such a worker has iterated, epoch, position).
+# epoch of -1: none); how often an epoch was said or a state loaded; and a ring of iterations that workers have begun,
+# each as (base seed, number of its first process, how often such a worker has iterated, epoch, position).
 _NEXT, _BEGUN, _TOLD, _COUNT, _RING = slice(0, 3), slice(3, 5), 5, 6, 7
 _ENTRY, _ENTRIES = 5, 64
 

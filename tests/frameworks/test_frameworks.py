@@ -47,9 +47,13 @@ CASES += [("torch", "loader"), ("lightning", "loader")]
 CASES += [("accelerate", loader) for loader in ("loader", "sampler-left", "shards-left", "sampler-alone")]
 
 
+WITH_THREE_RANKS = [("lightning", "loader"), ("lightning", "sampler"), ("accelerate", "sampler-alone")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize(("framework", "loader"), CASES)
+@pytest.mark.parametrize(
+    ("framework", "loader", "ranks"), [(*case, 2) for case in CASES] + [(*case, 3) for case in WITH_THREE_RANKS]
+)
 def test_every_epoch_is_delivered_once_in_a_new_order_with_new_crops(
     data: tuple[Path, str], tmp_path: Path, framework: str, loader: str, ranks: int
 ) -> None:
