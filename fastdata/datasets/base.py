@@ -21,9 +21,9 @@ from fastdata.images.header import Header, read_header, read_headers
 from fastdata.images.reference import Encoded
 from fastdata.sample import Pixels, Sample, key_hash
 from fastdata.transforms.draw import draw, draw_some, sample_rng, sample_rngs
-from fastdata.transforms.steps import Step, Transform, View, as_transform
+from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
 
-Transforms = Transform | Iterable[Step] | None
+Transforms = Transform | Iterable[TransformStep] | None
 
 # Decoding leaves the CPU's caches without what reading and drawing need, which then take twice as long: so that is done
 # for several samples first. Not for more of them than the caches hold.

@@ -49,8 +49,8 @@ class EpochCursor:
 
     `begin` runs the epoch after the last one that was begun, finished or broken off; the first is 0, or that of a
     loaded state, which is gone on with once (and if it is at its epoch's end, with the next one); `set_epoch` says
-    another. A DataLoader's workers have a copy each, which
-    begin the same epoch as their siblings, and know of each `set_epoch` here: they share a few numbers.
+    another. Each worker of a DataLoader has a copy. It begins the same epoch as its siblings and hears of each
+    `set_epoch` here, since all of them share a few numbers.
     """
 
     def __init__(

@@ -23,6 +23,7 @@ from fastdata.transforms.steps import (
     Resize,
     Step,
     Transform,
+    TransformStep,
     View,
     as_transform,
 )
@@ -49,7 +50,7 @@ def _start(seed: int, epoch: int) -> np.uint64:
     return np.uint64(int.from_bytes(blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest(), "little"))
 
 
-def draw(transform: Transform | Iterable[Step], image_size: tuple[int, int], rng: int) -> View:
+def draw(transform: Transform | Iterable[TransformStep], image_size: tuple[int, int], rng: int) -> View:
     """One view of an upright image of `image_size` (width, height), by the random numbers from `rng` on.
 
     DrawError where there is none: a side below 1, or a CenterCrop that pads this image before a step that resizes.
@@ -64,7 +65,7 @@ def draw_some(transform: Transform, sizes: Sequence[tuple[int, int]], rngs: spli
     """A view of each of n upright images of `sizes` (width, height), or why there is none; `rngs` is uint64 (n,)."""
     views = _Views(np.array(sizes, np.int64).reshape(-1, 2))
     used = 0
-    for step in transform.steps:
+    for step in transform.closed_steps:
         match step:
             case RandomResizedCrop():
                 count = _ATTEMPTS * _NUMBERS_OF_CROP

@@ -7,7 +7,7 @@ Names, defaults, rounding and validation are torchvision's. A transform knows no
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import cast, NamedTuple
 
 
 class Box(NamedTuple):
@@ -57,8 +57,12 @@ def _check_range(name: str, values: tuple[float, float]) -> tuple[float, float]:
     return float(values[0]), float(values[1])
 
 
+class TransformStep:
+    """What the steps of a transform have in common for type checkers: a list of any of them is one of these."""
+
+
 @dataclass(frozen=True)
-class RandomResizedCrop:
+class RandomResizedCrop(TransformStep):
     """Crop a random area and aspect ratio, resized to `size` ((height, width), or a square's side).
 
     `scale` is the range of the crop's share of the image's area, `ratio` that of its width over its height.
@@ -75,7 +79,7 @@ class RandomResizedCrop:
 
 
 @dataclass(frozen=True)
-class RandomHorizontalFlip:
+class RandomHorizontalFlip(TransformStep):
     """Mirror left to right with probability `p`."""
 
     p: float = 0.5
@@ -86,7 +90,7 @@ class RandomHorizontalFlip:
 
 
 @dataclass(frozen=True)
-class Resize:
+class Resize(TransformStep):
     """Resize to (height, width), or so that the shorter side is `size` (an int, or a sequence of one)."""
 
     size: int | Sequence[int]
@@ -98,7 +102,7 @@ class Resize:
 
 
 @dataclass(frozen=True)
-class CenterCrop:
+class CenterCrop(TransformStep):
     """Cut `size` ((height, width), or a square's side) from the middle, padded with black where it is larger."""
 
     size: int | Sequence[int]
@@ -121,7 +125,7 @@ class Transform:
     Pixels are resampled once, so only one of the steps may resize; otherwise ValueError.
     """
 
-    steps: Sequence[Step]
+    steps: Sequence[TransformStep]
     antialias: bool = True
     reducing_gap: float | None = 2.0
 
@@ -136,6 +140,11 @@ class Transform:
             raise ValueError(f"only one step of a transform may resize, got {resizing}")
         if self.reducing_gap is not None and not self.reducing_gap >= 1.0:
             raise ValueError(f"reducing_gap must be None or at least 1.0, got {self.reducing_gap!r}")
+
+    @property
+    def closed_steps(self) -> tuple[Step, ...]:
+        """The steps, of which each is one of those that exist."""
+        return cast("tuple[Step, ...]", self.steps)
 
     @property
     def is_fixed(self) -> bool:
@@ -159,7 +168,7 @@ class Transform:
         return size
 
 
-def as_transform(transform: Transform | Iterable[Step] | None) -> Transform:
+def as_transform(transform: Transform | Iterable[TransformStep] | None) -> Transform:
     """`transform` itself, a list of steps with the defaults, or for None the one that leaves images as they are."""
     if isinstance(transform, Transform):
         return transform
