@@ -7,7 +7,7 @@ Names, defaults, rounding and validation are torchvision's. A transform knows no
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast, NamedTuple
+from typing import NamedTuple, cast
 
 
 class Box(NamedTuple):
