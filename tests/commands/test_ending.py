@@ -32,7 +32,7 @@ class TestEnding:
         jpegtran.chmod(0o755)
         command: list[str | Path] = [sys.executable, "-m", "fastdata", "shard", folder, tmp_path / "out"]
         command += ["--shards", "4", "--jobs", "2", "--jpeg", "crop-ready"]
-        environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+        environment = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "FASTDATA_KERNEL": "no"}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
             yield process
             process.kill()
