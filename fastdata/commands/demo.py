@@ -20,6 +20,7 @@ from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.files import whole_file
+from fastdata.images.kernel import kernel_name
 from fastdata.loading.loader import Loader
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
@@ -70,7 +71,7 @@ def run_demo(directory: str | os.PathLike[str], images: int = 200, tell: Callabl
     make_photos(photos, images)
     tell(f"packing them into shards in {shards}")
     pack(scan_classes(photos), shards, division=ShardCount(min(_SHARDS, images)), overwrite=True)
-    tell(f"loading an epoch each way, on {available_cpus()} CPUs")
+    tell(f"loading an epoch each way, on {available_cpus()} CPUs; compiled kernel: {kernel_name()}")
     speeds = _measure(photos, shards)
     picture = Path(directory) / "batch.png"
     packed = TarImageDataset(_urls(shards), transform=_TRANSFORM, shuffle=True)
