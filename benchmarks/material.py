@@ -47,7 +47,7 @@ def material(data: Path | None, directory: Path, at_least: int) -> Material:
     cut = packed(once, directory / "crop-ready", CropReady(), times) if shutil.which("jpegtran") else []
     read_once([*once.rglob("*.jpg"), *map(Path, shards + cut)])
     size = sum(photo.stat().st_size for photo in photos) / len(photos)
-    about = f"{len(photos)} photos of {size / 1000:.0f} kB each, {times * copies} times an epoch; compiled kernel: {fd.kernel}"
+    about = f"{len(photos)} photos of {size / 1000:.0f} kB each, {times * copies} times an epoch; kernel: {fd.kernel}"
     return Material(about, str(often), shards, cut)
 
 
