@@ -1,6 +1,7 @@
 """`EpochSampler`: the order of an epoch for map-style datasets in torch's own DataLoader."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch.utils.data import Dataset, DistributedSampler, Subset
@@ -61,14 +62,18 @@ class EpochSampler(DistributedSampler[int]):
         world_size: int | None = None,
     ) -> None:
         number = len(dataset)  # type: ignore[arg-type]
-        own_seed, known = identity_of(dataset)
-        seed = own_seed if seed is None else seed
-        self._cursor = EpochCursor(number, seed, shuffle, batch_size, last, (rank, world_size), lambda: known)
+        identity = identity_of(dataset)
+        seed = identity.seed if seed is None else seed
+        fingerprint = partial(getattr, identity, "fingerprint")
+        self._cursor = EpochCursor(number, seed, shuffle, batch_size, last, (rank, world_size), fingerprint)
         place = self._cursor.place()
         super().__init__(dataset, place.world_size, place.rank, shuffle, seed, drop_last=last == "drop")
         self.batch_size = batch_size
         self._iteration: _SampleIds | None = None
         _hand_on_epochs(dataset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_iteration": None}
 
     @property
     def epoch(self) -> int:

@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+import pickle
 import tracemalloc
 from typing import Any
 
@@ -414,3 +415,12 @@ def test_indices_carry_their_epoch_through_torchs_subsets_and_concatenations() -
     loader = DataLoader(whole, 2, sampler=EpochSampler(whole, 2, shuffle=False), num_workers=1, persistent_workers=True)
     assert samples_from(loader) == [3, 1, 0, 1, 2, 3]
     assert samples_from(loader) == [13, 11, 10, 11, 12, 13]
+
+
+def test_a_sampler_that_was_pickled_goes_on_by_itself() -> None:
+    sampler = EpochSampler(Numbers(20), batch_size=4)
+    list(sampler)
+    other = pickle.loads(pickle.dumps(sampler))
+    assert list(other) == list(sampler) == order_of(20, epoch=1)
+    assert list(other) == order_of(20, epoch=2)
+    assert sampler.epoch == 1
