@@ -18,7 +18,8 @@ from fastdata.errors import TarError
 from fastdata.sample import key_hash
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.shard import Shard, ShardCache
-from support.tars import FORMATS, Files, archive, contents, data, header, open_shards, packed, pax, samples
+from support.spawned import first_of
+from support.tars import FORMATS, archive, contents, data, header, open_shards, packed, pax, samples
 
 NAMES = {
     "plain": samples(5),
@@ -207,10 +208,6 @@ def test_a_shard_is_read_after_fork_and_spawn(tmp_path: Path, method: str, opene
         assert list(pool.map(contents, [shard, cache[0], shard])) == [samples(5)] * 3
         assert pool.submit(first_of, cache).result() == samples(5)
     assert contents(shard) == samples(5)
-
-
-def first_of(cache: ShardCache) -> Files:
-    return contents(cache[0])
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

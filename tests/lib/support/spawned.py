@@ -7,6 +7,8 @@ import torch
 from torch.utils.data import Dataset
 
 from fastdata.loading.loader import Loader
+from fastdata.sources.shard import ShardCache
+from support.tars import Files, contents
 
 
 def first_targets(dataset: Dataset[Any], decoder: Any) -> Any:
@@ -27,3 +29,8 @@ class CountingThreads(torch.utils.data.Dataset[tuple[int, int]]):
         before = len(os.listdir("/proc/self/task"))
         self.dataset[index]
         return before, len(os.listdir("/proc/self/task"))
+
+
+def first_of(cache: ShardCache) -> Files:
+    """The first shard's contents."""
+    return contents(cache[0])
