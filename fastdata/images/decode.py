@@ -36,14 +36,11 @@ def decode(data: bytes, view: View, out: Pixels | None = None, header: Header | 
     return out
 
 
-def decode_into(images: Sequence[Encoded], rows: Sequence[Pixels], checked: bool = False) -> Decoded:
-    """Each image's view, as uint8 RGB, into its row: C-contiguous, shape (window's height, window's width, 3).
-
-    `checked` images are known to be whole: a JPEG of them is read no further than its view needs.
-    """
+def decode_into(images: Sequence[Encoded], rows: Sequence[Pixels]) -> Decoded:
+    """Each image's view, as uint8 RGB, into its row: C-contiguous, shape (window's height, window's width, 3)."""
     if kernel.KERNEL is None:
         return reference.decode_into(images, rows)
-    jobs = kernel.jobs([image.view for image in images], [image.header.orientation for image in images], checked)
+    jobs = kernel.jobs([image.view for image in images], [image.header.orientation for image in images])
     nanoseconds = np.zeros(2, np.int64)
     refused = kernel.decode([image.data for image in images], jobs, rows, nanoseconds) != kernel.Status.DONE
     errors: list[DecodeError | None] = [None] * len(images)
