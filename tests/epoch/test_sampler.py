@@ -424,3 +424,12 @@ def test_a_sampler_that_was_pickled_goes_on_by_itself() -> None:
     assert list(other) == list(sampler) == order_of(20, epoch=1)
     assert list(other) == order_of(20, epoch=2)
     assert sampler.epoch == 1
+
+
+def test_the_running_epoch_that_is_said_again_keeps_its_state() -> None:
+    sampler = EpochSampler(Numbers(20), batch_size=4)
+    batches = iter(DataLoader(Numbers(20), batch_size=4, sampler=sampler))
+    next(batches)
+    sampler.set_epoch(0)  # Lightning says it when it has begun
+    next(batches)
+    assert sampler.state_dict(batches=2)["position"] == 8

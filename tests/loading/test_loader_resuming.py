@@ -73,6 +73,14 @@ class TestEpochs:
         told.set_epoch(1)
         assert_same_batches(list(loader), list(told))
 
+    def test_the_running_epoch_that_is_said_again_keeps_its_state(self, folder: Path) -> None:
+        loader = Loader(map_style(folder), 4, shuffle=True)
+        batches = iter(loader)
+        next(batches)
+        loader.sampler.set_epoch(0)  # Lightning says it when it has begun
+        next(batches)
+        assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (0, 8)
+
     def test_set_epoch_is_for_the_next_iteration_and_not_for_the_running_one(self, folder: Path) -> None:
         loader, undisturbed = Loader(map_style(folder), 4), list(Loader(map_style(folder), 4))
         batches = iter(loader)
