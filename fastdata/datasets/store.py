@@ -54,9 +54,11 @@ class ShardStore(ImageDataset):
         listed = manifest.listed(self.shards, whole=_has_glob(urls))
         self.classes = list(listed.classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
-        counts = (listed.counts[shard] if shard in listed.counts else index_count(shard) for shard in self.shards)
+        known = listed.entries
+        counts = (known[shard].nsamples if shard in known else index_count(shard) for shard in self.shards)
         self._ends = list(itertools.accumulate(counts))
         self._open = ShardCache(self.shards)
+        self._checked = frozenset(shard for shard, entry in known.items() if entry.checked and _has_size(shard, entry))
 
     @property
     def num_samples(self) -> int:
@@ -123,6 +125,8 @@ class ShardStore(ImageDataset):
         look = None if look_for is None else look_for([0 if isinstance(c, SampleError) else c.hashed for c in found])
         memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
         received = kernel.read(ranges, memory, BLOCK, look).tolist()
+        if look is not None and self._checked:
+            look.jobs["checked"] = [isinstance(c, Component) and c.shard.path in self._checked for c in found]
         samples: list[Sample[Data] | SampleError] = []
         at = 0
         for number, component, size in zip(numbers, found, received, strict=False):
@@ -184,6 +188,14 @@ def fingerprint_of(shards: tuple[str, ...]) -> str:
     for shard in shards:  # of what is in them, wherever they lie
         digest.update(b"%d,%d;" % index_summary(shard))
     return digest.hexdigest()
+
+
+def _has_size(shard: str, entry: manifest.ShardEntry) -> bool:
+    """Whether it can be the file that was packed; one of another size was replaced."""
+    try:
+        return os.stat(shard).st_size == entry.filesize  # noqa: PTH116 - a Path for each of 100,000 takes as long
+    except OSError:
+        return False  # whoever reads it will say so
 
 
 def _has_glob(urls: Urls) -> bool:

@@ -8,6 +8,7 @@
  *   axes         which source pixels make an output pixel, with which weights
  *   passes       those sums, along rows and down columns: portable, SSE4.1, AVX2, all with the same results
  *   a sample     decode what a view's box needs, strip by strip, and resize each strip while it is in the cache
+ *   views        several of a sample: decode what all of them need once
  *   crop-ready   the same coefficients, written anew with restart markers
  *   reading      ranges and files
  *   Python       arguments; each function lets go of the lock once
@@ -52,7 +53,8 @@
 #define SLACK 64                 /* bytes that may be touched after a row's end */
 
 /* What became of a sample; kernel.py has the same list. */
-enum status { DONE, BAD_HEADER, OTHER_KIND, MANY_SCANS, BAD_VIEW, TOO_LARGE, NO_MEMORY, WARNING, FAILED, INCOMPLETE };
+enum status { DONE, BAD_HEADER, OTHER_KIND, MANY_SCANS, BAD_VIEW, TOO_LARGE, NO_MEMORY, WARNING, FAILED, INCOMPLETE,
+              WAITING, MEMBER }; /* the last two not for Python: to be decoded, being decoded */
 
 /* What `headers` says of a file; `look`, moreover, that it has no view of it. */
 enum kind { DECODABLE, NOT_FOR_KERNEL, SCAN_BOMB, REFUSED, NOT_JPEG, UNDRAWN };
@@ -628,7 +630,7 @@ static size_t write_head(struct bytes data, int64_t width, int64_t height, uint8
 }
 
 struct scratch {
-    struct block cut, edges, table, strip, middle, tile, starts[2], weights[2];
+    struct block cut, edges, table, strip, picture, middle, tile, starts[2], weights[2];
 };
 
 /* A picture to decode, which may be a part of the file's, and the box in it. */
@@ -1200,11 +1202,11 @@ static int is_incomplete(const struct jpeg_decompress_struct *jpeg) {
 
 /* The columns to decode: those needed and some beyond, since smooth upsampling looks at the next chroma sample,
    and not too few, since it is another in narrow pictures. Returns where they begin. */
-static int64_t crop_columns(struct jpeg_decompress_struct *jpeg, const struct plan *plan) {
+static int64_t crop_columns(struct jpeg_decompress_struct *jpeg, int64_t first, int64_t last) {
     const int64_t margin = 8, least_width = 64;
     int64_t width = jpeg->output_width;
-    int64_t left = most(0, least(plan->x.first - margin, width - least_width));
-    int64_t right = least(width, most(plan->x.last + margin, left + least_width));
+    int64_t left = most(0, least(first - margin, width - least_width));
+    int64_t right = least(width, most(last + margin, left + least_width));
     JDIMENSION offset = (JDIMENSION)left, columns = (JDIMENSION)(right - left);
     if (columns < jpeg->output_width)
         jpeg_crop_scanline(jpeg, &offset, &columns);
@@ -1225,24 +1227,30 @@ static void read_to_end(struct jpeg_decompress_struct *jpeg, JSAMPROW row) {
     jpeg_finish_decompress(jpeg);
 }
 
-static enum status read_picture(struct worker *worker, struct plan *plan) {
-    struct jpeg_decompress_struct *jpeg = &worker->jpeg;
-    jpeg_mem_src(jpeg, plan->part.data.at, (unsigned long)plan->part.data.size);
+/* Up to the first row: DONE where pixels can be read. */
+static enum status start_picture(struct jpeg_decompress_struct *jpeg, const struct part *part, int scale) {
+    jpeg_mem_src(jpeg, part->data.at, (unsigned long)part->data.size);
     jpeg_read_header(jpeg, TRUE);
-    if (jpeg->image_width != plan->part.width || jpeg->image_height != plan->part.height)
+    if (jpeg->image_width != part->width || jpeg->image_height != part->height)
         return FAILED;
     jpeg->out_color_space = JCS_RGB;
     jpeg->scale_num = 1;
-    jpeg->scale_denom = (unsigned)plan->scale;
+    jpeg->scale_denom = (unsigned)scale;
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;
     jpeg_start_decompress(jpeg);
-    if (jpeg->output_width != divide_up(plan->part.width, plan->scale) ||
-        jpeg->output_height != divide_up(plan->part.height, plan->scale) || jpeg->output_components != 3)
+    if (jpeg->output_width != divide_up(part->width, scale) ||
+        jpeg->output_height != divide_up(part->height, scale) || jpeg->output_components != 3)
         return FAILED;
-    if (is_incomplete(jpeg))
-        return INCOMPLETE;
-    int64_t offset = crop_columns(jpeg, plan);
+    return is_incomplete(jpeg) ? INCOMPLETE : DONE;
+}
+
+static enum status read_picture(struct worker *worker, struct plan *plan) {
+    struct jpeg_decompress_struct *jpeg = &worker->jpeg;
+    enum status status = start_picture(jpeg, &plan->part, plan->scale);
+    if (status != DONE)
+        return status;
+    int64_t offset = crop_columns(jpeg, plan->x.first, plan->x.last);
     size_t stride = 3 * (size_t)jpeg->output_width, spare = 3 * (size_t)plan->x.count + SLACK;
     uint8_t *strip = reserve(&worker->scratch.strip, STRIP_ROWS * stride + 3 * (size_t)plan->x.taps + SLACK + spare);
     if (!strip)
@@ -1310,6 +1318,7 @@ struct shown {
     size_t stride;
 };
 
+/* Black where the window reaches beyond the picture, of which something has to be shown. */
 static struct shown show(const struct job *job, uint8_t *row) {
     const int32_t *size = job->size, *window = job->window;
     int64_t width = (int64_t)window[2] - window[0], height = (int64_t)window[3] - window[1];
@@ -1318,9 +1327,7 @@ static struct shown show(const struct job *job, uint8_t *row) {
     int64_t x = job->flip & 1 ? window[2] - box.right : box.left - window[0];
     int64_t y = job->flip & 2 ? window[3] - box.bottom : box.top - window[1];
     if (box.right - box.left < width || box.bottom - box.top < height)
-        memset(row, 0, stride * (size_t)height); /* black where the window reaches beyond the picture */
-    if (box.left >= box.right || box.top >= box.bottom)
-        return (struct shown){box, NULL, stride};
+        memset(row, 0, stride * (size_t)height);
     return (struct shown){box, row + stride * (size_t)y + 3 * (size_t)x, stride};
 }
 
@@ -1343,51 +1350,215 @@ static int plan_memory(struct plan *plan, struct scratch *scratch, const struct 
     return plan->middle != NULL;
 }
 
-/* All that can be known before decoding. */
-static int make_plan(struct plan *plan, struct bytes data, const struct header *header, const struct job *job,
-                     const struct shown *shown, struct scratch *scratch) {
+/* The picture to decode for boxes that `box` holds, all at one scale, cut to size where that pays. */
+static struct part part_around(struct bytes data, const struct header *header, struct box box, int scale, int checked,
+                               struct scratch *scratch) {
+    struct part part = {data, header->width, header->height, box};
+    if (header->restart_interval)
+        cut(&part, header, scale, checked, scratch);
+    return part;
+}
+
+/* All that can be known before decoding, of a view whose stored box lies in the part. */
+static int make_plan(struct plan *plan, const struct part *part, const struct job *job, const struct shown *shown,
+                     struct scratch *scratch) {
     int flip_x, flip_y;
     turns(job->orientation, &plan->transposed, &flip_x, &flip_y);
     plan->scale = scale_of(job);
     plan->checked = job->checked;
-    struct box box = stored_box(job->orientation, header->width, header->height, job->box);
-    plan->part = (struct part){data, header->width, header->height, box};
-    if (header->restart_interval)
-        cut(&plan->part, header, plan->scale, plan->checked, scratch);
-    box = plan->part.box;
+    plan->part = *part;
+    struct box box = part->box;
     struct wanted across = wanted_pixels(shown->box.left, shown->box.right, job->size[0], job->flip & 1, flip_x);
     struct wanted down = wanted_pixels(shown->box.top, shown->box.bottom, job->size[1], job->flip & 2, flip_y);
     int t = plan->transposed;
     struct side x = side_of(box.left, box.right, plan->scale, job->size[t]);
     struct side y = side_of(box.top, box.bottom, plan->scale, job->size[!t]);
     return make_axis(&plan->x, x, t ? down : across, (enum filter)job->filter, 0, scratch) &&
-           make_axis(&plan->y, y, t ? across : down, (enum filter)job->filter, 1, scratch) && plan_memory(plan, scratch, shown);
+           make_axis(&plan->y, y, t ? across : down, (enum filter)job->filter, 1, scratch) &&
+           plan_memory(plan, scratch, shown);
 }
 
-static enum status decode_view(struct worker *worker, struct bytes data, const struct job *job, uint8_t *row) {
-    struct header header;
-    struct plan plan;
-    enum kind kind = kind_of(data, &header);
-    if (kind != DECODABLE)
-        return kind == SCAN_BOMB ? MANY_SCANS : kind == NOT_FOR_KERNEL ? OTHER_KIND : BAD_HEADER;
-    enum status status = check_view(job, &header);
-    if (status != DONE)
-        return status;
-    struct shown shown = show(job, row);
-    if (!shown.out)
-        return BAD_VIEW; /* nothing but black: the reference knows whether that is meant */
-    if (!make_plan(&plan, data, &header, job, &shown, &worker->scratch))
+/* From rows resized along x to the row of the batch. */
+static enum status finish_view(const struct plan *plan, const struct shown *shown, struct scratch *scratch) {
+    if (plan->middle && !resize_down(plan, &scratch->edges))
         return NO_MEMORY;
-    status = read_picture_or_refuse(worker, &plan);
+    if (plan->transposed)
+        transpose(plan->out, (size_t)plan->y.count, (size_t)plan->x.count, shown->out, shown->stride);
+    return DONE;
+}
+
+static enum status decode_view(struct worker *worker, struct bytes data, const struct header *header,
+                               const struct job *job, uint8_t *row) {
+    struct plan plan;
+    struct shown shown = show(job, row);
+    struct box box = stored_box(job->orientation, header->width, header->height, job->box);
+    struct part part = part_around(data, header, box, scale_of(job), job->checked, &worker->scratch);
+    if (!make_plan(&plan, &part, job, &shown, &worker->scratch))
+        return NO_MEMORY;
+    enum status status = read_picture_or_refuse(worker, &plan);
     if (status != DONE)
         return status;
     int64_t start = nanoseconds();
-    if (plan.middle && !resize_down(&plan, &worker->scratch.edges))
-        return NO_MEMORY;
-    if (plan.transposed)
-        transpose(plan.out, (size_t)plan.y.count, (size_t)plan.x.count, shown.out, shown.stride);
+    status = finish_view(&plan, &shown, &worker->scratch);
     worker->resize_ns += nanoseconds() - start;
+    return status;
+}
+
+/* Whether a view can be made here. Those for which it is DONE have a stored box and something to show. */
+static enum status check_job(enum kind kind, const struct header *header, const struct job *job) {
+    if (kind != DECODABLE)
+        return kind == SCAN_BOMB ? MANY_SCANS : kind == NOT_FOR_KERNEL ? OTHER_KIND : BAD_HEADER;
+    enum status status = check_view(job, header);
+    if (status != DONE)
+        return status;
+    const int32_t *size = job->size, *window = job->window;
+    /* Of nothing but black the reference knows whether that is meant. */
+    return most(0, window[0]) < least(size[0], window[2]) && most(0, window[1]) < least(size[1], window[3]) ? DONE
+                                                                                                         : BAD_VIEW;
+}
+
+/* ---- several views of a sample --------------------------------------------------------------------------------- */
+
+/* Views of one picture, at one scale: what all of them need is decoded once, and each is resized from that. */
+struct group {
+    struct part part;
+    int scale;
+    int64_t left, top, right, bottom; /* the pixels that are needed, of the part as decoded */
+    uint8_t *pixels;                  /* those, and maybe more columns */
+    int64_t offset;                   /* the column at which a row of them begins */
+    size_t stride;
+};
+
+#define TAIL (4 * SLACK) /* bytes that may be touched after the last row of a group's pixels */
+
+static enum status read_group(struct worker *worker, struct group *group) {
+    struct jpeg_decompress_struct *jpeg = &worker->jpeg;
+    enum status status = start_picture(jpeg, &group->part, group->scale);
+    if (status != DONE)
+        return status;
+    group->offset = crop_columns(jpeg, group->left, group->right);
+    group->stride = 3 * (size_t)jpeg->output_width;
+    size_t rows = (size_t)(group->bottom - group->top);
+    if (group->stride > MAX_SCRATCH / (rows + STRIP_ROWS))
+        return NO_MEMORY;
+    group->pixels = reserve(&worker->scratch.picture, group->stride * (rows + 1) + TAIL);
+    if (!group->pixels)
+        return NO_MEMORY;
+    if (group->top)
+        jpeg_skip_scanlines(jpeg, (JDIMENSION)group->top);
+    for (size_t at = 0; at < rows;) {
+        JSAMPROW pointers[STRIP_ROWS];
+        int count = (int)least(STRIP_ROWS, (int64_t)(rows - at));
+        for (int i = 0; i < count; i++)
+            pointers[i] = group->pixels + group->stride * (at + (size_t)i);
+        at += jpeg_read_scanlines(jpeg, pointers, (JDIMENSION)count);
+    }
+    JSAMPROW spare = group->pixels + group->stride * rows;
+    read_to_end(jpeg, spare);
     return DONE;
+}
+
+static enum status read_group_or_refuse(struct worker *worker, struct group *group) {
+    if (setjmp(worker->escape.to)) {
+        jpeg_abort_decompress(&worker->jpeg);
+        return worker->escape.status;
+    }
+    enum status status = read_group(worker, group);
+    jpeg_abort_decompress(&worker->jpeg);
+    return status;
+}
+
+/* The part for one of the group's views: the same picture, and that view's box in it. */
+static struct part own_part(const struct group *group, struct box around, struct box box) {
+    int64_t x = group->part.box.left - around.left, y = group->part.box.top - around.top;
+    struct part part = group->part;
+    part.box = (struct box){box.left + x, box.top + y, box.right + x, box.bottom + y};
+    return part;
+}
+
+static enum status resize_view(struct worker *worker, const struct group *group, const struct part *part,
+                               const struct job *job, uint8_t *row) {
+    struct plan plan;
+    struct shown shown = show(job, row);
+    if (!make_plan(&plan, part, job, &shown, &worker->scratch))
+        return NO_MEMORY;
+    /* Taps reach beyond the last column of the last row by less than a row, which is there. */
+    void *spare = reserve(&worker->scratch.strip, 3 * (size_t)plan.x.count + SLACK);
+    if (!spare)
+        return NO_MEMORY;
+    const uint8_t *pixels = group->pixels + group->stride * (size_t)(plan.y.first - group->top) +
+                            3 * (size_t)(plan.x.first - group->offset);
+    take_rows(&plan, 0, (int)(plan.y.last - plan.y.first), pixels, group->stride, spare);
+    return finish_view(&plan, &shown, &worker->scratch);
+}
+
+/* Which pixels of the part all of these views need. */
+static int measure(struct group *group, const struct part *part, const struct job *job, uint8_t *row,
+                   struct scratch *scratch) {
+    struct plan plan;
+    struct shown shown = show(job, row);
+    if (!make_plan(&plan, part, job, &shown, scratch))
+        return 0;
+    group->left = least(group->left, plan.x.first);
+    group->top = least(group->top, plan.y.first);
+    group->right = most(group->right, plan.x.last);
+    group->bottom = most(group->bottom, plan.y.last);
+    return 1;
+}
+
+/* Those of `count` views of a file whose status is still WAITING, and whose scale is the first such one's. */
+static void decode_group(struct worker *worker, struct bytes data, const struct header *header, const struct job *jobs,
+                         uint8_t *const *rows, int32_t *statuses, int first, int count) {
+    struct group group = {.scale = scale_of(&jobs[first]), .left = INT64_MAX, .top = INT64_MAX};
+    struct box around = {INT64_MAX, INT64_MAX, 0, 0};
+    int checked = 1, members = 0;
+    for (int i = first; i < count; i++) {
+        if (statuses[i] != WAITING || scale_of(&jobs[i]) != group.scale)
+            continue;
+        struct box box = stored_box(jobs[i].orientation, header->width, header->height, jobs[i].box);
+        around = (struct box){least(around.left, box.left), least(around.top, box.top), most(around.right, box.right),
+                              most(around.bottom, box.bottom)};
+        checked = checked && jobs[i].checked;
+        statuses[i] = MEMBER;
+        members++;
+    }
+    if (members == 1) {
+        statuses[first] = (int32_t)decode_view(worker, data, header, &jobs[first], rows[first]);
+        return;
+    }
+    group.part = part_around(data, header, around, group.scale, checked, &worker->scratch);
+    enum status status = DONE;
+    for (int i = first; i < count && status == DONE; i++)
+        if (statuses[i] == MEMBER) {
+            struct box box = stored_box(jobs[i].orientation, header->width, header->height, jobs[i].box);
+            struct part part = own_part(&group, around, box);
+            if (!measure(&group, &part, &jobs[i], rows[i], &worker->scratch))
+                status = NO_MEMORY;
+        }
+    if (status == DONE)
+        status = read_group_or_refuse(worker, &group);
+    int64_t start = nanoseconds();
+    for (int i = first; i < count; i++)
+        if (statuses[i] == MEMBER) {
+            struct box box = stored_box(jobs[i].orientation, header->width, header->height, jobs[i].box);
+            struct part part = own_part(&group, around, box);
+            statuses[i] = (int32_t)(status != DONE ? status : resize_view(worker, &group, &part, &jobs[i], rows[i]));
+        }
+    worker->resize_ns += nanoseconds() - start;
+}
+
+/* All views of a file. */
+static void decode_views(struct worker *worker, struct bytes data, const struct job *jobs, uint8_t *const *rows,
+                         int32_t *statuses, int count) {
+    struct header header;
+    enum kind kind = kind_of(data, &header);
+    for (int i = 0; i < count; i++) {
+        enum status status = check_job(kind, &header, &jobs[i]);
+        statuses[i] = status == DONE ? WAITING : (int32_t)status;
+    }
+    for (int i = 0; i < count; i++)
+        if (statuses[i] == WAITING)
+            decode_group(worker, data, &header, jobs, rows, statuses, i, count);
 }
 
 static int start_worker(struct worker *worker) {
@@ -1404,8 +1575,8 @@ static int start_worker(struct worker *worker) {
 
 static void end_worker(struct worker *worker) {
     struct scratch *s = &worker->scratch;
-    struct block *blocks[] = {&s->cut,    &s->edges,     &s->table,     &s->strip,      &s->middle,
-                              &s->tile,   &s->starts[0], &s->starts[1], &s->weights[0], &s->weights[1]};
+    struct block *blocks[] = {&s->cut,  &s->edges,     &s->table,     &s->strip,      &s->picture,   &s->middle,
+                              &s->tile, &s->starts[0], &s->starts[1], &s->weights[0], &s->weights[1]};
     jpeg_destroy_decompress(&worker->jpeg);
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         free(blocks[i]->mem);
@@ -1510,6 +1681,24 @@ static int transcode_or_refuse(struct transcoder *t, struct bytes data, int inte
     jpeg_destroy_compress(&t->to);
     jpeg_destroy_decompress(&t->from);
     return t->escape.status == DONE;
+}
+
+/* Whether all of it can be read without a warning, and there is all of it: entropy decoding, up to the very end. */
+static int is_undamaged(struct transcoder *t, struct bytes data) {
+    volatile int complete = 0;
+    t->from.err = refuse_damage(&t->escape);
+    t->escape.status = DONE;
+    if (!setjmp(t->escape.to)) {
+        jpeg_create_decompress(&t->from);
+        t->from.mem->max_memory_to_use = MAX_LIBJPEG;
+        jpeg_mem_src(&t->from, data.at, (unsigned long)data.size);
+        jpeg_read_header(&t->from, TRUE);
+        jpeg_read_coefficients(&t->from);
+        complete = !is_incomplete(&t->from);
+        jpeg_finish_decompress(&t->from);
+    }
+    jpeg_destroy_decompress(&t->from);
+    return complete && t->escape.status == DONE;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
@@ -1715,6 +1904,8 @@ static PyObject *py_headers(PyObject *module, PyObject *args) {
     return result;
 }
 
+#define MAX_VIEWS 64 /* of one file that are decoded at once */
+
 /* All arguments of `decode`. */
 struct task {
     struct buffers sources, rows;
@@ -1749,12 +1940,21 @@ static int run(struct task *task) {
         free(worker);
         return 0;
     }
-    for (Py_ssize_t i = 0; i < task->sources.count; i++) {
-        struct job job = job_of(task, i);
+    for (Py_ssize_t i = 0, count; i < task->sources.count; i += count) {
+        struct bytes data = bytes_of(&task->sources.views[i]);
+        struct job jobs[MAX_VIEWS];
+        uint8_t *rows[MAX_VIEWS];
+        int32_t statuses[MAX_VIEWS];
+        for (count = 0; count < MAX_VIEWS && i + count < task->sources.count; count++) {
+            if (task->sources.views[i + count].buf != data.at || bytes_of(&task->sources.views[i + count]).size != data.size)
+                break;
+            jobs[count] = job_of(task, i + count);
+            rows[count] = task->rows.views[i + count].buf;
+        }
         int64_t start = nanoseconds(), resized = worker->resize_ns;
-        int32_t status = (int32_t)decode_view(worker, bytes_of(&task->sources.views[i]), &job, task->rows.views[i].buf);
+        decode_views(worker, data, jobs, rows, statuses, (int)count);
         worker->decode_ns += nanoseconds() - start - (worker->resize_ns - resized);
-        memcpy((char *)task->status.buf + 4 * i, &status, sizeof status);
+        memcpy((char *)task->status.buf + 4 * i, statuses, 4 * (size_t)count);
     }
     if (task->spent.obj) {
         int64_t spent[2];
@@ -1849,6 +2049,27 @@ static PyObject *py_make_crop_ready(PyObject *module, PyObject *args) {
     PyMem_Free(t);
     PyBuffer_Release(&data);
     return result;
+}
+
+static PyObject *py_is_undamaged(PyObject *module, PyObject *args) {
+    Py_buffer data;
+    struct header header;
+    int undamaged;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*:is_undamaged", &data))
+        return NULL;
+    struct transcoder *t = PyMem_Calloc(1, sizeof *t);
+    if (!t) {
+        PyBuffer_Release(&data);
+        return PyErr_NoMemory();
+    }
+    Py_BEGIN_ALLOW_THREADS
+    undamaged = kind_of(bytes_of(&data), &header) == DECODABLE &&
+                (int64_t)header.width * header.height <= MAX_PIXELS && is_undamaged(t, bytes_of(&data));
+    Py_END_ALLOW_THREADS
+    PyMem_Free(t);
+    PyBuffer_Release(&data);
+    return PyBool_FromLong(undamaged);
 }
 
 enum { FD, OFFSET, SIZE, READ, RANGE }; /* the columns of a range, and their number */
@@ -1974,6 +2195,7 @@ static PyMethodDef methods[] = {
     {"look", py_look, METH_VARARGS, "look(sources, look)"},
     {"decode", py_decode, METH_VARARGS, "decode(sources, jobs, rows, status, nanoseconds=None)"},
     {"make_crop_ready", py_make_crop_ready, METH_VARARGS, "make_crop_ready(data, interval)"},
+    {"is_undamaged", py_is_undamaged, METH_VARARGS, "is_undamaged(data)"},
     {"read", py_read, METH_VARARGS, "read(ranges, out, skip=0, look=None)"},
     {"read_files", py_read_files, METH_VARARGS, "read_files(paths, out, sizes, limit, look=None)"},
     {NULL, NULL, 0, NULL},

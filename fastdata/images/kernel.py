@@ -152,6 +152,14 @@ def make_crop_ready(data: Buffer, interval: int) -> bytes:
     return made
 
 
+def is_undamaged(data: Buffer) -> bool:
+    """Whether this is a JPEG for the kernel that can be read to its end without a warning.
+
+    So nothing that `decode` might find in it remains to be found; which takes half the time of decoding.
+    """
+    return bool(_kernel().is_undamaged(data))
+
+
 def read(ranges: npt.NDArray[np.int64], out: Buffer, skip: int = 0, look: Look | None = None) -> npt.NDArray[np.int64]:
     """Read n ranges, (file descriptor, offset, size), of open files into `out`, one after another.
 

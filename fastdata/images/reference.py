@@ -152,9 +152,11 @@ def _whole(image: Encoded, box: Box) -> Part:
 
 def _decode(image: Encoded, part: Part | None) -> Source:
     """At least the pixels of the view's box, scaled down by JPEG where that helps."""
-    box = _checked_box(image.view, image.header)
     source = None if part is None else _decode_jpeg(part)
-    if source is None and part is not None and part.data is not image.data:
+    if source is not None:
+        return source
+    box = _checked_box(image.view, image.header)
+    if part is not None and part.data is not image.data:
         source = _decode_jpeg(_whole(image, box))  # whose verdict counts
     return source or Source(decode_by_pillow(bytes(image.data), image.header.stored_size), box)
 

@@ -40,12 +40,16 @@ FileName = Annotated[str, Meta(pattern=r"^\w[\w.-]*\.tar\Z")]
 
 
 class ShardEntry(Struct, frozen=True):
-    """One shard: `url` is its file's name in the json's folder, `filesize` is in bytes, `sha256` in hex."""
+    """One shard: `url` is its file's name in the json's folder, `filesize` is in bytes, `sha256` in hex.
+
+    Where it is `checked`, all of its JPEGs were read to their end when it was packed, and nothing is wrong with them.
+    """
 
     url: FileName
     nsamples: AtLeastOne
     filesize: AtLeastOne
     sha256: Sha256
+    checked: bool = False
 
 
 class Made(Struct, frozen=True):
@@ -158,9 +162,9 @@ def find(shard: str | os.PathLike[str]) -> Manifest | None:
 
 
 class Listed(NamedTuple):
-    """What the jsons beside shards say: how many samples each shard has, by its path, and the classes."""
+    """What the jsons beside shards say: each shard's entry, by its path, and the classes."""
 
-    counts: dict[str, int]
+    entries: dict[str, ShardEntry]
     classes: tuple[str, ...]
 
 
@@ -170,7 +174,7 @@ def listed(shards: list[str], whole: bool) -> Listed:
     ValueError where the shards' datasets have different classes, since one number would mean two of them. With
     `whole` all shards of each dataset are meant: FileNotFoundError where a json lists one that is not there.
     """
-    manifests: dict[tuple[str, str], dict[str, int]] = {}  # of each directory and name
+    manifests: dict[tuple[str, str], dict[str, ShardEntry]] = {}  # of each directory and name
     classes: dict[tuple[str, ...], Path] = {}
     for shard in shards:
         directory, name = os.path.split(shard)
@@ -179,7 +183,7 @@ def listed(shards: list[str], whole: bool) -> Listed:
             continue
         file = json_of(shard)
         found = load(file) if file else None
-        manifests[dataset] = {entry.url: entry.nsamples for entry in found.shards} if found else {}
+        manifests[dataset] = {entry.url: entry for entry in found.shards} if found else {}
         if file and found:
             classes.setdefault(found.classes, file)
             missing = [url for url in manifests[dataset] if whole and not (file.parent / url).exists()]
@@ -189,8 +193,8 @@ def listed(shards: list[str], whole: bool) -> Listed:
         first, second, *_ = classes.values()
         raise ValueError(f"{first} and {second} have different classes: pack both with the same class folders")
     split = [(shard, *os.path.split(shard)) for shard in shards]
-    counts = {shard: manifests[directory, name.rpartition("-")[0]].get(name) for shard, directory, name in split}
-    known = {shard: count for shard, count in counts.items() if count is not None}
+    entries = {shard: manifests[directory, name.rpartition("-")[0]].get(name) for shard, directory, name in split}
+    known = {shard: entry for shard, entry in entries.items() if entry is not None}
     return Listed(known, next(iter(classes), ()))
 
 

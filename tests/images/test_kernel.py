@@ -122,6 +122,41 @@ def views(draw: st.DrawFn, width: int, height: int) -> View:
     return View(box, size, window, flip, antialias, gap, flip_vertical, interpolation)
 
 
+@functools.cache
+def of_many_views(subsampling: str, interval: int, orientation: int) -> bytes:
+    data = noisy(313, 227, subsampling)
+    return turned(crop_ready(data, interval) if interval else data, orientation)
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(list(SUBSAMPLINGS)),
+    st.sampled_from([0, 2, 5]),
+    st.sampled_from([1, 4, 6]),
+    st.data(),
+)
+def test_several_views_of_a_sample_are_those_decoded_one_by_one(subsampling, interval, orientation, data):
+    image = of_many_views(subsampling, interval, orientation)
+    size = (227, 313) if orientation >= 5 else (313, 227)
+    wanted = data.draw(st.lists(views(*size), min_size=2, max_size=9))
+    alone = [by_kernel(image, view, orientation=orientation) for view in wanted]
+    rows = [np.full((view.window.height, view.window.width, 3), 77, np.uint8) for view in wanted]
+    status = kernel.decode([image] * len(wanted), jobs(wanted, [orientation] * len(wanted)), rows)
+    assert status.tolist() == [state for state, _ in alone]
+    for row, (state, expected) in zip(rows, alone, strict=True):
+        if state == Status.DONE:
+            np.testing.assert_array_equal(row, expected)
+
+
+def test_a_damaged_file_is_refused_for_all_of_its_views():
+    damaged = bytearray(jpeg(300, 200))
+    damaged[len(damaged) // 2 :] = bytes(len(damaged) - len(damaged) // 2)
+    crops = [crop((0, 0, 50, 50)), crop((40, 10, 90, 60)), crop((0, 0, 400, 10))]
+    rows = [np.empty((50, 50, 3), np.uint8), np.empty((50, 50, 3), np.uint8), np.empty((10, 400, 3), np.uint8)]
+    status = kernel.decode([bytes(damaged)] * 3, jobs(crops, [1] * 3), rows)
+    assert status.tolist() == [Status.WARNING, Status.WARNING, Status.BAD_VIEW]
+
+
 @pytest.mark.parametrize("interval", [0, 2, 5, 10])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("subsampling", SUBSAMPLINGS)
@@ -234,7 +269,8 @@ from fastdata.transforms.draw import draw
 data = open({str(tmp_path / "image.jpg")!r}, "rb").read()
 digest = hashlib.sha256()
 for seed in range(40):
-    step = RandomResizedCrop(seed + 1, interpolation="bicubic" if seed % 3 == 1 else "bilinear") if seed % 4 else Resize((7 * seed + 1, 3 * seed + 1))
+    how = "bicubic" if seed % 3 == 1 else "bilinear"
+    step = RandomResizedCrop(seed + 1, interpolation=how) if seed % 4 else Resize((7 * seed + 1, 3 * seed + 1))
     view = draw(Transform([step], seed % 3 > 0, None), (313, 227), seed)
     row = np.empty((view.window.height, view.window.width, 3), np.uint8)
     assert not kernel.decode([data], jobs([view], [1 + seed % 4]), [row])[0]
