@@ -37,11 +37,13 @@ def hint_at_masks(beside: Mapping[str, int], samples: int) -> None:
 def hint_at_places(source: "Source", jpeg: "Conversion") -> None:
     """Says that what fields hold in pixels does not follow an image that is encoded anew."""
     from fastdata.packing.convert import Encode
+    from fastdata.sample import IMAGE_EXTENSIONS
 
-    names = sorted({*source.fields, *(["json"] if source.columns else [])} - _PIXELLESS)
-    if names and isinstance(jpeg, Encode):
-        problem = f"--jpeg encode turns images upright and shrinks them; {', '.join(names)} stay as they are"
-        _warn(f"{problem}, so that boxes or points in pixels in them would not fit any more")
+    packed = {*source.fields, *(["json"] if source.columns else [])}
+    names = sorted(name for name in packed - _PIXELLESS if name.rpartition(".")[2] not in IMAGE_EXTENSIONS)
+    if names and isinstance(jpeg, Encode):  # masks are refused
+        problem = "--jpeg encode turns images upright and shrinks them, so boxes or points in pixels would not fit"
+        _warn(f"{problem} them any more: are there any in {', '.join(names)}, then keep the images")
 
 
 def hint_at_large_samples(division: "Division", made: Sequence["Manifest"]) -> None:
@@ -70,12 +72,12 @@ def tell_what_is_missing(source: "Source", beside: Mapping[str, int]) -> None:
     """Says which samples lack a component, what was left out, and how it could be packed."""
     for what, count in source.lacking.items():
         typer.echo(printable(f"without {what}: {count} of {len(source.scan)} samples"))
-    if not source.left_out:
-        return
     left_out = ", ".join(f"{count} {what}" for what, count in sorted(source.left_out.items()))
-    names = sorted(name for name in beside if name not in source.fields)
-    hint = f"; what lies beside an image is packed by --fields {','.join(names)}" if names else ""
-    typer.echo(printable(f"left out: {left_out}{hint}"))
+    packed = {*source.fields, *(["json"] if source.columns else [])}
+    names = sorted(set(beside) - packed)
+    hint = f"; pack what lies beside images by --fields {','.join(names)}" if names else ""
+    if left_out or names:
+        typer.echo(printable(f"left out: {left_out or 'what no pattern asked for'}{hint}"))
 
 
 def _warn(text: str) -> None:

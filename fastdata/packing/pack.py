@@ -143,7 +143,7 @@ def _refuse_conflicts(source: Source, jpeg: Conversion) -> None:
     """Raises ValueError for a component that would be there twice, and for what would not fit its image any more."""
     if "cls" in source.fields and (source.scan.targets >= 0).any():
         raise ValueError(
-            "classes would come from the fields cls, and from folders or a table: choose one (--labels none)"
+            "classes would come from the field cls, and from folders or a table: choose one (--labels none)"
         )
     if "json" in source.fields and source.columns:
         raise ValueError("a sample has one json: leave out either the field json or the table's columns")

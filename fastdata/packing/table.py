@@ -55,6 +55,8 @@ def columns_of(path: str | os.PathLike[str]) -> tuple[str, ...]:
 def rows_of(path: str | os.PathLike[str], columns: Sequence[str]) -> Iterator[Row]:
     """The rows' values of these columns, in order: texts from CSV, what it holds from the others.
 
+    A row of JSON Lines may lack a column: its value is ABSENT.
+
     The format is the path's extension. ValueError that names file and line for what is no such table, or has no such
     column, ImportError for Parquet without pyarrow, OSError for a file that can't be read.
     """
@@ -102,8 +104,10 @@ def _lines_of_csv(file: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
                     problem = f"has {len(row)} fields where the header has {width}: quote fields with {delimiter!r}"
                     _refuse(file, reader.line_num, problem)
                 yield reader.line_num, tuple(row)
-        except (csv.Error, UnicodeDecodeError) as error:
-            _refuse(file, reader.line_num + 1, str(error))
+        except csv.Error as error:
+            _refuse(file, reader.line_num, str(error))
+        except UnicodeDecodeError as error:  # in some line after this one: text is decoded some kilobytes ahead
+            raise ValueError(f"{file}, after line {reader.line_num}: is not UTF-8 ({error}): save it as such") from None
     if not width:
         raise ValueError(f"{file} is empty: a table begins with the names of its columns")
 
