@@ -116,8 +116,8 @@ def _field_of(name: str, longest_first: Sequence[str]) -> str | None:
 
 def _apart(scan: FolderScan, names: Sequence[str]) -> tuple[FolderScan, list[str]]:
     """The scan of what is in none of these fields, and the paths that are. Raises for classes without an image left."""
-    ordered = sorted(names, key=len, reverse=True)
-    kept = np.fromiter((_field_of(path, ordered) is None for path in scan.paths), np.bool_, len(scan))
+    endings = tuple(f".{name}" for name in names)
+    kept = np.fromiter((not path.lower().endswith(endings) for path in scan.paths), np.bool_, len(scan))
     if kept.all():
         return scan, []
     paths = Paths.of(path for path, keep in zip(scan.paths, kept.tolist(), strict=True) if keep)

@@ -4,7 +4,7 @@ from typing import NoReturn
 
 from fastdata.errors import PackError
 from fastdata.packing.source import Missing
-from fastdata.packing.table import Column
+from fastdata.packing.values import Column
 from fastdata.sources.folder import FolderScan
 
 
@@ -52,7 +52,7 @@ def _names_of(scan: FolderScan, i: int) -> tuple[str, str, str]:
 
 
 def _refuse_two(names: Column, first: int, second: int) -> NoReturn:
-    names.refuse(second, f"{names.values[second]!r} again, after line {names.lines[first]}: remove one of these rows")
+    names.refuse(second, f"{names.values[second]!r} again, after row {first + 1}: remove one of these rows")
 
 
 def _none_for(scan: FolderScan, i: int, without: int, names: Column) -> PackError:

@@ -5,14 +5,15 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fastdata.errors import PackError
 from fastdata.packing.join import join_rows
 from fastdata.packing.source import Missing, Source
-from fastdata.packing.table import ABSENT, Column, columns_of, rows_of
-from fastdata.packing.values import class_indexes, json_objects
+from fastdata.packing.values import Column, class_indexes, json_objects
+from fastdata.sources.columns import read_columns
 
 _LABEL = "label"
 
@@ -31,61 +32,65 @@ class Labels:
     label: str | None = None
     fields: Sequence[str] = ()
 
-    def resolved(self) -> "Labels":
-        """The same with all columns named. ValueError where it is not clear which are meant, or none is packed."""
-        there = columns_of(self.path)
-        fields = tuple(self.fields)
-        label = self.label if self.label is not None else _LABEL if _LABEL in there else None
-        if label is None and not fields:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", os.fspath(Path(self.path).expanduser()))
+        object.__setattr__(self, "fields", tuple(self.fields))
+        if len(set(self.fields)) < len(self.fields):
+            raise ValueError(f"the label fields must differ, not {', '.join(self.fields)}")
+
+    def read(self) -> "LabelColumns":
+        """The columns. ValueError where it is not clear which are meant, none would be packed, or it is no table."""
+        path = os.fspath(self.path)
+        key = self.key if self.key is not None else next(iter(read_columns(path)), "")
+        columns = read_columns(path, as_text=[key])
+        if not columns:
+            raise ValueError(f"{path} is empty: a table of labels has a row for each image")
+        label = self.label if self.label is not None else _LABEL if _LABEL in columns else None
+        if label is None and not self.fields:
             raise ValueError(
-                f"{self.path} has no column {_LABEL!r} but {', '.join(there)}: say which holds the classes by "
+                f"{path} has no column {_LABEL!r} but {', '.join(columns)}: say which holds the classes by "
                 f"--label-column (label=), or which go into a json by --label-fields (fields=)"
             )
-        key = self.key if self.key is not None else there[0]
-        for column in (key, *([] if label is None else [label]), *fields):
-            if column not in there:
-                raise ValueError(f"{self.path} has no column {column!r}: it has {', '.join(there)}")
-        if len(set(fields)) < len(fields):
-            raise ValueError(f"the label fields must differ, not {', '.join(fields)}")
-        return Labels(self.path, key, label, fields)
+        return LabelColumns(
+            _column(path, columns, key),
+            None if label is None else _column(path, columns, label),
+            [_column(path, columns, field) for field in self.fields],
+        )
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """What was read of a table: the images' names, their labels, and further columns."""
+
+    names: Column
+    labels: Column | None
+    fields: Sequence[Column]
 
 
 def with_labels(source: Source, labels: Labels, missing: Missing = "error") -> Source:
     """The samples with class and json from their rows of the table.
 
     Classes are indexes where all labels in the table are integers; else they are names, and the sorted names of the
-    whole table have the indexes from 0. A column of a CSV becomes numbers where all of it are (null where it is empty),
-    else texts.
+    whole table have the indexes from 0. Columns of a CSV are numbers where all their cells are, see `read_columns`.
 
     Raises PackError for an image without a row, a label or one of the fields, unless `missing` is "allow", and where no
     row is of any image; ValueError for two rows of one image, a label that is neither, and what is no such table.
     """
-    labels = labels.resolved()
-    names = [name for name in (labels.key, labels.label, *labels.fields) if name is not None]
-    lines, columns = _columns(labels.path, names)
-    rows = join_rows(source.scan, Column(labels.path, names[0], lines, columns[0]), missing)
-    unused = len(lines) - len(set(rows) - {-1})
+    table = labels.read()
+    rows = join_rows(source.scan, table.names, missing)
+    unused = len(table.names.values) - len(set(rows) - {-1})
     if unused:
         left_out = {**source.left_out, f"rows of {Path(labels.path).name} without an image": unused}
         source = dataclasses.replace(source, left_out=left_out)
-    if labels.label is not None:
-        source = _with_classes(source, Column(labels.path, labels.label, lines, columns[1]), rows, missing)
-    fields = [
-        Column(labels.path, name, lines, values)
-        for name, values in zip(labels.fields, columns[len(names) - len(labels.fields) :], strict=True)
-    ]
-    return _with_json(source, fields, rows, missing) if fields else source
+    if table.labels is not None:
+        source = _with_classes(source, table.labels, rows, missing)
+    return _with_json(source, table.fields, rows, missing) if table.fields else source
 
 
-def _columns(path: str | os.PathLike[str], names: Sequence[str]) -> tuple[list[int], list[list[object]]]:
-    """The rows' lines, and the values of each column."""
-    lines: list[int] = []
-    columns: list[list[object]] = [[] for _ in names]
-    for line, values in rows_of(path, names):
-        lines.append(line)
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    return lines, columns
+def _column(path: str, columns: dict[str, list[Any]], name: str) -> Column:
+    if name not in columns:
+        raise ValueError(f"{path} has no column {name!r}: it has {', '.join(columns)}")
+    return Column(path, name, columns[name])
 
 
 def _with_classes(source: Source, labels: Column, rows: Sequence[int], missing: Missing) -> Source:
@@ -99,7 +104,7 @@ def _with_classes(source: Source, labels: Column, rows: Sequence[int], missing: 
 
 def _with_json(source: Source, fields: Sequence[Column], rows: Sequence[int], missing: Missing) -> Source:
     for field in fields:
-        absent = (row < 0 or field.values[row] is ABSENT for row in rows)
+        absent = (row < 0 or field.values[row] is None for row in rows)
         source = _noted(source, field, f"column {field.name}", absent, missing)
     objects = json_objects(fields)
     return dataclasses.replace(source, columns=[objects[row] if row >= 0 else b"" for row in rows])

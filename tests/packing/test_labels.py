@@ -75,6 +75,12 @@ def test_columns_become_json_with_or_without_a_class(photos: Path) -> None:
     assert (both.columns, both.scan.classes) == ([b'{"caption": "one"}'], ["one"])
 
 
+def test_rows_that_are_left_over_are_counted_beside_images_without_a_row(photos: Path) -> None:
+    source = labelled(photos, "file,label\n1.jpg,cat\nx.jpg,cat\ny.jpg,cat\n", "allow")
+    assert source.left_out == {"rows of labels.csv without an image": 2}
+    assert source.lacking == {"cls": 3}
+
+
 def test_an_image_without_a_row_is_named_or_counted(photos: Path) -> None:
     content = "file,label,n\n1.jpg,cat,1\nb/2.jpg,,2\n"
     expected = r"labels\.csv has no row for b/2\.png \(2 of 4 images have none\).*'file'.*as '1\.jpg'.*--missing-fields"
@@ -91,13 +97,43 @@ def test_a_row_without_a_label_is_an_error_unless_allowed(photos: Path) -> None:
         labelled(photos, "file,label\n1.jpg,\n", pattern="*.jpg")
 
 
-def test_a_row_of_json_lines_without_a_field_is_an_error_unless_allowed(photos: Path) -> None:
-    table = photos.parent / "labels.jsonl"
-    table.write_text('{"file": "b/2.jpg", "n": 1}\n{"file": "b/x.y.jpg"}\n')
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.jsonl", '{"file": "b/2.jpg", "n": 1}\n{"file": "b/x.y.jpg"}\n'),
+        ("labels.jsonl", '{"n": 1, "file": "b/2.jpg"}\n{"n": null, "file": "b/x.y.jpg"}\n'),
+        ("labels.csv", "file,n\nb/2.jpg,1\nb/x.y.jpg,\n"),
+    ],
+)
+def test_an_empty_value_is_an_error_or_null_where_that_is_allowed(photos: Path, name: str, content: str) -> None:
+    table = photos.parent / name
+    table.write_text(content)
+    labels = Labels(table, key="file", fields=["n"])
     with pytest.raises(PackError, match=r"has nothing for b/x\.y\.jpg in its column 'n'"):
-        collect(photos, "b/*.jpg", Labels(table, fields=["n"]))
-    source = collect(photos, "b/*.jpg", Labels(table, fields=["n"]), missing="allow")
-    assert (source.columns, source.lacking) == ([b'{"n": 1}', b"{}"], {"column n": 1})
+        collect(photos, "b/*.jpg", labels)
+    source = collect(photos, "b/*.jpg", labels, missing="allow")
+    assert (source.columns, source.lacking) == ([b'{"n": 1}', b'{"n": null}'], {"column n": 1})
+
+
+def test_an_empty_text_is_a_text(photos: Path) -> None:
+    source = labelled(photos, "file,caption\n1.jpg,\nb/2.jpg,two\n", pattern="{1,b/2}.jpg", fields=["caption"])
+    assert source.columns == [b'{"caption": ""}', b'{"caption": "two"}']
+
+
+def test_parquet_is_a_table_too(photos: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = photos.parent / "labels.parquet"
+    parquet.write_table(arrow.table({"file": ["1.jpg"], "label": ["cat"], "v": [[0.5, 1.0]]}), table)
+    source = collect(photos, "*.jpg", Labels(table, fields=["v"]))
+    assert (source.scan.classes, source.columns) == (["cat"], [b'{"v": [0.5, 1.0]}'])
+
+
+def test_names_that_are_numbers_keep_their_zeros(photos: Path) -> None:
+    (photos / "1.jpg").rename(photos / "1.50.jpg")
+    source = labelled(photos, "file,label\n1.50,3\n", pattern="1.*.jpg")
+    assert source.scan.targets.tolist() == [3]
 
 
 @pytest.mark.parametrize("missing", ["error", "allow"])
@@ -112,18 +148,24 @@ def test_a_table_of_other_images_is_never_allowed(photos: Path, missing: str) ->
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (ALL + "1.jpg,dog\n", r"line 6: '1\.jpg' again, after line 2: remove one of these rows"),
-        (ALL + "./1.jpg,dog\n", r"line 6: '\./1\.jpg' again, after line 2"),
-        (ALL + "1,cat\n", r"line 6: '1' again, after line 2"),
-        (ALL + ",cat\n", "line 6: the column 'file' names no image: it holds ''"),
-        ("file,label\nb/2,cat\n", r"line 2: 'b/2' is both b/2\.jpg and b/2\.png: write names with their extensions"),
+        (ALL + "1.jpg,dog\n", r"row 5: '1\.jpg' again, after row 1: remove one of these rows"),
+        (ALL + "./1.jpg,dog\n", r"row 5: '\./1\.jpg' again, after row 1"),
+        (ALL + "1,cat\n", r"row 5: '1' again, after row 1"),
+        (ALL + ",cat\n", "row 5: the column 'file' names no image: it holds ''"),
+        ("file,label\nb/2,cat\n", r"row 1: 'b/2' is both b/2\.jpg and b/2\.png: write names with their extensions"),
         ("file,klass\n1.jpg,cat\n", "no column 'label' but file, klass: say which.*--label-column.*--label-fields"),
-        ("file,label\n1.jpg,1.5\n", r"labels\.csv, line 2: '1\.5' in the column 'label' is no class"),
+        ("file,label\n1.jpg,1.5\n", r"labels\.csv, row 1: 1\.5 in the column 'label' is no class"),
     ],
 )
 def test_what_is_not_clear_is_refused(photos: Path, content: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         labelled(photos, content, "allow")
+
+
+def test_an_empty_table_is_named(photos: Path) -> None:
+    (photos.parent / "labels.jsonl").write_text("\n")
+    with pytest.raises(ValueError, match=r"labels\.jsonl is empty"):
+        collect(photos, None, Labels(photos.parent / "labels.jsonl"))
 
 
 @pytest.mark.parametrize("columns", [{"key": "path"}, {"label": "path"}, {"fields": ["path"]}])
