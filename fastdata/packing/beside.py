@@ -108,10 +108,10 @@ def _split_first(name: str) -> tuple[str, str]:
     return stem, extension
 
 
-def _field_of(name: str, longest_first: Sequence[str]) -> str | None:
-    """The field that a file's name ends in."""
+def _field_of(name: str, fields: Iterable[str]) -> str | None:
+    """The field that a file's name ends in, the longest of several."""
     lower = name.lower()
-    return next((field for field in longest_first if lower.endswith("." + field)), None)
+    return max((field for field in fields if lower.endswith(f".{field}")), key=len, default=None)
 
 
 def _apart(scan: FolderScan, names: Sequence[str]) -> tuple[FolderScan, list[str]]:
@@ -164,10 +164,9 @@ def _files_in(directory: str) -> Iterator[str]:
 
 def _fields_in(root: str, directory: str, names: Sequence[str]) -> dict[tuple[str, str], str]:
     """The fields' files in a directory, by stem and field."""
-    ordered = sorted(names, key=len, reverse=True)
     there: dict[tuple[str, str], str] = {}
     for name in sorted(_files_in(join(root, directory))):
-        field = _field_of(name, ordered)
+        field = _field_of(name, names)
         if field is None:
             continue
         first = there.setdefault((name[: -len(field) - 1], field), name)
@@ -190,8 +189,7 @@ def _left_out(scan: FolderScan, others: Sequence[str], found: Mapping[str, Paths
     """What is in no sample once these fields are packed, by what it is."""
     counts = Counter(scan.left_out)
     taken = {path for paths in found.values() for path in paths if path}
-    ordered = sorted(found, key=len, reverse=True)
-    counts.update(ORPHAN.format(f".{_field_of(path, ordered)}") for path in others if path not in taken)
+    counts.update(ORPHAN.format(f".{_field_of(path, found)}") for path in others if path not in taken)
     for path in taken.difference(others):
         suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 -- what the scan counted it by
         if counts[suffix]:
