@@ -75,7 +75,7 @@ def shard(
     with _termination(), _progress(len(source.scan)) as progress:
         made = packed(overwrite=overwrite, progress=progress)
     for manifest in made:
-        typer.echo(report.summary(dst, manifest))
+        typer.echo(report.summary(dst, manifest, labelled=bool((source.scan.targets >= 0).any())))
     report.hint_at_large_samples(division, made)
     report.tell_what_is_missing(source, beside.others)
 

@@ -56,10 +56,11 @@ def hint_at_large_samples(division: "Division", made: Sequence["Manifest"]) -> N
         _warn(f"{problem} --jpeg made them larger; give more by --shard-size, or --shards")
 
 
-def summary(directory: Path, manifest: "Manifest") -> str:
+def summary(directory: Path, manifest: "Manifest", labelled: bool) -> str:
     """A line on what was made, and another on its images where they were converted."""
     made, megabytes = manifest.made, manifest.filesize / 1e6
-    text = printable(f"{directory / manifest.name}.json: {manifest.nsamples} samples, {len(manifest.classes)} classes")
+    classes = "class indexes" if labelled and not manifest.classes else f"{len(manifest.classes)} classes"
+    text = printable(f"{directory / manifest.name}.json: {manifest.nsamples} samples, {classes}")
     text += f"; shards: {len(manifest.shards)}, {megabytes:.1f} MB"
     if made.jpeg == "keep":
         return text

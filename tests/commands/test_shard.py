@@ -79,6 +79,7 @@ def test_the_tables_columns_are_said(fastdata: Command, source: Path, tmp_path: 
     columns = ["--labels-key", "where", "--label-column", "kind"]
     result = fastdata("shard", source, tmp_path / "out", "--labels", table, *columns, "--fields", "seg.png")
     assert (result.status, result.err) == (0, "")
+    assert ": 6 samples, class indexes; " in result.out
     assert describe(tmp_path / "out")[0].classes == {"0": 3, "1": 3}
 
 
