@@ -15,7 +15,7 @@ from fastdata.datasets.base import Data, Transforms
 from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.errors import SampleError
 from fastdata.images import kernel
-from fastdata.images.limits import MAX_BYTES, MAX_PIXELS
+from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Sample
 from fastdata.sources import folder
 
@@ -75,7 +75,7 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
     def read_some(self, numbers: Sequence[int]) -> list[Sample[Data] | SampleError]:
         if kernel.KERNEL is None:
             return super().read_some(numbers)
-        files = kernel.read_files([os.fsencode(self._scan.path(number)) for number in numbers], MAX_BYTES)
+        files = kernel.read_files([os.fsencode(self._scan.path(number)) for number in numbers], _LARGEST)
         return [self._tried(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)]
 
     def _sample(self, number: int, file: memoryview | int) -> Sample[Data]:
@@ -85,5 +85,9 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
         if file == kernel.NOT_REGULAR:
             raise OSError(f"{path} is no regular file")
         if file == kernel.LARGER_THAN_LIMIT:
-            raise OSError(f"{path} has more than {MAX_BYTES} bytes")
+            raise OSError(f"{path} has more than {_LARGEST} bytes")
         raise OSError(-file, os.strerror(-file), path)
+
+
+_LARGEST = 1 << 30
+"""Bytes: a larger file is no image."""
