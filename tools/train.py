@@ -35,22 +35,29 @@ import fastdata as fd
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def positive(text: str) -> int:
+    """A number that is at least 1; argparse tells what was wrong."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return int(text)
+
+
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of class folders, or shards: a path, glob or {0..9}")
     parser.add_argument("--val", help="the same, to validate on")
-    parser.add_argument("--classes", type=int, help="number of classes, where the data does not tell")
+    parser.add_argument("--classes", type=positive, help="number of classes, where the data does not tell")
     parser.add_argument("--loader", choices=["fastdata", "torch"], default="fastdata", help="threads or processes")
     parser.add_argument("--workers", type=int, help="threads of the Loader, or processes of torch's DataLoader")
     parser.add_argument("--decoder", help="of the Loader: cpu or dali")
     parser.add_argument("--last", choices=["drop", "pad"], default="drop", help="how an epoch ends (see EpochPlan)")
-    parser.add_argument("--size", type=int, default=64, help="side of the crops, in pixels")
+    parser.add_argument("--size", type=positive, default=64, help="side of the crops, in pixels")
     parser.add_argument("--min-scale", type=float, default=0.35, help="share of an image that a crop has at least")
-    parser.add_argument("--width", type=int, default=16, help="channels of the first stage")
+    parser.add_argument("--width", type=positive, default=16, help="channels of the first stage")
     parser.add_argument("--norm", choices=["batch", "group"], default="batch")
-    parser.add_argument("--epochs", type=int, default=120)
-    parser.add_argument("--batch-size", type=int, default=16, help="of each rank in each backward pass")
-    parser.add_argument("--accumulate", type=int, default=1, help="backward passes for each step of the optimizer")
+    parser.add_argument("--epochs", type=positive, default=120)
+    parser.add_argument("--batch-size", type=positive, default=16, help="of each rank in each backward pass")
+    parser.add_argument("--accumulate", type=positive, default=1, help="backward passes for each step of the optimizer")
     parser.add_argument("--lr", type=float, default=4e-3, help="of AdamW, at its highest")
     parser.add_argument("--warmup", type=float, default=3.0, help="epochs until the learning rate is there")
     parser.add_argument("--weight-decay", type=float, default=0.3)
@@ -58,11 +65,11 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--precision", choices=list(PRECISIONS), help="by default bf16 on a GPU, else fp32")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and crops")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of checkpoint.pt")
-    parser.add_argument("--checkpoint-every", type=int, help="steps between checkpoints within an epoch")
+    parser.add_argument("--checkpoint-every", type=positive, help="steps between checkpoints within an epoch")
     parser.add_argument("--resume", action="store_true", help="go on from --out's checkpoint, at the very next sample")
     parser.add_argument("--finetune", type=Path, metavar="CHECKPOINT", help="begin with this backbone, and a new head")
     parser.add_argument("--freeze", action="store_true", help="train the head only")
-    parser.add_argument("--log-every", type=int, default=10, help="steps between lines of the log")
+    parser.add_argument("--log-every", type=positive, default=10, help="steps between lines of the log")
     args = parser.parse_args(argv)
     if args.freeze and not args.finetune:
         parser.error("--freeze keeps the backbone as it is: say by --finetune which one")
@@ -117,6 +124,23 @@ class ResidualNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.backbone(images))
         return logits
+
+
+def load(checkpoint: Path, option: str, device: torch.device) -> dict[str, Any]:
+    """What was saved; exits where nothing was."""
+    if not checkpoint.exists():
+        raise SystemExit(f"{option}: there is no checkpoint {checkpoint}")
+    state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+    return state
+
+
+def fill(module: nn.Module, weights: dict[str, Any], checkpoint: Path) -> None:
+    """Put the weights into the module; exits where they are another network's."""
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:  # names or shapes differ
+        problem = f"{checkpoint} is of another network: give the --norm, --width and --classes that it was made with"
+        raise SystemExit(f"{problem}\n{error}") from error
 
 
 # --- the data
@@ -209,6 +233,7 @@ class Training:
         self.rank, self.world_size = (dist.get_rank(), dist.get_world_size()) if self.distributed else (0, 1)
         self.batches = make_loader(args, args.data, True, device)
         self.validation_batches = make_loader(args, args.val, False, device) if args.val else ()
+        self.refuse_too_few()
         self.normalize = fd.Normalize.imagenet().to(device)
         self.net = self.new_net().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = DistributedDataParallel(self.net) if self.distributed else self.net
@@ -221,7 +246,14 @@ class Training:
         self.step = 0
         self.checkpoint: Path = args.out / "checkpoint.pt"
         if args.resume:
-            self.load_state_dict(torch.load(self.checkpoint, map_location=device, weights_only=True))
+            self.load_state_dict(load(self.checkpoint, "--resume", device))
+
+    def refuse_too_few(self) -> None:
+        """Exit where an epoch would be dropped whole, and nothing be learned."""
+        samples, batch = self.batches.state_dict()["samples"], self.args.batch_size * self.world_size
+        if self.args.last == "drop" and samples < batch:
+            problem = f"{self.args.data} has {samples} samples, less than a batch of {batch} on all ranks together"
+            raise SystemExit(f"{problem}: say a smaller --batch-size, or --last pad")
 
     def new_net(self) -> ResidualNet:
         classes = self.args.classes or len(self.batches.dataset.classes)
@@ -229,9 +261,10 @@ class Training:
             raise SystemExit(f"{self.args.data} does not tell its classes: say by --classes how many there are")
         net = ResidualNet(classes, self.args.width, self.args.norm)
         if self.args.finetune:
-            learned = torch.load(self.args.finetune, map_location="cpu", weights_only=True)["model"]
+            learned = load(self.args.finetune, "--finetune", torch.device("cpu"))["model"]
             here = "backbone."
-            net.backbone.load_state_dict({k.removeprefix(here): v for k, v in learned.items() if k.startswith(here)})
+            backbone = {k.removeprefix(here): v for k, v in learned.items() if k.startswith(here)}
+            fill(net.backbone, backbone, self.args.finetune)
         net.backbone.requires_grad_(not self.args.freeze)
         return net
 
@@ -246,7 +279,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.net.load_state_dict(state["model"])
+        fill(self.net, state["model"], self.checkpoint)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.batches.load_state_dict(state["loader"])

@@ -20,6 +20,11 @@ class Normalize(nn.Module):
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
             raise ValueError(f"mean and std are three numbers each, those of std positive; got {mean!r} and {std!r}")
+        if max(mean) > 1:
+            ours = ", ".join(str(tuple(round(value / 255, 4) for value in values)) for values in (mean, std))
+            raise ValueError(
+                f"mean {mean!r} is not that of images in [0, 1]; if it is of 0 to 255 write Normalize({ours})"
+            )
         if not dtype.is_floating_point:
             raise ValueError(f"dtype must be a floating point type, got {dtype}")
         self.dtype = dtype

@@ -19,25 +19,24 @@ from numpy.typing import NDArray
 from fastdata import __version__
 from fastdata.cpus import available_cpus
 from fastdata.epoch.order import EpochOrder
-from fastdata.errors import PackError
-from fastdata.packing.convert import Conversion, Keep
+from fastdata.packing.convert import Conversion, Encode, Keep
 from fastdata.packing.engines import write_shards
 from fastdata.packing.lock import alone
-from fastdata.packing.plan import Division, PlannedShard, ShardSize, plan_shards, split_samples
+from fastdata.packing.measure import Sizes, measure, size_in_tar
+from fastdata.packing.plan import Division, PlannedField, PlannedShard, ShardSize, plan_shards, split_samples
 from fastdata.packing.publish import STAGING, finish_interrupted, publish, refuse_existing, staging
-from fastdata.packing.write import Progress, Written, extension_of
+from fastdata.packing.source import Source
+from fastdata.packing.write import Progress, Written
+from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.manifest import Made, Manifest
 from fastdata.sources.paths import Paths
-from fastdata.sources.tar import BLOCK, padded
 
 DEFAULT_DIVISION = ShardSize(10**9)
 KEEP = Keep()
 
 _NAME = re.compile(r"\w[\w.-]*")
-_PLAIN_NAME = 100  # bytes of an ASCII name that still fits into a member's header
-_PAX_RECORDS = 64  # bytes: more than the records of a PAX header have besides a name
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class _Recipe:
 
 
 def pack(
-    scan: FolderScan,
+    scan: FolderScan | Source,
     directory: str | os.PathLike[str],
     split: Mapping[str, Fraction] | None = None,
     division: Division = DEFAULT_DIVISION,
@@ -66,6 +65,9 @@ def pack(
 ) -> list[Manifest]:
     """Packs the images of a folder into shards `<name>-000000.tar`, … in `directory`; gives each split's manifest.
 
+    Further components come with a `Source`, as `collect` makes it. A member's place in its sample is: image, cls, the
+    json of a table's columns, then the fields in the order in which they were asked for, their bytes untouched.
+
     `split` maps names of datasets to the fractions of the samples that they get (default: all to `train`), and
     `division` says how many shards each has. A sample is `<key>.<extension>`, the file's own bytes and extension
     in lower case, and `<key>.cls`, its class index in ASCII, if it has a target. Samples keep the folder's order;
@@ -75,15 +77,18 @@ def pack(
     script that calls this needs the usual `if __name__ == "__main__":`.
 
     Raises FileExistsError where output is there already (`overwrite` replaces a dataset once the new one is complete),
-    ValueError for arguments that don't fit, PackError for a file that is empty, changes or can't be read, for a shard
-    that can't be written, and while another process packs into `directory` or hidden files there are not fastdata's.
+    ValueError for arguments that don't fit, such as masks beside images that `Encode` would shrink, PackError for a
+    file that is empty, changes or can't be read, for a shard that can't be written, and while another process packs
+    into `directory` or hidden files there are not fastdata's.
     """
     directory = Path(directory)
+    source = scan if isinstance(scan, Source) else Source(scan)
     recipe = _Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg)
     _check_names(recipe.split)
-    if directory.resolve() == Path(scan.root).resolve():
+    _refuse_conflicts(source, jpeg)
+    if directory.resolve() == Path(source.scan.root).resolve():
         raise ValueError(f"{directory} is the folder that is packed: give another one for the shards")
-    plans = _plan(scan, directory / STAGING, recipe)
+    plans = _plan(source, directory / STAGING, recipe)
     directory.mkdir(parents=True, exist_ok=True)
     with alone(directory):
         finish_interrupted(directory, replaceable=recipe.split if overwrite else ())
@@ -91,7 +96,9 @@ def pack(
         with staging(directory) as folder:
             planned = [shard for plan in plans.values() for shard in plan]
             written = write_shards(planned, available_cpus() if jobs is None else jobs, progress)
-            manifests = [_manifest(name, scan, recipe, [written[s.path] for s in plan]) for name, plan in plans.items()]
+            manifests = [
+                _manifest(name, source, recipe, [written[s.path] for s in plan]) for name, plan in plans.items()
+            ]
             for made in manifests:
                 manifest.store(made, folder)
         publish(directory)
@@ -104,62 +111,51 @@ def _check_names(names: Iterable[str]) -> None:
             raise ValueError(f"{name!r} can't name a dataset: use letters, digits, '_', '-' and '.'")
 
 
-def _plan(scan: FolderScan, folder: Path, recipe: _Recipe) -> dict[str, list[PlannedShard]]:
+def _plan(source: Source, folder: Path, recipe: _Recipe) -> dict[str, list[PlannedShard]]:
     """The shards of each split, to be written into the folder."""
-    sizes = _file_sizes(scan)
+    sizes = measure(source)
+    samples = len(source.scan)
     plans: dict[str, list[PlannedShard]] = {}
-    for name, chosen in split_samples(len(scan), recipe.split, recipe.seed).items():
+    for name, chosen in split_samples(samples, recipe.split, recipe.seed).items():
         ids = chosen[EpochOrder(len(chosen), recipe.shuffle, recipe.seed).samples(0, len(chosen))]
-        in_tar = np.fromiter((_size_in_tar(scan, i, int(sizes[i])) for i in ids.tolist()), np.int64, len(ids))
+        in_tar = np.fromiter((size_in_tar(source, sizes, i) for i in ids.tolist()), np.int64, len(ids))
         bounds = pairwise(plan_shards(in_tar, recipe.division).bounds().tolist())
         plans[name] = [
-            _planned(scan, sizes, ids[start:stop], folder / f"{name}-{number:06d}.tar", recipe.jpeg)
+            _planned(source, sizes, ids[start:stop], folder / f"{name}-{number:06d}.tar", recipe.jpeg)
             for number, (start, stop) in enumerate(bounds)
         ]
     return plans
 
 
-def _planned(
-    scan: FolderScan, sizes: NDArray[np.int64], ids: NDArray[np.int64], path: Path, jpeg: Conversion
-) -> PlannedShard:
+def _planned(source: Source, sizes: Sizes, ids: NDArray[np.int64], path: Path, jpeg: Conversion) -> PlannedShard:
     """The shard of these samples."""
-    numbers = ids.tolist()
+    scan, numbers = source.scan, ids.tolist()
     files, keys = Paths.of(scan.paths[i] for i in numbers), [scan.key(i) for i in numbers]
-    return PlannedShard(path, scan.root, files, keys, scan.targets[ids], sizes[ids], jpeg)
+    columns = [source.columns[i] for i in numbers] if source.columns else ()
+    fields = [
+        PlannedField(name, Paths.of(paths[i] for i in numbers), sizes.fields[name][ids])
+        for name, paths in source.fields.items()
+    ]
+    return PlannedShard(path, scan.root, files, keys, scan.targets[ids], sizes.images[ids], jpeg, columns, fields)
 
 
-def _file_sizes(scan: FolderScan) -> NDArray[np.int64]:
-    """Each file's size in bytes; PackError for what is known now to be no image that can be packed."""
-    sizes = np.empty(len(scan), np.int64)
-    for i in range(len(scan)):
-        path = scan.path(i)
-        try:
-            sizes[i] = Path(path).stat().st_size
-        except OSError as error:
-            raise PackError(f"{path} can't be read: {error.strerror}") from error
-        if not sizes[i]:
-            raise PackError(f"{path} is empty: remove it, or get it again")
-        if not extension_of(path):
-            raise PackError(f"{path} has no extension, by which readers would know it for an image: rename it")
-        if extension_of(path) == "cls" and scan.targets[i] >= 0:
-            raise PackError(f"{path} has the extension that the class index has in shards: rename it")
-    return sizes
+def _refuse_conflicts(source: Source, jpeg: Conversion) -> None:
+    """Raises ValueError for a component that would be there twice, and for what would not fit its image any more."""
+    if "cls" in source.fields and (source.scan.targets >= 0).any():
+        raise ValueError(
+            "classes would come from the field cls, and from folders or a table: choose one (--labels none)"
+        )
+    if "json" in source.fields and source.columns:
+        raise ValueError("a sample has one json: leave out either the field json or the table's columns")
+    pictures = [name for name in source.fields if name.rpartition(".")[2] in IMAGE_EXTENSIONS]
+    if pictures and isinstance(jpeg, Encode):
+        raise ValueError(
+            f"{jpeg} turns images upright and shrinks them, and {', '.join(pictures)} would not fit them any more: "
+            f"keep the images (--jpeg keep or crop-ready), or resize masks and images before packing"
+        )
 
 
-def _size_in_tar(scan: FolderScan, i: int, size: int) -> int:
-    """Bytes that a sample takes in a tar file as it is, or a little more."""
-    key, extension = scan.key(i), extension_of(scan.paths[i])
-    image = _header_size(f"{key}.{extension}") + padded(size)
-    return image + (_header_size(f"{key}.cls") + BLOCK if scan.targets[i] >= 0 else 0)
-
-
-def _header_size(name: str) -> int:
-    encoded = os.fsencode(name)
-    plain = name.isascii() and len(encoded) <= _PLAIN_NAME
-    return BLOCK if plain else 2 * BLOCK + padded(len(encoded) + _PAX_RECORDS)
-
-
-def _manifest(name: str, scan: FolderScan, recipe: _Recipe, shards: Sequence[Written]) -> Manifest:
+def _manifest(name: str, source: Source, recipe: _Recipe, shards: Sequence[Written]) -> Manifest:
     """What the dataset `name` consists of, and how it was made."""
     made = Made(
         version=__version__,
@@ -172,4 +168,4 @@ def _manifest(name: str, scan: FolderScan, recipe: _Recipe, shards: Sequence[Wri
         refused=sum(shard.refused for shard in shards),
         image_bytes=sum(shard.image_bytes for shard in shards),
     )
-    return Manifest(name, tuple(shard.entry for shard in shards), tuple(scan.classes), made)
+    return Manifest(name, tuple(shard.entry for shard in shards), tuple(source.scan.classes), made)

@@ -62,8 +62,20 @@ class ShardPlan:
         return np.arange(self.num_shards + 1, dtype=np.int64) * self.num_samples // self.num_shards
 
 
+class PlannedField(NamedTuple):
+    """The files of a field below the root, '' for a sample without, and their sizes in bytes, -1 there."""
+
+    name: str
+    files: Paths
+    sizes: NDArray[np.int64]
+
+
 class PlannedShard(NamedTuple):
-    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes."""
+    """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes.
+
+    Beside the images come the samples' json (`columns`, b"" for a sample without; empty if no sample has any), and the
+    files of `fields`.
+    """
 
     path: Path
     root: str
@@ -72,6 +84,8 @@ class PlannedShard(NamedTuple):
     targets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     conversion: Conversion
+    columns: Sequence[bytes] = ()
+    fields: Sequence[PlannedField] = ()
 
 
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:

@@ -44,19 +44,31 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
     changed = refused = image_bytes = 0
     samples = zip(planned.files, planned.keys, planned.targets, planned.sizes, strict=True)
     with ShardWriter(planned.path) as shard:
-        for file, key, target, size in samples:
+        for number, (file, key, target, size) in enumerate(samples):
             path = f"{planned.root}/{file}"
             data = _read(path, int(size))
             image = _converted(path, data, planned.conversion)
             components = {image.extension: image.data}
             if target >= 0:
                 components["cls"] = str(target).encode()
-            shard.write(key, components)
+            fields = _fields(planned, number)
+            shard.write(key, components | fields)
             changed += image.data is not data
             refused += image.refused
             image_bytes += len(image.data)
-            report(1, len(data))
+            report(1, len(data) + sum(map(len, fields.values())))
     return Written(verified(planned), int(planned.sizes.sum()), changed, refused, image_bytes)
+
+
+def _fields(planned: PlannedShard, number: int) -> dict[str, bytes]:
+    """The components of a sample that are neither image nor class, in the order in which they are packed."""
+    fields = {}
+    if planned.columns and planned.columns[number]:
+        fields["json"] = planned.columns[number]
+    for name, files, sizes in planned.fields:
+        if sizes[number] >= 0:
+            fields[name] = _read(f"{planned.root}/{files[number]}", int(sizes[number]))
+    return fields
 
 
 def _read(path: str, size: int) -> bytes:

@@ -62,7 +62,7 @@ def scan_classes(root: str | os.PathLike[str], pattern: str | None = None, *, fo
     base = _directory(root)
     scan = _scan_class_folders(base) if pattern is None else _scan_matching_classes(base, pattern)
     if not follow_links:
-        _refuse_links_out(base, scan.paths)
+        refuse_links_out(base, scan.paths)
     return scan
 
 
@@ -71,7 +71,7 @@ def _scan_class_folders(base: str) -> FolderScan:
     classes = _class_folders(base, left_out)
     counts: list[int] = []
     paths = Paths.of(_class_images(base, classes, counts, left_out))
-    _refuse_empty(base, [name for name, count in zip(classes, counts, strict=True) if not count])
+    refuse_empty(base, [name for name, count in zip(classes, counts, strict=True) if not count])
     targets = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
     class_to_idx = {name: i for i, name in enumerate(classes)}
     return FolderScan(base, paths, targets, classes, class_to_idx, keys_of(paths), left_out)
@@ -135,7 +135,7 @@ def scan_pattern(
     left_out: Counter[str] = Counter()
     paths = _matching(base, pattern, left_out)
     if not follow_links:
-        _refuse_links_out(base, paths)
+        refuse_links_out(base, paths)
     if label is None:
         targets = np.full(len(paths), -1, np.int64)
     else:
@@ -143,7 +143,7 @@ def scan_pattern(
     return FolderScan(base, paths, targets, [], {}, keys_of(paths), left_out)
 
 
-def _refuse_links_out(base: str, paths: Paths) -> None:
+def refuse_links_out(base: str, paths: Iterable[str]) -> None:
     """Raises ValueError for the first path of which a link, or a folder that is a link, leads out of `base`."""
     inside = os.path.realpath(base)
     folders: dict[str, str] = {}
@@ -216,7 +216,8 @@ def _class_images(root: str, classes: Iterable[str], counts: list[int], left_out
         counts.append(count)
 
 
-def _refuse_empty(root: str, empty: list[str]) -> None:
+def refuse_empty(root: str, empty: list[str]) -> None:
+    """Raises FileNotFoundError that names the classes without images, if there are any."""
     if empty:
         named = ", ".join(empty[:10]) + (f" and {len(empty) - 10} more" if len(empty) > 10 else "")
         raise FileNotFoundError(

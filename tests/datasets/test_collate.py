@@ -108,5 +108,10 @@ def test_normalize_refuses_what_it_cannot_mean() -> None:
         Normalize.imagenet()(torch.zeros(1, 3, 2, 2))
     with pytest.raises(ValueError, match="three numbers each"):
         Normalize((0, 0, 0), (1, 0, 1))
+    with pytest.raises(
+        ValueError, match=r"write Normalize\(\(0\.4863, 0\.4549, 0\.0\), \(0\.2275, 0\.2235, 0\.2275\)\)"
+    ):
+        Normalize((124, 116, 0), (58, 57, 58))
+    Normalize((1, 0, 0.5), (2, 0.5, 3))
     with pytest.raises(ValueError, match="floating point"):
         Normalize((0, 0, 0), (1, 1, 1), torch.uint8)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import train
 
 from fastdata.datasets.directory import ImageDirectoryDataset
@@ -119,6 +120,66 @@ def test_what_is_left_at_an_epochs_end_is_a_step_that_weighs_as_much(folder: Pat
     torch.testing.assert_close(left[-1], gradients(folder, tmp_path, "--batch-size 8")[-1])
 
 
+def training_of(folder: Path, options: str) -> train.Training:
+    """A training that has not begun; the same weights each time."""
+    torch.manual_seed(0)
+    args = train.arguments(["--data", str(folder), *SMALL.split(), *options.split()])
+    return train.Training(args, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_what_is_learned_is_cross_entropy_with_smoothed_labels(folder: Path, tmp_path: Path, smoothing: float) -> None:
+    first, *_ = gradients(folder, tmp_path, f"--label-smoothing {smoothing}")
+    expected = training_of(folder, "--norm group")
+    images, targets = next(iter(expected.batches))
+    log_probabilities = expected.net(expected.normalize(images)).log_softmax(dim=1)
+    wanted = torch.full_like(log_probabilities, smoothing / 3).scatter_add_(
+        1, targets[:, None], torch.full((len(targets), 1), 1 - smoothing)
+    )
+    (-(wanted * log_probabilities).sum(dim=1).mean()).backward()
+    torch.testing.assert_close(first, [parameter.grad for parameter in expected.net.parameters()])
+
+
+def test_only_what_has_several_dimensions_decays(folder: Path) -> None:
+    training = training_of(folder, "--epochs 4 --lr 0.5 --weight-decay 0.25")
+    training.batches.set_epoch(1)  # at the very first sample the learning rate is 0
+    rate = training.learning_rate()
+    before = {name: parameter.detach().clone() for name, parameter in training.net.named_parameters()}
+    for parameter in training.net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    training.update()
+    assert rate > 0.3
+    assert {parameter.ndim for parameter in before.values()} == {1, 2, 4}
+    for name, parameter in training.net.named_parameters():
+        kept = 1 - rate * 0.25 if parameter.ndim > 1 else 1
+        torch.testing.assert_close(parameter, kept * before[name])
+
+
+def test_statistics_are_learned_in_each_epoch_and_not_while_validating(folder: Path, tmp_path: Path) -> None:
+    checkpoint = trained(folder, tmp_path, f"--epochs 3 --val {folder}")
+    counted = [int(value) for name, value in checkpoint["model"].items() if name.endswith("num_batches_tracked")]
+    assert counted == [checkpoint["step"]] * len(counted) == [12] * 9
+
+
+def test_ranks_add_up_their_gradients_once_a_step(folder: Path, tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def reduce(bucket: Any) -> torch.futures.Future[torch.Tensor]:
+        calls.append(training.step)
+        done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    dist.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        training = training_of(folder, "--norm group --batch-size 4 --accumulate 3")
+        training.model.register_comm_hook(None, lambda _, bucket: reduce(bucket))
+        training.train()
+    finally:
+        dist.destroy_process_group()
+    assert (training.step, calls) == (3, [0, 1, 2])
+
+
 class StoppedError(Exception):
     """Stands for whatever ends a run."""
 
@@ -177,9 +238,25 @@ def test_who_reads_a_checkpoint_while_the_next_is_written_has_all_of_the_old_one
         assert_same_weights(before, torch.load(file, weights_only=True))
 
 
-def test_resuming_with_nothing_there_is_an_error_that_names_the_file(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"checkpoint\.pt"):
-        trained(folder, tmp_path, "--resume")
+@pytest.mark.parametrize("options", ["--resume", "--finetune nowhere/checkpoint.pt"])
+def test_a_checkpoint_that_is_not_there_is_named(folder: Path, tmp_path: Path, options: str) -> None:
+    with pytest.raises(SystemExit, match=r"^--(resume|finetune): there is no checkpoint .*checkpoint\.pt"):
+        trained(folder, tmp_path, options)
+
+
+@pytest.mark.parametrize("other", ["--norm group", "--width 4"])
+def test_a_checkpoint_of_another_network_says_what_to_give(folder: Path, tmp_path: Path, other: str) -> None:
+    trained(folder, tmp_path, "--epochs 1")
+    for options in ("--resume", f"--finetune {tmp_path}/checkpoint.pt"):
+        with pytest.raises(SystemExit, match=r"checkpoint\.pt is of another network: give the --norm, --width and"):
+            trained(folder, tmp_path, f"--epochs 2 {options} {other}")
+
+
+def test_fewer_samples_than_a_batch_are_not_dropped_in_silence(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"has 32 samples, less than a batch of 33 on all ranks.*or --last pad"):
+        trained(folder, tmp_path, "--batch-size 33")
+    assert trained(folder, tmp_path, "--batch-size 33 --last pad --epochs 1")["step"] == 1
+    assert trained(folder, tmp_path, "--batch-size 32 --epochs 1")["step"] == 1
 
 
 def test_fine_tuning_a_frozen_backbone_changes_the_head_alone(folder: Path, tmp_path: Path) -> None:
@@ -226,7 +303,13 @@ def test_half_precision_on_the_cpu_learns_too(folder: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [("--freeze", "say by --finetune which"), ("--loader torch --decoder cpu", "leave --loader torch out")],
+    [
+        ("--accumulate -2", "argument --accumulate: must be at least 1, not -2"),
+        ("--batch-size 0", "argument --batch-size: must be at least 1, not 0"),
+        ("--epochs many", "argument --epochs: invalid positive value: 'many'"),
+        ("--freeze", "say by --finetune which"),
+        ("--loader torch --decoder cpu", "leave --loader torch out"),
+    ],
 )
 def test_options_that_contradict_each_other_are_refused(
     options: str, message: str, capsys: pytest.CaptureFixture[str]

@@ -1,0 +1,36 @@
+"""What `fastdata shard` packs: the images of a folder with classes, fields and a table's columns."""
+
+import os
+from collections.abc import Iterable
+from typing import Literal
+
+from fastdata.packing.beside import with_fields
+from fastdata.packing.labels import Labels, with_labels
+from fastdata.packing.source import Missing, Source
+from fastdata.sources.folder import scan_classes, scan_pattern
+
+
+def collect(
+    root: str | os.PathLike[str],
+    pattern: str | None = None,
+    labels: Literal["folder"] | Labels | None = "folder",
+    fields: Iterable[str] = (),
+    missing: Missing = "error",
+    *,
+    follow_links: bool = True,
+) -> Source:
+    """The samples below `root`, for `pack`.
+
+    Images are those in class folders, with labels="folder", or any, or those that match `pattern`; see `scan_classes`
+    and `scan_pattern`. `labels` says where classes come from: the folders, a table (`Labels`), or nowhere (None).
+    `fields` are the extensions of what lies beside the images and goes with them; see `with_fields`. An image without
+    one of them, or without a row in the table, is an error, unless `missing` is "allow".
+
+    Raises what these raise: FileNotFoundError, ValueError or PackError that names the file.
+    """
+    if labels == "folder":
+        scan = scan_classes(root, pattern, follow_links=follow_links)
+    else:
+        scan = scan_pattern(root, pattern, follow_links=follow_links)
+    source = with_fields(scan, fields, missing, follow_links=follow_links)
+    return with_labels(source, labels, missing) if isinstance(labels, Labels) else source
