@@ -18,9 +18,13 @@ _QUANTILES = 1 << 16
 def erase(images: Tensor, change: Change) -> None:
     """In uint8 images (n, 3, height, width), in place, in any memory format."""
     boxes = change.values[:, :4].astype(np.int64)
-    if images.device.type != "cpu":
+    if images.device.type == "cpu":
+        _erase_one_by_one(images, change, boxes)
+    else:
         _erase_together(images, change, boxes)
-        return
+
+
+def _erase_one_by_one(images: Tensor, change: Change, boxes: npt.NDArray[np.int64]) -> None:
     for row, (left, top, width, height), values in zip(change.rows, boxes.tolist(), change.values, strict=True):
         box = images[row, :, top : top + height, left : left + width]
         if change.operation is Operation.ERASE:

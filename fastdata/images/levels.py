@@ -28,13 +28,14 @@ def from_planes(planes: Tensor, images: Tensor) -> None:
     if (pixels := _interleaved(images)) is None:
         images.copy_(planes)
     else:
-        cv2.merge(list(planes[0].to(torch.uint8).numpy()), pixels)
+        bytes_of_planes = cv2.convertScaleAbs(planes.view(-1, planes.shape[3]).numpy())
+        cv2.merge(list(bytes_of_planes.reshape(planes.shape[1:])), pixels)
 
 
 def _interleaved(images: Tensor) -> npt.NDArray[np.uint8] | None:
     """One image in channels-last memory on the CPU, where OpenCV is several times faster than torch's strides."""
     pixels = images[0].permute(1, 2, 0)
-    if len(images) > 1 or images.device.type != "cpu" or not pixels.is_contiguous():
+    if len(images) > 1 or images.device.type != "cpu" or pixels.stride() != (3 * pixels.shape[1], 3, 1):
         return None
     return pixels.numpy()
 

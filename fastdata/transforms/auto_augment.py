@@ -54,11 +54,11 @@ _FACTORS = {
 
 
 def _linspace(start: float, end: float, bins: int) -> npt.NDArray[np.float64]:
-    """torch's: in float32 and from both ends, which decides what `int` makes of a number of pixels."""
-    step = (np.float32(end) - np.float32(start)) / np.float32(bins - 1)
-    index = np.arange(bins, dtype=np.float32)
+    """torch's: in float32, from both ends, each sum of a product rounded once. `int` of it may depend on that."""
+    step = np.float64((np.float32(end) - np.float32(start)) / np.float32(bins - 1))
+    index = np.arange(bins)
     values = np.where(index < bins // 2, np.float32(start) + step * index, np.float32(end) - step * index[::-1])
-    return values.astype(np.float64)
+    return values.astype(np.float32).astype(np.float64)
 
 
 class _Rounds(NamedTuple):

@@ -100,7 +100,7 @@ class RandomErasing(PixelStep):
         else:
             operation, how = Operation.ERASE, cast("tuple[float, float, float]", self.value)
         values = table((left, top, width, height, *how), len(numbers))
-        erased = fits[chosen] & (numbers[:, 0] < self.p)
+        erased = fits[chosen] & (width * height > 0) & (numbers[:, 0] < self.p)
         return only([Change(operation, np.arange(len(numbers)), values)], erased)
 
 
