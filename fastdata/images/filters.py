@@ -47,7 +47,8 @@ def _gaussian(radius: int, sigmas: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     weights = np.exp(-((distances / sigmas[:, np.newaxis]) ** 2) / 2.0)
     weights[weights < 1e-8] = 0.0
     total = weights[:, :1] + 2.0 * weights[:, 1:].sum(axis=1, keepdims=True)
-    return (weights / total).astype(np.float32)
+    normalized: npt.NDArray[np.float32] = (weights / total).astype(np.float32)
+    return normalized
 
 
 def _weighted(padded: Tensor, weights: npt.NDArray[np.float32], dimension: int) -> Tensor:
@@ -95,9 +96,9 @@ def _mapped(planes: Tensor, values: Values, mode: str) -> Tensor:
     if fill.isnan().all():
         return _sampled(planes, grid, mode).round_()
     inside = planes.new_ones(len(planes), 1, height, width)
-    sampled, inside = _sampled(torch.cat([planes, inside], dim=1), grid, mode).split((3, 1), dim=1)
+    sampled = _sampled(torch.cat([planes, inside], dim=1), grid, mode)
     outside = fill.to(planes.device).view(-1, 3, 1, 1)
-    return sampled.sub(outside).mul_(inside).add_(outside).round_()
+    return (sampled[:, :3] - outside).mul_(sampled[:, 3:]).add_(outside).round_()
 
 
 def _sampled(planes: Tensor, grid: Tensor, mode: str) -> Tensor:

@@ -81,7 +81,7 @@ def _levelled(planes: Tensor) -> Tensor:
 
 def _luminance(planes: Tensor) -> Tensor:
     """(n, 1, height, width), whole numbers."""
-    red, green, blue = planes.split(1, 1)
+    red, green, blue = (planes[:, channel : channel + 1] for channel in range(3))
     luminance, part = red * _RED, green * _GREEN
     luminance.add_(part).add_(torch.mul(blue, _BLUE, out=part))
     return luminance.floor_()
@@ -100,7 +100,7 @@ def _turned(planes: Tensor, shifts: npt.NDArray[np.float64]) -> Tensor:
     2 green, -2 blue. Around each colour's own place its value is `high` for a sixth of a turn to both sides, and falls
     to `low` within the next.
     """
-    red, green, blue = planes.split(1, 1)
+    red, green, blue = (planes[:, channel : channel + 1] for channel in range(3))
     greater, lesser = torch.maximum(green, blue), torch.minimum(green, blue)
     high, low = torch.maximum(red, greater), torch.minimum(red, lesser)
     spread = high.sub_(low)

@@ -121,7 +121,7 @@ def _check(step: object, bins: int, interpolation: object, fill: Fill) -> tuple[
     levels = () if fill is None else (fill,) if isinstance(fill, int | float) else tuple(fill)
     if len(levels) not in (0, 1, 3) or not all(0 <= level <= 255 for level in levels):
         raise ValueError(f"{name}: fill must be None, or one or three numbers from 0 to 255, got {fill!r}")
-    return cast("Interpolation", what), levels * (3 // len(levels)) if levels else None
+    return what, levels * (3 // len(levels)) if levels else None
 
 
 def _resampling(interpolation: Interpolation) -> Operation:

@@ -127,8 +127,8 @@ class RandomApply(PixelStep):
         for step in self.transforms:
             if not isinstance(step, PixelStep):
                 raise TypeError(
-                    f"RandomApply: steps that change pixels only, got {step!r}. A crop or a resize is always done, and a "
-                    "flip has a probability of its own"
+                    f"RandomApply: steps that change pixels only, got {step!r}. A crop or a resize is always done, and "
+                    "a flip has a probability of its own"
                 )
 
     @property

@@ -142,7 +142,7 @@ def test_noise_has_a_seed_for_each_sample() -> None:
 
 def test_rand_augments_operations_are_equally_likely_and_signs_too() -> None:
     changes = drawn(fd.RandAugment(1))
-    counts = Counter()
+    counts: Counter[Operation] = Counter()
     for change in changes:
         counts[change.operation] += len(change.rows)
     shares = {operation: count / MANY * 14 for operation, count in counts.items()}
@@ -156,7 +156,9 @@ def test_rand_augments_operations_are_equally_likely_and_signs_too() -> None:
 
 
 def test_trivial_augment_draws_every_strength() -> None:
-    bits = np.concatenate([c.values[:, 0] for c in drawn(fd.TrivialAugmentWide()) if c.operation is Operation.POSTERIZE])
+    bits = np.concatenate(
+        [c.values[:, 0] for c in drawn(fd.TrivialAugmentWide()) if c.operation is Operation.POSTERIZE]
+    )
     assert set(bits) == {2, 3, 4, 5, 6, 7, 8}
     assert (bits == 8).mean() == pytest.approx(3 / 31, abs=0.03)
 
@@ -235,7 +237,9 @@ def test_numbers_are_the_samples_own() -> None:
     from fastdata.images.colour import draw_changes
 
     transform, rngs = fd.Transform([fd.ColorJitter(0.4)]), sample_rngs(0, 3, np.arange(50, dtype=np.uint64))
-    all_of_them = {int(r): v for c in draw_changes(transform, rngs, (9, 9)) for r, v in zip(c.rows, c.values, strict=True)}
+    all_of_them = {
+        int(r): v for c in draw_changes(transform, rngs, (9, 9)) for r, v in zip(c.rows, c.values, strict=True)
+    }
     for number in range(50):
         (one,) = draw_changes(transform, rngs[number : number + 1], (9, 9))
         assert one.values[0] == all_of_them[number]

@@ -176,6 +176,6 @@ def test_a_sequential_is_read_as_well(tv: Any) -> None:
 def test_an_order_that_does_not_work_here_says_so(tv: Any) -> None:
     with pytest.raises(ValueError, match="can't follow"):
         fd.from_torchvision(tv.Compose([tv.ColorJitter(0.4), tv.CenterCrop(9)]))
+    normalized = tv.Compose([tv.ConvertImageDtype(torch.float32), tv.Normalize(*IMAGENET), tv.ColorJitter(0.4)])
     with pytest.raises(TypeError, match="before Normalize"):
-        convert = tv.ConvertImageDtype(torch.float32)
-        fd.from_torchvision(tv.Compose([convert, tv.Normalize(*IMAGENET), tv.ColorJitter(0.4)]))
+        fd.from_torchvision(normalized)
