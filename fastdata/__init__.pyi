@@ -50,8 +50,11 @@ from .transforms.pixels import RandomApply as RandomApply
 from .transforms.pixels import RandomErasing as RandomErasing
 from .transforms.steps import Box as Box
 from .transforms.steps import CenterCrop as CenterCrop
+from .transforms.steps import Pad as Pad
+from .transforms.steps import RandomCrop as RandomCrop
 from .transforms.steps import RandomHorizontalFlip as RandomHorizontalFlip
 from .transforms.steps import RandomResizedCrop as RandomResizedCrop
+from .transforms.steps import RandomVerticalFlip as RandomVerticalFlip
 from .transforms.steps import Resize as Resize
 from .transforms.steps import Transform as Transform
 from .transforms.steps import View as View

@@ -135,7 +135,6 @@ class _Conversion:
     def _step(self, name: str, step: Any) -> steps.TransformStep:
         if name in _GEOMETRY:
             if hasattr(step, "antialias"):
-                _check_bilinear(step)
                 self.antialias.add(bool(step.antialias) or not self.is_tensor)  # Pillow's images always are
             if self.normalize and "Flip" not in name:
                 raise _NoCounterpart("it has to come before Normalize")
@@ -172,21 +171,33 @@ def _three(values: Iterable[float]) -> Colour:
     return red, green, blue
 
 
-def _check_bilinear(step: Any) -> None:
-    interpolation = getattr(step.interpolation, "value", step.interpolation)
-    if interpolation != "bilinear":
-        raise _NoCounterpart(f"interpolation is bilinear here, not {interpolation}")
-
-
 def _resize(step: Any) -> steps.TransformStep:
-    if getattr(step, "max_size", None) is not None or step.size is None:
-        raise _NoCounterpart("there is no max_size here")
-    return steps.Resize(step.size)
+    if step.size is None:
+        raise _NoCounterpart("size must be given")
+    return steps.Resize(step.size, step.interpolation, step.max_size)
+
+
+def _random_crop(step: Any) -> steps.TransformStep:
+    _check_black(step)
+    return steps.RandomCrop(step.size, step.padding, step.pad_if_needed)
+
+
+def _pad(step: Any) -> steps.TransformStep:
+    _check_black(step)
+    return steps.Pad(step.padding)
+
+
+def _check_black(step: Any) -> None:
+    if step.padding_mode != "constant" or step.fill not in (None, 0, [0], (0,), [0, 0, 0], (0, 0, 0)):
+        raise _NoCounterpart("padding is black here")
 
 
 _GEOMETRY: dict[str, Callable[[Any], steps.TransformStep]] = {
-    "RandomResizedCrop": lambda s: steps.RandomResizedCrop(s.size, tuple(s.scale), tuple(s.ratio)),
+    "RandomResizedCrop": lambda s: steps.RandomResizedCrop(s.size, tuple(s.scale), tuple(s.ratio), s.interpolation),
     "RandomHorizontalFlip": lambda s: steps.RandomHorizontalFlip(s.p),
+    "RandomVerticalFlip": lambda s: steps.RandomVerticalFlip(s.p),
+    "RandomCrop": _random_crop,
+    "Pad": _pad,
     "CenterCrop": lambda s: steps.CenterCrop(s.size),
     "Resize": _resize,
 }

@@ -223,6 +223,7 @@ def test_a_transform_takes_pixel_steps_after_those_that_move_pixels() -> None:
     assert transform.output_size == (24, 24)
     view = fd.draw(transform, (100, 100), 5)
     assert view == fd.draw([crop, flip], (100, 100), 5)
+    fd.Transform([crop, jitter, fd.GaussianBlur(3), fd.RandomVerticalFlip(), flip])
     for steps in ([jitter, crop], [jitter, fd.Resize(3)], [fd.RandomErasing(), flip], [fd.RandAugment(), flip]):
         with pytest.raises(ValueError, match="can't follow"):
             fd.Transform(steps)

@@ -58,6 +58,29 @@ def test_evaluation_and_a_nested_compose(tv: Any) -> None:
     assert fd.from_torchvision(tv.Resize((30, 40))).transform == fd.Transform([fd.Resize((30, 40))])
 
 
+def test_the_other_steps_that_move_pixels(tv: Any) -> None:
+    bicubic = tv.InterpolationMode.BICUBIC
+    compose = tv.Compose(
+        [
+            tv.Resize(256, interpolation=bicubic, max_size=300),
+            tv.Pad((4, 3)),
+            tv.RandomCrop(32, padding=4, pad_if_needed=True),
+            tv.RandomVerticalFlip(0.2),
+        ]
+    )
+    assert fd.from_torchvision(compose).transform.steps == (
+        fd.Resize(256, "bicubic", max_size=300),
+        fd.Pad((4, 3)),
+        fd.RandomCrop(32, padding=4, pad_if_needed=True),
+        fd.RandomVerticalFlip(0.2),
+    )
+    crop = fd.from_torchvision(tv.RandomResizedCrop(9, interpolation=bicubic)).transform
+    assert crop.steps == (fd.RandomResizedCrop(9, interpolation="bicubic"),)
+    for padded in (tv.Pad(3, fill=7), tv.Pad(3, padding_mode="reflect"), tv.RandomCrop(9, 3, fill=(1, 2, 3))):
+        with pytest.raises(TypeError, match="padding is black here"):
+            fd.from_torchvision(padded)
+
+
 def test_each_step_that_changes_pixels(tv: Any) -> None:
     compose = tv.Compose(
         [
