@@ -90,10 +90,16 @@ def _carry_out(images: Tensor, changes: Sequence[Change]) -> None:
             for change in some:
                 erasing.erase(images, change)
         else:
-            planes = levels.to_planes(images)
-            for change in some:
-                planes = _changed(planes, change)
-            levels.from_planes(planes, images)
+            _recolour(images, list(some))
+
+
+def _recolour(images: Tensor, changes: Sequence[Change]) -> None:
+    if levels.looked_up(images, changes):
+        return
+    planes = levels.to_planes(images)
+    for change in changes:
+        planes = _changed(planes, change)
+    levels.from_planes(planes, images)
 
 
 def _changed(planes: Tensor, change: Change) -> Tensor:

@@ -3,14 +3,17 @@
 Planes are float32 (n, 3, height, width), contiguous, of whole numbers from 0 to 255. They may be overwritten.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fastdata.transforms.changes import Operation, Values
+from fastdata.transforms.changes import Change, Operation, Values
 
+_POINTWISE = (Operation.BRIGHTNESS, Operation.SOLARIZE, Operation.POSTERIZE, Operation.INVERT)
 _RED, _GREEN, _BLUE = 0.2989, 0.587, 0.114  # torchvision's weights of luminance
 
 
@@ -38,6 +41,18 @@ def _interleaved(images: Tensor) -> npt.NDArray[np.uint8] | None:
     if len(images) > 1 or images.device.type != "cpu" or pixels.stride() != (3 * pixels.shape[1], 3, 1):
         return None
     return pixels.numpy()
+
+
+def looked_up(images: Tensor, changes: Sequence[Change]) -> bool:
+    """Whether the changes were done in place by a table, as can be where a new level depends on the old one alone."""
+    pixels = _interleaved(images)
+    if pixels is None or not all(change.operation in _POINTWISE for change in changes):
+        return False
+    table = torch.arange(256, dtype=torch.float32).view(1, 1, 1, 256)
+    for change in changes:
+        table = operated(table, change.operation, change.values)
+    cv2.LUT(pixels, table.to(torch.uint8).numpy().ravel(), pixels)
+    return True
 
 
 def operated(planes: Tensor, operation: Operation, values: Values) -> Tensor:
@@ -118,8 +133,7 @@ def _turned(planes: Tensor, shifts: npt.NDArray[np.float64]) -> Tensor:
 
 
 def _stretched(planes: Tensor) -> Tensor:
-    least, most = torch.aminmax(planes.flatten(2), dim=2, keepdim=True)
-    least, most = least.unsqueeze(3), most.unsqueeze(3)
+    least, most = planes.amin((2, 3), keepdim=True), planes.amax((2, 3), keepdim=True)
     flat = most == least
     scale = torch.where(flat, 1.0, (most - least) * (1.0 / 255.0))
     return _levelled(planes.sub_(torch.where(flat, 0.0, least)).div_(scale))

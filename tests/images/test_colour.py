@@ -55,6 +55,15 @@ STEPS: list[PixelStep] = [
 ]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """So small images are only held up by more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def v2() -> Iterator[Any]:
     with torchvision() as module:
