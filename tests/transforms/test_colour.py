@@ -79,6 +79,12 @@ def test_color_jitters_orders_are_equally_likely() -> None:
     assert all(abs(count / MANY - 1 / 24) < 0.006 for count in counts.values())
 
 
+def test_color_jitters_order_says_nothing_of_its_factors() -> None:
+    first = next(change for change in drawn(fd.ColorJitter(0.4)) if change.operation is Operation.BRIGHTNESS)
+    assert 0 < len(first.rows) < MANY / 3
+    assert first.values.mean() == pytest.approx(1.0, abs=0.02)
+
+
 def test_color_jitter_draws_nothing_for_what_stays_as_it_is() -> None:
     assert drawn(fd.ColorJitter()) == []
     assert drawn(fd.ColorJitter(0, (1, 1), 0.0, 0)) == []
