@@ -32,8 +32,22 @@ from .loading.stats import Stats as Stats
 from .packing.crop_ready import make_crop_ready as make_crop_ready
 from .sample import Batch as Batch
 from .sample import Sample as Sample
+from .transforms.auto_augment import RandAugment as RandAugment
+from .transforms.auto_augment import TrivialAugmentWide as TrivialAugmentWide
+from .transforms.colour import ColorJitter as ColorJitter
+from .transforms.colour import Grayscale as Grayscale
+from .transforms.colour import RandomAdjustSharpness as RandomAdjustSharpness
+from .transforms.colour import RandomAutocontrast as RandomAutocontrast
+from .transforms.colour import RandomEqualize as RandomEqualize
+from .transforms.colour import RandomGrayscale as RandomGrayscale
+from .transforms.colour import RandomInvert as RandomInvert
+from .transforms.colour import RandomPosterize as RandomPosterize
+from .transforms.colour import RandomSolarize as RandomSolarize
 from .transforms.draw import draw as draw
 from .transforms.draw import sample_rng as sample_rng
+from .transforms.pixels import GaussianBlur as GaussianBlur
+from .transforms.pixels import RandomApply as RandomApply
+from .transforms.pixels import RandomErasing as RandomErasing
 from .transforms.steps import Box as Box
 from .transforms.steps import CenterCrop as CenterCrop
 from .transforms.steps import Pad as Pad
@@ -44,5 +58,7 @@ from .transforms.steps import RandomVerticalFlip as RandomVerticalFlip
 from .transforms.steps import Resize as Resize
 from .transforms.steps import Transform as Transform
 from .transforms.steps import View as View
+from .transforms.torchvision import Converted as Converted
+from .transforms.torchvision import from_torchvision as from_torchvision
 
 __version__: str
