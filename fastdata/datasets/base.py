@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
+from fastdata.datasets.fields import in_view
+from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError, TargetError
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header, read_headers
 from fastdata.images.reference import Encoded
@@ -156,8 +157,15 @@ class ImageDataset(ABC):
                 prepared.append(view.at(sample.key, self.where(number)))
             else:
                 image = Encoded(sample.image, header, view)
-                prepared.append(Prepared(number, sample.key, sample.target, image))
+                prepared.append(self._in_view(Prepared(number, sample.key, sample.target, image)))
         return prepared
+
+    def _in_view(self, sample: Prepared) -> Prepared | SampleError:
+        """The sample with the fields that follow its view; TargetError where one can't."""
+        try:
+            return sample._replace(target=in_view(sample.target, sample.image.header, sample.image.view))
+        except TargetError as error:
+            return error.at(sample.key, self.where(sample.number)).without_frames()
 
     def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> "DecodedSamples":
         """Decode samples into their rows, each of the transform's output size: uint8, shape (H, W, 3)."""
