@@ -132,9 +132,9 @@ def _read(path: str, crowds: bool, state: tuple[int, int]) -> Instances:
         file = msgspec.json.decode(Path(path).read_bytes(), type=_File)
     except msgspec.DecodeError as error:  # a ValidationError, which names the field, is one too
         raise ValueError(f"{path} is no COCO json of detection: {error}") from error
-    images = _places(path, "image", [image.id for image in file.images])
+    images = _places(path, "images", [image.id for image in file.images])
     categories = sorted(file.categories, key=lambda category: category.id)
-    labels = _places(path, "category", [category.id for category in categories])
+    labels = _places(path, "categories", [category.id for category in categories])
     counted = [one for one in file.annotations if crowds or not one.iscrowd]
     for one in counted:
         if one.image_id not in images or one.category_id not in labels:
@@ -162,5 +162,5 @@ def _read(path: str, crowds: bool, state: tuple[int, int]) -> Instances:
 def _places(path: str, what: str, ids: list[int]) -> dict[int, int]:
     places = {each: place for place, each in enumerate(ids)}
     if len(places) != len(ids):
-        raise ValueError(f"{path} lists a {what} id twice")
+        raise ValueError(f"{path} lists an id of its {what} twice")
     return places

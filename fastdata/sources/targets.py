@@ -118,7 +118,8 @@ def _numbers(found: Any, path: str, widths: tuple[int, ...]) -> Floats:
         raise ValueError(f"holds rows of different lengths, not of {wanted} numbers each") from None
     if rows.dtype.kind not in "iuf" or rows.ndim != 2 or rows.shape[1] not in widths:
         raise ValueError(f"holds {rows.dtype} of shape {rows.shape}, not rows of {wanted} numbers")
-    numbers = rows.astype(np.float32)
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        numbers = rows.astype(np.float32)
     if not np.isfinite(numbers).all():
         raise ValueError("holds a number that is not finite")
     return numbers
