@@ -25,7 +25,9 @@ def test_where_a_component_of_an_image_lies(image: str, component: str, path: st
     assert component_path(image, component) == path
 
 
-@pytest.mark.parametrize("component", ["../{key}.png", "/masks/{key}.png", "a//{key}.png", "a/../{key}.png", "..", "\0{key}"])
+@pytest.mark.parametrize(
+    "component", ["../{key}.png", "/masks/{key}.png", "a//{key}.png", "a/../{key}.png", "..", "\0{key}"]
+)
 def test_a_path_that_leaves_the_folder_is_refused(component: str) -> None:
     with pytest.raises(ValueError, match="must be an extension, or a path below the root"):
         check_components([component], labelled=True)

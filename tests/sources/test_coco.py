@@ -55,8 +55,8 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
     [
         ({"images": {}}, r"i\.json is no COCO json of detection: Expected `array`.*\$\.images"),
         ({"annotations": [{"image_id": 4, "category_id": 1, "bbox": [1, 2]}]}, "length 4"),
-        ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4]}]}, "image 7 and category 1, of which"),
-        ({"annotations": [{"image_id": 4, "category_id": 2, "bbox": [1, 2, 3, 4]}]}, "image 4 and category 2, of which"),
+        ({"annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4]}]}, "image 7 and category 1,"),
+        ({"annotations": [{"image_id": 4, "category_id": 2, "bbox": [1, 2, 3, 4]}]}, "image 4 and category 2,"),
         ({"annotations": [{"image_id": 4, "category_id": 1, "bbox": [1, 2, -3, 4]}]}, "ends before it begins"),
         ({"images": [*IMAGES, IMAGES[0]]}, "lists an id of its images twice"),
         ({"categories": [*CATEGORIES, CATEGORIES[0]]}, "lists an id of its categories twice"),
@@ -65,5 +65,3 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
 def test_what_is_no_such_json_is_an_error_that_says_why(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Coco(write(tmp_path / "i.json", **changes)).read()
-
-

@@ -1,4 +1,5 @@
 import io
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -70,23 +71,18 @@ def test_damage_anywhere_gives_an_array_or_a_target_error(changes: list[tuple[in
     for place, byte in changes:
         damaged[place] = byte
     for data in (bytes(damaged), bytes(damaged[:cut])):
-        try:
+        with suppress(TargetError):
             assert isinstance(read_npy(data), np.ndarray)
-        except TargetError:
-            pass
 
 
-TOKENS = st.sampled_from(
-    ["'descr'", "'fortran_order'", "'shape'", "'<f4'", "'|O'", "False", "True", "()", "(1,)", "[", "]", "{", "}", "(", ")"]
-    + [":", ",", "1", "-1", "10L", "None", "'", "b''", "1e400", "...", "*", "lambda: 0", "''"]
-)  # fmt: skip
+WORDS = "'descr' 'fortran_order' 'shape' '<f4' '|O' False True () (1,) [ ] { } ( ) : , 1 -1 10L None ' b'' 1e400 ... *"
+TOKENS = st.sampled_from(WORDS.split())
 
 
 @pytest.mark.filterwarnings("ignore")
 @given(st.lists(TOKENS, max_size=14))
 def test_any_header_of_python_gives_an_array_or_a_target_error(tokens: list[str]) -> None:
-    for header in (" ".join(tokens), "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), " + " ".join(tokens) + "}"):
-        try:
+    odd = " ".join(tokens)
+    for header in (odd, f"{{'descr': '<f4', 'fortran_order': False, 'shape': (1,), {odd}}}"):
+        with suppress(TargetError):
             assert isinstance(read_npy(headed(header.encode(), b"abcd")), np.ndarray)
-        except TargetError:
-            pass

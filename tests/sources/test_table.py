@@ -142,18 +142,28 @@ def test_samples_without_a_row_are_an_error_or_left_out_and_counted(tmp_path: Pa
     found = joined(Table(path, "file", "label", missing="drop"), ["a/1", "x", "a/2", "y"])
     assert found.kept.tolist() == [True, False, True, False]
     assert found.left_out == {f"samples without a row in {path}": 2, f"rows of {path} without a sample": 1}
-    with pytest.raises(ValueError, match=r"no row for any sample: it names 'a/1\.jpg', .*samples are 'x', 'y'; prefix="):
+    with pytest.raises(
+        ValueError, match=r"no row for any sample: it names 'a/1\.jpg', .*samples are 'x', 'y'; prefix="
+    ):
         joined(Table(path, "file", "label", missing="drop"), ["x", "y"])
 
 
 @pytest.mark.parametrize(
-    "where", [{"split": "train"}, {"label": [3, 5]}, lambda row: row["split"] == "train", {"split": "train", "label": {3, 5}}]
-)  # fmt: skip
+    "where",
+    [
+        {"split": "train"},
+        {"label": [3, 5]},
+        {"split": "train", "label": {3, 5}},
+        lambda row: row["split"] == "train",
+    ],
+)
 def test_samples_of_rows_that_are_not_wanted_are_left_out_and_counted(tmp_path: Path, where: Any) -> None:
     path = as_csv(tmp_path)
     keys = ["a/2", "b/3", "a/1"]
     assert values(Table(path, "file", "label", where), keys) == [5, 3]
-    assert joined(Table(path, "file", "label", where), keys).left_out == {f"samples that where= leaves out by {path}": 1}
+    assert joined(Table(path, "file", "label", where), keys).left_out == {
+        f"samples that where= leaves out by {path}": 1
+    }
     with pytest.raises(ValueError, match="leaves no sample"):
         joined(Table(path, "file", "label", {"split": "test"}), keys)
 

@@ -63,9 +63,7 @@ def test_a_mask_is_resized_as_torch_does_by_nearest_neighbour(drawn: tuple[tuple
 
 
 @given(views(), st.integers(0, 2**32 - 1))
-def test_boxes_that_are_whole_pixels_are_where_their_pixels_are(
-    drawn: tuple[tuple[int, int], View], seed: int
-) -> None:
+def test_boxes_that_are_whole_pixels_are_where_their_pixels_are(drawn: tuple[tuple[int, int], View], seed: int) -> None:
     """At the image's own scale a box of ones in a mask ends as the box's ones."""
     (width, height), view = drawn
     view = view._replace(size=(view.box.width, view.box.height))
@@ -192,7 +190,9 @@ def test_masks_boxes_and_points_are_torchvisions_under_the_same_draw(theirs: Any
         view = draw(steps, (width, height), number)
         mask = rng.integers(0, 256, (height, width), np.uint8)
         shown = torch.from_numpy(mask_in_view(mask, view))
-        assert torch.equal(shown, by_torchvision(theirs, "mask", torch.from_numpy(mask)[None], (width, height), view)[0])
+        assert torch.equal(
+            shown, by_torchvision(theirs, "mask", torch.from_numpy(mask)[None], (width, height), view)[0]
+        )
         ends = [np.sort(rng.uniform(0, side, (20, 2)).astype(np.float32)) for side in (width, height)]
         boxes = np.stack([ends[0][:, 0], ends[1][:, 0], ends[0][:, 1], ends[1][:, 1]], axis=1)
         moved, kept = boxes_in_view(boxes, view, 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""torchvision's v2 functions, for tests to compare with, from a folder where `pip install --no-deps --target` put it."""
+"""torchvision's v2 functions, for tests to compare with, from a folder where pip's `--target` put it."""
 
 import importlib
 import os
@@ -24,9 +24,9 @@ def functional() -> Iterator[Any]:
         if os.environ.get("FASTDATA_REQUIRE_TOOLS"):
             pytest.fail("FASTDATA_TORCHVISION names no folder with torchvision, and FASTDATA_REQUIRE_TOOLS is set")
         pytest.skip("FASTDATA_TORCHVISION names no folder with torchvision")
-    operators = torch.library.Library("torchvision", "FRAGMENT")
+    operators = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
-        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
     sys.path.append(FOLDER)
     try:
         yield importlib.import_module("torchvision.transforms.v2.functional")
