@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from fastdata.datasets.fields import in_view
+from fastdata.datasets.fields import follows, in_view
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError, TargetError
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header, read_headers
@@ -162,6 +162,8 @@ class ImageDataset(ABC):
 
     def _in_view(self, sample: Prepared) -> Prepared | SampleError:
         """The sample with the fields that follow its view; TargetError where one can't."""
+        if not follows(sample.target):
+            return sample
         try:
             return sample._replace(target=in_view(sample.target, sample.image.header, sample.image.view))
         except TargetError as error:

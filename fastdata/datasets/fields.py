@@ -102,6 +102,11 @@ def _checked_name(name: Any) -> str:
     return name
 
 
+def follows(target: Any) -> bool:
+    """Whether some of a target is yet to be finished in its image's view."""
+    return isinstance(target, Fields | StoredMask | StoredBoxes | StoredPoints)
+
+
 def in_view(target: Any, header: Header, view: View) -> Any:
     """A target that was read with its image, as it is in a view of that. TargetError where it is not of that image."""
     if isinstance(target, Fields):

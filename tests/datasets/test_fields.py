@@ -87,6 +87,15 @@ def test_points_that_are_not_seen_are_cocos_zeros(tmp_path: Path) -> None:
     assert shown.tolist() == [[2, 2, 2], [12, 12, 1], [0, 0, 0], [0, 0, 0]]
 
 
+def test_points_that_change_places_take_their_visibility_with_them(tmp_path: Path) -> None:
+    stored = np.array([[1, 5, 1], [30, 5, 2], [20, 20, 1]], np.float32)
+    with ShardWriter(tmp_path / "a.tar") as shard:
+        shard.write("a", {"jpg": jpeg(40, 40), "npy": npy(stored)})
+    mirrored, target = [fd.RandomHorizontalFlip(1.0)], fd.Points("npy", flip_pairs=[(0, 1)])
+    ((_, shown),) = fd.TarImageDataset(str(tmp_path / "a.tar"), mirrored, target=target)
+    assert shown.tolist() == [[9, 5, 2], [38, 5, 1], [19, 20, 1]]
+
+
 # Python 3.12 warns of forking a process with threads, which torch has.
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_fields_are_the_same_in_folder_shards_workers_and_threads(annotated: Annotated) -> None:

@@ -62,18 +62,18 @@ def test_a_fingerprint_tells_which_samples_are_left_not_what_labels_they_have(
 
 
 def test_a_run_over_shards_resumes_only_with_the_same_samples(annotated: Annotated, table: Path) -> None:
-    def run(split: str) -> Any:
-        target = fd.Table(table, "file", "label", where={"split": split})
+    def run(*labels: int) -> Any:
+        target = fd.Table(table, "file", "label", where={"label": labels})
         return fd.TarImageDataset(annotated.shards, TRAIN, target=target, batch_size=1, shuffle=True)
 
-    train = run("train")
-    assert sorted(int(targets) for _, targets in train) == [10, 30, 50, 70, 90]
-    state = train.state_dict(batches=2)
-    again = run("train")
+    first = run(10, 30, 90)
+    assert sorted(int(targets) for _, targets in first) == [10, 30, 90]
+    state = first.state_dict(batches=2)
+    again = run(10, 30, 90)
     again.load_state_dict(state)
-    assert len(list(again)) == 3
+    assert len(list(again)) == 1
     with pytest.raises(fd.StateError):
-        run("val").load_state_dict(state)
+        run(10, 30, 80).load_state_dict(state)
 
 
 def test_several_tables_leave_what_each_of_them_has(make: Callable[..., Any], table: Path) -> None:

@@ -20,15 +20,15 @@ from fastdata.transforms.follow import (
     upright_points,
 )
 from fastdata.transforms.steps import Box, CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step, View
-from support.torchvision_v2 import functional
+from support.torchvision import torchvision
 
 ORIENTATIONS = range(1, 9)
 
 
 @pytest.fixture(scope="module")
 def theirs() -> Iterator[Any]:
-    with functional() as functions:
-        yield functions
+    with torchvision() as found:
+        yield found.transforms.v2.functional
 
 
 def a_mask(width: int, height: int) -> np.ndarray:
@@ -60,6 +60,15 @@ def test_a_mask_is_resized_as_torch_does_by_nearest_neighbour(drawn: tuple[tuple
     assert shown.dtype == np.int32
     assert shown.flags.c_contiguous
     assert np.array_equal(shown, expected)
+
+
+@pytest.mark.parametrize(("extent", "size"), [(2, 82), (62, 224), (234, 224)])
+def test_a_source_that_float32_rounds_down_is_the_one_that_torch_takes(extent: int, size: int) -> None:
+    mask = a_mask(extent, 1)
+    view = View(Box(0, 0, extent, 1), (size, 1), Box(0, 0, size, 1), flip=False)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(mask)[None].float(), size, mode="nearest")[0]
+    assert np.array_equal(mask_in_view(mask, view), expected.numpy())
+    assert not np.array_equal(mask_in_view(mask, view)[0], mask[0, np.arange(size) * extent // size])
 
 
 @given(views(), st.integers(0, 2**32 - 1))
