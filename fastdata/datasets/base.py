@@ -88,7 +88,7 @@ class ImageDataset(ABC):
     def _read(self, number: int) -> Sample[bytes]: ...
 
     def read(self, number: int) -> Sample[bytes]:
-        """Sample `number` as it is stored. ReadError or TargetError where it can't be read."""
+        """Sample `number` as it is stored, its boxes too, say. ReadError or TargetError where it can't be read."""
         sample = self._tried(number, partial(self._read, number))
         if isinstance(sample, SampleError):
             raise sample

@@ -68,7 +68,7 @@ class ShardStore(ImageDataset):
         return joined.wanted
 
     def _key_hashes(self) -> npt.NDArray[np.uint64]:
-        return np.concatenate([np.asarray(self._open[n].rows["key"], np.uint64) for n in range(len(self.shards))])
+        return np.concatenate([np.asarray(self._shard(n).rows["key"], np.uint64) for n in range(len(self.shards))])
 
     @property
     def num_samples(self) -> int:
@@ -98,12 +98,17 @@ class ShardStore(ImageDataset):
         number = self._stored(number)
         position = int(np.searchsorted(self._ends, number, side="right"))
         first = int(self._ends[position - 1]) if position else 0
+        return _Location(self._shard(position), number - first)
+
+    def _shard(self, position: int) -> Shard:
+        """A shard by its position. TarError if it has not as many samples as were counted."""
+        first = int(self._ends[position - 1]) if position else 0
         shard, expected = self._open[position], int(self._ends[position]) - first
         if len(shard) != expected:
             raise TarError.at(
                 shard.path, 0, f"has {len(shard)} samples where {expected} were counted: replaced, or another's json"
             )
-        return _Location(shard, number - first)
+        return shard
 
     def _read(self, number: int) -> Sample[bytes]:
         shard, component = self._component(number)

@@ -25,8 +25,9 @@ class Table:
     as it is in the file; with `classes` the target's column holds names, of which the targets are the places there.
 
     `where` says which rows count, by their columns' values ({"split": "train", "fold": [0, 1]}) or by a function of a
-    row (a dict): the samples of the others are left out. A sample without a row is an error, or left out where
-    `missing` is "drop". A dataset counts in its `left_out` which samples, and which rows, were not used.
+    row (a dict; where workers are spawned, a function that can be pickled): the samples of the others are left out. A
+    sample without a row is an error, or left out where `missing` is "drop". A dataset counts in its `left_out` which
+    samples, and which rows, were not used.
     """
 
     path: str | os.PathLike[str]

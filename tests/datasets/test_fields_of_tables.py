@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 import torch
 
 import fastdata as fd
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources.folder import scan_pattern
 from support.annotated import COUNT, FIELDS, TRAIN, Annotated, components, key, plain
 
 
@@ -82,6 +86,15 @@ def test_several_tables_leave_what_each_of_them_has(make: Callable[..., Any], ta
         "high": fd.Table(table, "file", "label", where=lambda row: row["label"] > 40),
     }
     assert [target for _, target in make(fields)] == [{"train": n, "high": n} for n in (50, 70, 90)]
+
+
+def test_shards_that_are_not_those_that_were_counted_are_not_joined(annotated: Annotated, tmp_path: Path) -> None:
+    pack(scan_pattern(annotated.folder, "**/*.jpg"), tmp_path, division=ShardCount(3), jobs=1)
+    shutil.copy(tmp_path / "train-000000.tar", tmp_path / "train-000002.tar")
+    csv = tmp_path / "labels.csv"
+    csv.write_text("key,n\n" + "".join(f"{key(number)},{number}\n" for number in range(COUNT)))
+    with pytest.raises(fd.TarError, match=r"train-000002\.tar, offset 0: has 3 samples where 4 were counted"):
+        fd.TarImageDataset(str(tmp_path / "*.tar"), target=fd.Table(csv, "key", "n"))
 
 
 def test_cocos_json_gives_boxes_labels_and_ids(make: Callable[..., Any], tmp_path: Path) -> None:

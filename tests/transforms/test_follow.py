@@ -157,6 +157,27 @@ def test_the_left_eye_becomes_the_right_one() -> None:
     assert mirrored.tolist() == [[3, 1], [8, 1], [5, 8]]
 
 
+class UpsideDown(View):
+    """A view that is mirrored top to bottom."""
+
+    flip_vertical = True
+
+
+@given(views())
+def test_what_is_upside_down_is_so_with_all_its_fields(drawn: tuple[tuple[int, int], View]) -> None:
+    (width, height), view = drawn
+    turned = UpsideDown(*view[:4])
+    mask, place = a_mask(width, height), np.array([[1.5, 2.5]], np.float32)
+    assert np.array_equal(mask_in_view(mask, turned), mask_in_view(mask, view)[::-1])
+    (x, y), (u, v) = points_in_view(place, view)[0][0], points_in_view(place, turned)[0][0]
+    assert (u, v) == (x, view.window.height - 1 - y)
+    box = np.array([[0, 0, width / 2, height / 2]], np.float32)
+    for (left, top, right, bottom), there in zip(
+        boxes_in_view(box, view, 0, 0)[0], boxes_in_view(box, turned, 0, 0)[0], strict=True
+    ):
+        assert there.tolist() == [left, view.window.height - bottom, right, view.window.height - top]
+
+
 TRAINING: list[Step] = [RandomResizedCrop((33, 47)), RandomHorizontalFlip()]
 EVALUATION: list[Step] = [Resize(41), CenterCrop((32, 64))]
 

@@ -53,7 +53,7 @@ _modules: dict[str, ModuleType] = {}
 def _declare_operators(folder: Path) -> torch.library.Library:
     """Those that `_meta_registrations` describes, by their names; the library lives as long as what is returned."""
     source = (folder / "torchvision" / "_meta_registrations.py").read_text()
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in sorted(set(re.findall(r'(?:register_meta\("|torchvision::)(\w+)"', source))):
-        library.define(f"{name}() -> ()")
+        library.define(f"{name}() -> ()")  # type: ignore[no-untyped-call]
     return library
