@@ -31,7 +31,10 @@ from .loading.skipping import Skipped as Skipped
 from .loading.stats import Stats as Stats
 from .packing.crop_ready import make_crop_ready as make_crop_ready
 from .sample import Batch as Batch
+from .sample import Fields as Fields
 from .sample import Sample as Sample
+from .sources.coco import Coco as Coco
+from .sources.table import Table as Table
 from .transforms.auto_augment import RandAugment as RandAugment
 from .transforms.auto_augment import TrivialAugmentWide as TrivialAugmentWide
 from .transforms.colour import ColorJitter as ColorJitter
@@ -45,6 +48,14 @@ from .transforms.colour import RandomPosterize as RandomPosterize
 from .transforms.colour import RandomSolarize as RandomSolarize
 from .transforms.draw import draw as draw
 from .transforms.draw import sample_rng as sample_rng
+from .transforms.fields import Boxes as Boxes
+from .transforms.fields import Json as Json
+from .transforms.fields import Label as Label
+from .transforms.fields import Mask as Mask
+from .transforms.fields import Npy as Npy
+from .transforms.fields import Points as Points
+from .transforms.fields import Raw as Raw
+from .transforms.fields import Text as Text
 from .transforms.pixels import GaussianBlur as GaussianBlur
 from .transforms.pixels import RandomApply as RandomApply
 from .transforms.pixels import RandomErasing as RandomErasing

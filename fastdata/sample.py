@@ -29,11 +29,19 @@ class Sample(NamedTuple, Generic[T]):
     target: Any
 
 
+class Fields(dict[str, Any]):
+    """Several targets of a sample by name, which `collate` makes a batch of name by name.
+
+    A dict that is itself one target, such as that of a JSON file, is a plain one, and of these a batch has a list.
+    """
+
+
 class Batch(NamedTuple):
     """A batch, unpacked as `images, targets = batch`.
 
     `images` is uint8, shape (N, 3, H, W), in channels-last memory; `targets` an int64 tensor of shape (N,)
     where targets are integers, a stacked tensor where they are arrays of one shape, otherwise a list of N.
+    Where a sample has several targets by name, `targets` is a dict of such.
     """
 
     images: "Tensor"

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
+from fastdata.datasets.fields import follows, in_view
+from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header
@@ -97,7 +98,7 @@ class ImageDataset(ABC):
     def _read(self, number: int) -> Sample[bytes]: ...
 
     def read(self, number: int) -> Sample[bytes]:
-        """Sample `number` as it is stored. ReadError or TargetError where it can't be read."""
+        """Sample `number` as it is stored, its boxes too, say. ReadError or TargetError where it can't be read."""
         sample = self._tried(number, partial(self._read, number))
         if isinstance(sample, SampleError):
             raise sample
@@ -174,7 +175,7 @@ class ImageDataset(ABC):
         if orientation >= 5:
             width, height = height, width
         image = Encoded(sample.image, Header(width, height, orientation, None, by_kernel=True), job=job)
-        return Prepared(number, sample.key, sample.target, image)
+        return self._in_view(Prepared(number, sample.key, sample.target, image))
 
     def _drawn(self, number: int, sample: "Sample[Data] | SampleError", epoch: int) -> Prepared | SampleError:
         """A sample whose view is drawn here, or what is wrong with it."""
@@ -185,7 +186,16 @@ class ImageDataset(ABC):
             header, view = self.draw(whole, epoch)
         except (DecodeError, DrawError) as error:
             return error.at(sample.key, self.where(number)).without_frames()
-        return Prepared(number, sample.key, sample.target, Encoded(whole.image, header, view))
+        return self._in_view(Prepared(number, sample.key, sample.target, Encoded(whole.image, header, view)))
+
+    def _in_view(self, sample: Prepared) -> Prepared | SampleError:
+        """The sample with the fields that follow its view; TargetError where one can't."""
+        if not follows(sample.target):
+            return sample
+        try:
+            return sample._replace(target=in_view(sample.target, sample.image.header, sample.image.view))
+        except TargetError as error:
+            return error.at(sample.key, self.where(sample.number)).without_frames()
 
     def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> "DecodedSamples":
         """Decode samples into their rows, each of the transform's output size: uint8, shape (H, W, 3)."""

@@ -3,30 +3,40 @@
 import functools
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import Data, LookFor, Seen, Transforms
+from fastdata.datasets.fields import Target, Wanted, declared
+from fastdata.datasets.joining import join_tables
 from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.errors import TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Sample, key_hash
 from fastdata.sources import folder
+from fastdata.sources.beside import check_components, read_component
+from fastdata.sources.targets import read_field
+from fastdata.transforms.fields import Field, Label
 
 
-class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
+class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, Any]]):
     """Images in a directory, by number: `dataset[i]` is (uint8 tensor of shape (3, H, W), target).
 
     Without a `pattern`, `root` has a folder of images for each class, as torchvision's ImageFolder (class folders
     sorted, files at any depth below them). A `pattern` ("**/*.jpg", relative to `root`) takes the files that match.
 
     `labels` is "folder" (the index of the class folder), None (the target is -1) or a function from a file's path,
-    relative to `root`, to an int. `seed` belongs to the views. An image of more than `max_pixels` is refused.
+    relative to `root`, to an int. `fields`, one or several by name as `TarImageDataset` takes them as its `target`, are
+    the target instead: "cls" is what `labels` make of the image, other components are files beside it ("txt" has the
+    image's path with another extension) or at a path below `root` ("masks/{key}.png"). `seed` belongs to the views. An
+    image of more than `max_pixels` is refused.
     """
 
     def __init__(
@@ -37,6 +47,7 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
         labels: Literal["folder"] | Callable[[str], int] | None = "folder",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        fields: Target = None,
     ) -> None:
         super().__init__(transform, seed, max_pixels)
         self.root = Path(root)
@@ -46,9 +57,25 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
             self._scan = folder.scan_classes(root, pattern)
         else:
             self._scan = folder.scan_pattern(root, pattern, labels)
+        self.left_out: Mapping[str, int] = {}
+        self._fields = self._join(fields, labels is not None) if fields is not None else None
         self.classes = self._scan.classes
         self.class_to_idx = self._scan.class_to_idx
         self.targets = self._scan.targets
+
+    def _join(self, fields: Target, labelled: bool) -> Wanted | None:
+        """The fields with their tables joined; where these leave out samples, the scan is of the others."""
+        target = declared(fields)
+        if target is None:
+            return None
+        check_components(target.components, labelled)
+        scan = self._scan
+        hashes = partial(np.fromiter, (key_hash(key) for key in scan.keys), np.uint64, len(scan))
+        joined = join_tables(target, hashes, scan.key)
+        self.left_out = joined.left_out
+        if joined.kept is not None:
+            self._scan = folder.selected(scan, joined.kept)
+        return joined.wanted
 
     @property
     def num_samples(self) -> int:
@@ -66,10 +93,21 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
 
     def _read(self, number: int) -> Sample[bytes]:
         with io.FileIO(self._scan.path(number)) as file:  # a third of what open() takes
-            return Sample(self._scan.key(number), file.readall(), int(self.targets[number]))
+            return Sample(self._scan.key(number), file.readall(), self._target_of(number))
 
-    def _target_of(self, number: int) -> int:
-        return int(self.targets[number])
+    def _target_of(self, number: int) -> Any:
+        label = int(self.targets[number])
+        if self._fields is None:
+            return label
+        try:
+            return self._fields.read(number, partial(self._field, self._scan.paths[number], label))
+        except TargetError as error:
+            raise error.at(self._scan.key(number), self._scan.path(number)) from error
+
+    def _field(self, image: str, label: int, field: Field) -> Any:
+        if field == Label("cls"):
+            return label
+        return read_field(field, read_component(self._scan.root, image, field.component))
 
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:

@@ -13,7 +13,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from fastdata.datasets.base import Transforms
 from fastdata.datasets.collate import collate
-from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of
+from fastdata.datasets.fields import Target
+from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of_kept
 from fastdata.epoch.cursor import EpochCursor, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
 from fastdata.epoch.plan import EpochPlan, Last
@@ -28,7 +29,9 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
 
     `urls` is a path, a glob ("train-*.tar"), brace notation ("train-{000000..000007}.tar") or a list of them; remote
     shards are copied into a cache first. `image` names the extensions of which a sample's first is its image. `target`
-    is the component that is the target: cls to int, txt to str, json to a dict, npy to an array; None makes it -1.
+    is the component that is the target: cls to int, txt to str, json to a dict, npy to an array; None makes it -1. Or
+    it is a field (`fd.Mask("seg.png")`), a table that joins the samples by key (`fd.Table`, `fd.Coco`), or several of
+    these by name: a list of components or a dict, of which targets are dicts.
 
     Ranks (torch.distributed where it is initialized, else RANK and WORLD_SIZE, or `rank` and `world_size`) and
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;
@@ -45,7 +48,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         urls: Urls,
         transform: Transforms = None,
         image: str = IMAGES,
-        target: str | None = "cls",
+        target: Target = "cls",
         shuffle: bool = False,
         seed: int = 0,
         *,
@@ -70,7 +73,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
             batch_size,
             last,
             self.ranks,
-            partial(fingerprint_of, tuple(self.shards)),
+            partial(fingerprint_of_kept, tuple(self.shards), self._kept),
         )
         self._iteration: weakref.ref[_Iteration] | None = None
 

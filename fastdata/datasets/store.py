@@ -4,17 +4,21 @@ import functools
 import itertools
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import BYTES_AT_ONCE, Data, ImageDataset, LookFor, Seen, Transforms
+from fastdata.datasets.fields import Declared, Target, Wanted, declared
+from fastdata.datasets.joining import join_tables
 from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.epoch.identity import fingerprint_of_selected
 from fastdata.errors import ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
@@ -24,8 +28,9 @@ from fastdata.sources.cache import local
 from fastdata.sources.index import NO_CLASS, index_count, index_summary
 from fastdata.sources.shard import Component, Shard, ShardCache
 from fastdata.sources.tar import BLOCK
-from fastdata.sources.targets import read_target, target_kind
+from fastdata.sources.targets import read_field
 from fastdata.sources.urls import Urls, expand
+from fastdata.transforms.fields import Field, Label
 
 IMAGES = ";".join(IMAGE_EXTENSIONS)
 
@@ -41,11 +46,10 @@ class ShardStore(ImageDataset):
     """Samples in shards, by number."""
 
     def __init__(
-        self, urls: Urls, transform: Transforms, image: str, target: str | None, seed: int, max_pixels: int
+        self, urls: Urls, transform: Transforms, image: str, target: Target, seed: int, max_pixels: int
     ) -> None:
         super().__init__(transform, seed, max_pixels)
-        if target is not None:
-            target_kind(target)
+        fields = _components_of_shards(declared(target))
         self.image = tuple(image.lower().split(";"))
         if not all(self.image):
             raise ValueError(f"image must name extensions, as 'jpg;png', got {image!r}")
@@ -59,36 +63,56 @@ class ShardStore(ImageDataset):
         self._ends = list(itertools.accumulate(counts))
         self._open = ShardCache(self.shards)
         self._checked = frozenset(shard for shard, entry in known.items() if entry.checked and _has_size(shard, entry))
+        self._kept: npt.NDArray[np.int64] | None = None
+        self.left_out: Mapping[str, int] = {}
+        self._fields = None if fields is None else self._join(fields)
+
+    def _join(self, fields: Declared) -> Wanted:
+        """The fields with their tables joined; which samples are kept is decided here."""
+        joined = join_tables(fields, self._key_hashes, self.key)
+        self._kept, self.left_out = joined.kept, joined.left_out
+        return joined.wanted
+
+    def _key_hashes(self) -> npt.NDArray[np.uint64]:
+        return np.concatenate([np.asarray(self._shard(n).rows["key"], np.uint64) for n in range(len(self.shards))])
 
     @property
     def num_samples(self) -> int:
-        return self._ends[-1]
+        return self._ends[-1] if self._kept is None else len(self._kept)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        return fingerprint_of(tuple(self.shards))
+        return fingerprint_of_kept(tuple(self.shards), self._kept)
 
     def key(self, number: int) -> str:
         shard, row = self._locate(number)
         return shard.key(row)
 
     def where(self, number: int) -> str:
-        shard = self._open[bisect_right(self._ends, number)]
+        shard = self._open[bisect_right(self._ends, self._stored(number))]
         try:
             _, row = self._locate(number)
             return f"{shard.path}, offset {shard.rows['start'][row]}"
         except (OSError, TarError):
             return shard.path
 
+    def _stored(self, number: int) -> int:
+        """The sample's number among all that lie in the shards."""
+        return number if self._kept is None else int(self._kept[number])
+
     def _locate(self, number: int) -> _Location:
+        number = self._stored(number)
         position = bisect_right(self._ends, number)
-        first = self._ends[position - 1] if position else 0
-        shard, expected = self._open[position], self._ends[position] - first
+        return _Location(self._shard(position), number - (self._ends[position - 1] if position else 0))
+
+    def _shard(self, position: int) -> Shard:
+        """A shard by its position. TarError if it has not as many samples as were counted."""
+        shard, expected = self._open[position], self._ends[position] - (self._ends[position - 1] if position else 0)
         if len(shard) != expected:
             raise TarError.at(
                 shard.path, 0, f"has {len(shard)} samples where {expected} were counted: replaced, or another's json"
             )
-        return _Location(shard, number - first)
+        return shard
 
     def _read(self, number: int) -> Sample[bytes]:
         component = self._component(number)
@@ -148,15 +172,14 @@ class ShardStore(ImageDataset):
         return Sample(key, part[BLOCK:], self._target(shard, component.row, key, number))
 
     def _target(self, shard: Shard, row: int, key: str, number: int) -> Any:
-        if self.target is None:
+        if self._fields is None:
             return -1
         if self.target == "cls" and (index := shard.cls(row)) != NO_CLASS:
             return index
         try:
-            return read_target(self.target, shard.read(row, self.target))
-        except (TargetError, TarError) as error:
-            cause = f"its component {self.target!r} can't be used: {error}"
-            raise TargetError(cause, key, self.where(number)) from error
+            return self._fields.read(number, partial(_read_field, shard, row))
+        except TargetError as error:
+            raise error.at(key, self.where(number)) from error
 
     def _target_of(self, number: int) -> Any:
         shard, row = self._locate(number)
@@ -174,11 +197,17 @@ class TarImageMapDataset(ShardStore, MapStyleDataset, Dataset[tuple[Tensor, Any]
         urls: Urls,
         transform: Transforms = None,
         image: str = IMAGES,
-        target: str | None = "cls",
+        target: Target = "cls",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         super().__init__(urls, transform, image, target, seed, max_pixels)
+
+
+def fingerprint_of_kept(shards: tuple[str, ...], kept: npt.NDArray[np.int64] | None) -> str:
+    """16 hex digits of what is in these shards, and of which of their samples are kept (None: all)."""
+    whole = fingerprint_of(shards)
+    return whole if kept is None else fingerprint_of_selected(whole, kept)
 
 
 @functools.lru_cache(64)
@@ -196,6 +225,20 @@ def _has_size(shard: str, entry: manifest.ShardEntry) -> bool:
         return os.stat(shard).st_size == entry.filesize  # noqa: PTH116 - a Path for each of 100,000 takes as long
     except OSError:
         return False  # whoever reads it will say so
+
+
+def _read_field(shard: Shard, row: int, field: Field) -> Any:
+    if field == Label("cls") and (index := shard.cls(row)) != NO_CLASS:
+        return index
+    return read_field(field, shard.read(row, field.component.lower()))
+
+
+def _components_of_shards(fields: Declared | None) -> Declared | None:
+    """The fields; ValueError where one is stored in files, as a folder's may be."""
+    for component in fields.components if fields else []:
+        if "/" in component or "{" in component:
+            raise ValueError(f"a shard's component is an extension, such as 'seg.png', not the path {component!r}")
+    return fields
 
 
 def _has_glob(urls: Urls) -> bool:

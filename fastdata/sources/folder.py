@@ -4,7 +4,7 @@ import operator
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import SupportsIndex
@@ -141,6 +141,12 @@ def scan_pattern(
     else:
         targets = np.fromiter((_target(label, path) for path in paths), np.int64, len(paths))
     return FolderScan(base, paths, targets, [], {}, keys_of(paths), left_out)
+
+
+def selected(scan: FolderScan, numbers: NDArray[np.int64]) -> FolderScan:
+    """Some samples of a scan, with the keys and the classes that they had."""
+    paths = Paths.of(scan.paths[number] for number in numbers.tolist())
+    return replace(scan, paths=paths, targets=scan.targets[numbers], keys=Keys(paths, scan.keys.apart[numbers]))
 
 
 def refuse_links_out(base: str, paths: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """Several views of one image, for methods that compare them: SimCLR, BYOL, DINO."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from fastdata.transforms.steps import Transform, TransformStep, as_transform
 _FIRST_NUMBER = 1 << 48  # of a sample's random numbers: those that other views start from, beyond what steps use
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True)
+class Group:
     """Views that are alike: the `count` draws of one transform, from view number `first` on."""
 
     name: str
@@ -23,9 +24,9 @@ class Group(NamedTuple):
 class Views:
     """Several views of each image, read and decoded once: groups of them, by name, each (how many, their steps).
 
-    `Views(global_=(2, [RandomResizedCrop(224), …]), local=(6, [RandomResizedCrop(96), …]))`. A batch's images are a dict
-    of uint8 tensors of shape (N, count, 3, H, W): `images["global"]` and `images["local"]`. (An underscore at the end of
-    a name is left out, since Python has words that can't be one; a mapping takes any name.)
+    `Views(global_=(2, [RandomResizedCrop(224), …]), local=(6, [RandomResizedCrop(96), …]))`. A batch's images are a
+    dict of uint8 tensors of shape (N, count, 3, H, W): `images["global"]` and `images["local"]`. (An underscore at the
+    end of a name is left out, since Python has words that can't be one; a mapping takes any name.)
 
     The views of a sample are independent draws, functions of seed, epoch and key; the first is that which its
     transform draws alone. ValueError where a count is below 1, or images come out in no fixed size.
@@ -73,7 +74,7 @@ def _checked(name: str, group: object) -> tuple[int, Transform]:
 
 def rngs_of_view(rngs: splitmix.Words, view: int) -> splitmix.Words:
     """Where the random numbers of view number `view` of some samples start, by those of the samples."""
-    return rngs if view == 0 else splitmix.words(rngs, np.uint64(_FIRST_NUMBER + view))
+    return rngs if view == 0 else splitmix.words(rngs, np.array(_FIRST_NUMBER + view, np.uint64))
 
 
 def rng_of_view(rng: int, view: int) -> int:

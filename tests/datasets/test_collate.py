@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fastdata.datasets.collate import collate
 from fastdata.loading.normalize import Normalize
-from fastdata.sample import Batch
+from fastdata.sample import Batch, Fields
 from support.pictures import photo
 
 
@@ -35,12 +35,25 @@ def test_a_batch_unpacks_and_lies_in_channels_last_memory() -> None:
         (["a dog", "a cat"], ["a dog", "a cat"]),
         ([{"id": 1}, {"id": 2}], [{"id": 1}, {"id": 2}]),
         ([True, False], [True, False]),
+        ([0.1, 2], torch.tensor([0.1, 2.0], dtype=torch.float64)),
     ],
 )
 def test_targets_become_a_tensor_where_they_can(targets: Any, expected: Any) -> None:
     _, collated = collate(list(zip(images(2), targets, strict=True)))
     assert type(collated) is type(expected)
     assert torch.equal(collated, expected) if isinstance(expected, torch.Tensor) else collated == expected
+
+
+def test_fields_become_a_batch_by_name_each_by_its_own_rule() -> None:
+    boxes = [torch.ones(2, 4), torch.ones(0, 4)]
+    fields = [Fields(label=n, boxes=boxes[n], text=str(n), table=Fields(score=0.5)) for n in range(2)]
+    batch = collate(list(zip(images(2), fields, strict=True)))
+    targets = batch.targets
+    assert list(targets) == ["label", "boxes", "text", "table"]
+    assert targets["label"].tolist() == [0, 1]
+    assert [one is other for one, other in zip(targets["boxes"], boxes, strict=True)] == [True, True]
+    assert targets["text"] == ["0", "1"]
+    assert targets["table"]["score"].tolist() == [0.5, 0.5]
 
 
 def test_arrays_of_different_shapes_stay_a_list() -> None:

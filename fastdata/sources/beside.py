@@ -1,0 +1,58 @@
+"""A field's files in a folder: beside the image, or at a path that the image's says."""
+
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from fastdata.errors import TargetError
+
+LARGEST = 1 << 30
+"""Bytes: a larger file is no field."""
+
+_PLACES = re.compile(r"\{(key|name)\}")
+
+
+def check_components(components: Iterable[str], labelled: bool) -> None:
+    """ValueError for a path that leaves the folder or has no place for a key, and for a label where there is none."""
+    for component in components:
+        if component == "cls":
+            if not labelled:
+                raise ValueError("the field 'cls' is what labels= makes of an image, and that is None")
+            continue
+        parts = component.split("/")
+        if component.startswith("/") or not all(parts) or not {".", ".."}.isdisjoint(parts) or "\0" in component:
+            raise ValueError(f"{component!r} must be an extension, or a path below the root without '.', '..' or '//'")
+        if _PLACES.sub("", component) != component:
+            continue
+        if len(parts) > 1 or "{" in component:
+            raise ValueError(
+                f"{component!r} is the same for each image: '{{key}}' stands for its path without the extension, "
+                "'{name}' for the last part of that"
+            )
+
+
+def read_component(root: str, image: str, component: str) -> bytes:
+    """The bytes of an image's component; TargetError where they can't be read. `image` is its path below `root`."""
+    path = f"{root}/{component_path(image, component)}"
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise TargetError(f"{path} is no regular file")
+        if status.st_size > LARGEST:
+            raise TargetError(f"{path} has more than {LARGEST} bytes")
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise TargetError(f"there is no file {path}") from error
+    except OSError as error:
+        raise TargetError(f"{path} can't be read: {error.strerror}") from error
+
+
+def component_path(image: str, component: str) -> str:
+    """The path, below the root, of a component of the image at `image`."""
+    folder, slash, base = image.rpartition("/")
+    name = base.rpartition(".")[0] or base
+    key = folder + slash + name
+    if _PLACES.search(component) is None:
+        return f"{key}.{component}"
+    return _PLACES.sub(lambda place: key if place[1] == "key" else name, component)

@@ -1,0 +1,100 @@
+"""Photos with fields of every kind, in a folder and in shards; some of them are turned by EXIF orientation."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import fastdata as fd
+from fastdata.sources.writer import ShardWriter
+from support.pictures import encoded, photo
+
+COUNT, SEED = 11, 5
+TRAIN = [fd.RandomResizedCrop(24), fd.RandomHorizontalFlip()]
+SIZES = [(64, 48), (40, 60), (33, 35)]
+FIELDS: dict[str, Any] = {
+    "mask": fd.Mask("seg.png"),
+    "objects": fd.Boxes("json", "objects.bbox", "xywh", "objects.category"),
+    "boxes": fd.Boxes("json", "objects.bbox", "xywh"),
+    "points": fd.Points("npy", flip_pairs=[(0, 1)]),
+    "caption": "txt",
+    "id": fd.Json("json", "id"),
+    "raw": fd.Raw("txt"),
+}
+
+
+def npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def mask_of(number: int) -> Any:
+    width, height = SIZES[number % 3]
+    return np.random.default_rng(number).integers(1, 200, (height, width), np.uint8)
+
+
+def components(number: int) -> dict[str, bytes]:
+    """A sample; some have images that EXIF orientation turns."""
+    width, height = SIZES[number % 3]
+    rng = np.random.default_rng(number)
+    boxes = [
+        [float(rng.integers(0, width - 9)), float(rng.integers(0, height - 9)), 9.0, 7.0] for _ in range(number % 4)
+    ]
+    meta = {"id": number, "objects": {"bbox": boxes, "category": list(range(len(boxes)))}}
+    orientation = 6 if number % 5 == 3 else 3 if number % 5 == 4 else 1
+    return {
+        "jpg": encoded(photo(width, height, number), orientation=orientation),
+        "seg.png": encoded(mask_of(number), "PNG", mode="L"),
+        "json": json.dumps(meta).encode(),
+        "npy": npy(rng.uniform(0, (width, height), (3, 2))),
+        "txt": f"photo {number}".encode(),
+    }
+
+
+def key(number: int) -> str:
+    return f"a/{number:03}"
+
+
+def write_folder(root: Path) -> Path:
+    (root / "a").mkdir()
+    for number in range(COUNT):
+        for extension, data in components(number).items():
+            (root / f"{key(number)}.{extension}").write_bytes(data)
+    return root
+
+
+def write_shards(root: Path) -> list[str]:
+    """Two shards, and an empty one between them."""
+    for name, numbers in (("0", range(4)), ("1", range(0)), ("2", range(4, COUNT))):
+        with ShardWriter(root / f"{name}.tar") as shard:
+            for number in numbers:
+                shard.write(key(number), components(number))
+    return [str(root / f"{name}.tar") for name in "012"]
+
+
+def plain(value: Any) -> Any:
+    """Something to compare."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return str(value.dtype).removeprefix("torch."), value.tolist()
+    return value
+
+
+class Annotated(NamedTuple):
+    """The same samples in a folder and in shards."""
+
+    folder: Path
+    shards: list[str]
+
+    def of_folder(self, fields: Any) -> fd.ImageDirectoryDataset:
+        return fd.ImageDirectoryDataset(self.folder, "**/*.jpg", TRAIN, None, SEED, fields=fields)
+
+    def of_shards(self, fields: Any) -> fd.TarImageMapDataset:
+        return fd.TarImageMapDataset(self.shards, TRAIN, target=fields, seed=SEED)
