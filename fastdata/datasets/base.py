@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from fastdata.datasets.mapping import Map, SampleMap
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
+from fastdata.images.colour import recolour
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header, read_headers
 from fastdata.images.reference import Encoded
-from fastdata.sample import Pixels, Sample, key_hash
+from fastdata.sample import Pair, Pixels, Sample, key_hash
 from fastdata.transforms.draw import draw, draw_some, sample_rng, sample_rngs
 from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
 
@@ -35,12 +37,17 @@ T = TypeVar("T")
 
 
 class Prepared(NamedTuple):
-    """A sample that is read and drawn, and only to be decoded."""
+    """A sample that is read and drawn, and only to be decoded.
+
+    `rng` is where its random numbers start; what is done with its pixels `dataset` says, the one that it was drawn by.
+    """
 
     number: int
     key: str
     target: Any
     image: Encoded
+    rng: int
+    dataset: "ImageDataset"
 
 
 class Task(NamedTuple):
@@ -58,12 +65,19 @@ class ImageDataset(ABC):
     shuffle = False
     ranks: tuple[int | None, int | None] = (None, None)
 
-    def __init__(self, transform: Transforms, seed: int, max_pixels: int) -> None:
+    def __init__(self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None) -> None:
         self.transform = as_transform(transform)
+        self.map = map
+        self._map = None if map is None else SampleMap(map)
         self.seed = operator.index(seed)
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.max_pixels = max_pixels
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether a `map` makes something else of some of its samples."""
+        return self.map is not None
 
     @property
     @abstractmethod
@@ -142,21 +156,22 @@ class ImageDataset(ABC):
         keys = [key_hash(sample.key) for sample in samples if not isinstance(sample, SampleError)]
         headers = read_headers(images, self.max_pixels)
         sizes = [(1, 1) if isinstance(header, DecodeError) else header.size for header in headers]
-        views = draw_some(self.transform, sizes, sample_rngs(self.seed, epoch, np.array(keys, np.uint64)))
-        drawn = iter(zip(headers, views, strict=True))
+        rngs = sample_rngs(self.seed, epoch, np.array(keys, np.uint64))
+        views = draw_some(self.transform, sizes, rngs)
+        drawn = iter(zip(headers, views, rngs.tolist(), strict=True))
         prepared: list[Prepared | SampleError] = []
         for number, sample in zip(numbers, samples, strict=False):
             if isinstance(sample, SampleError):
                 prepared.append(sample)
                 continue
-            header, view = next(drawn)
+            header, view, rng = next(drawn)
             if isinstance(header, DecodeError):
                 prepared.append(header.at(sample.key, self.where(number)))
             elif isinstance(view, DrawError):
                 prepared.append(view.at(sample.key, self.where(number)))
             else:
                 image = Encoded(sample.image, header, view)
-                prepared.append(Prepared(number, sample.key, sample.target, image))
+                prepared.append(Prepared(number, sample.key, sample.target, image, rng, self))
         return prepared
 
     def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> "DecodedSamples":
@@ -180,27 +195,44 @@ class ImageDataset(ABC):
             raise error
         return Sample(sample.key, pixels, sample.target)
 
-    def pair(self, number: int, epoch: int) -> tuple[Tensor, Any]:
-        """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target)."""
+    def pair(self, number: int, epoch: int) -> Pair:
+        """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target), or what `map` makes of that."""
         (pair,) = self.pairs([number], epoch)
         return pair
 
-    def pairs(self, numbers: Sequence[int], epoch: int) -> list[tuple[Tensor, Any]]:
+    def pairs(self, numbers: Sequence[int], epoch: int) -> list[Pair]:
         """The same of some samples at once. SampleError for the first that can't be read or decoded."""
         _stay_in_one_thread(os.getpid())
-        pairs: list[tuple[Tensor, Any]] = []
+        pairs: list[Pair] = []
         while left := numbers[len(pairs) : len(pairs) + _SAMPLES_AT_ONCE]:
             good = []
             for sample in self.prepare(left, epoch).samples:
                 if isinstance(sample, SampleError):
                     raise sample
                 good.append(sample)
-            rows = [np.empty((s.image.view.window.height, s.image.view.window.width, 3), np.uint8) for s in good]
-            for error in self.decode_into(good, rows).errors:
-                if error is not None:
-                    raise error
-            pairs += [(torch.from_numpy(row).permute(2, 0, 1), s.target) for row, s in zip(rows, good, strict=True)]
+            for pair in self.finish(good):
+                if isinstance(pair, SampleError):
+                    raise pair
+                pairs.append(pair)
         return pairs
+
+    def finish(self, samples: Sequence[Prepared], beside: bool = False) -> list[Pair | SampleError]:
+        """Decode samples, carry out their colour steps and `map`; or what is wrong with each.
+
+        `beside` says that this is a thread beside the one that trains, whose random generators it must leave alone.
+        """
+        windows = [sample.image.view.window for sample in samples]
+        rows = [np.empty((window.height, window.width, 3), np.uint8) for window in windows]
+        finished: list[Pair | SampleError] = []
+        for sample, row, error in zip(samples, rows, self.decode_into(samples, rows).errors, strict=True):
+            finished.append(error or sample.dataset._finished(sample, torch.from_numpy(row).permute(2, 0, 1), beside))
+        return finished
+
+    def _finished(self, sample: Prepared, image: Tensor, beside: bool) -> Pair:
+        if self.transform.pixel_steps:
+            image = recolour(image[None], self.transform, np.array([sample.rng], np.uint64))[0]
+        pair = Pair(image, sample.target, sample.key, sample.image.view)
+        return pair if self._map is None else self._map(pair, sample.rng, beside)
 
     def _key_if_readable(self, number: int) -> str:
         try:

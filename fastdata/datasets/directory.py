@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from fastdata.datasets.base import Data, Transforms
 from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.datasets.mapping import Map
 from fastdata.errors import SampleError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
@@ -28,6 +29,10 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
 
     `labels` is "folder" (the index of the class folder), None (the target is -1) or a function from a file's path,
     relative to `root`, to an int. `seed` belongs to the views. An image of more than `max_pixels` is refused.
+
+    `map` is any function of the image, the tensor of shape (3, H, W) that the transform gives, or of (image, target)
+    where it takes two, and gives another tensor or (tensor, target): torchvision's v2 transforms say. Python's, numpy's
+    and torch's random numbers are in it a function of (seed, epoch, key).
     """
 
     def __init__(
@@ -38,8 +43,9 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
         labels: Literal["folder"] | Callable[[str], int] | None = "folder",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        map: Map | None = None,
     ) -> None:
-        super().__init__(transform, seed, max_pixels)
+        super().__init__(transform, seed, max_pixels, map)
         self.root = Path(root)
         if isinstance(labels, str) and labels != "folder":
             raise ValueError(f"labels must be 'folder', None or a function from path to int, got {labels!r}")

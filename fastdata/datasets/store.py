@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from fastdata.datasets.base import BYTES_AT_ONCE, Data, ImageDataset, Transforms
 from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.datasets.mapping import Map
 from fastdata.errors import ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
@@ -37,9 +38,16 @@ class ShardStore(ImageDataset):
     """Samples in shards, by number."""
 
     def __init__(
-        self, urls: Urls, transform: Transforms, image: str, target: str | None, seed: int, max_pixels: int
+        self,
+        urls: Urls,
+        transform: Transforms,
+        image: str,
+        target: str | None,
+        seed: int,
+        max_pixels: int,
+        map: Map | None = None,
     ) -> None:
-        super().__init__(transform, seed, max_pixels)
+        super().__init__(transform, seed, max_pixels, map)
         if target is not None:
             target_kind(target)
         self.image = tuple(image.lower().split(";"))
@@ -169,8 +177,9 @@ class TarImageMapDataset(ShardStore, MapStyleDataset, Dataset[tuple[Tensor, Any]
         target: str | None = "cls",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        map: Map | None = None,
     ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels)
+        super().__init__(urls, transform, image, target, seed, max_pixels, map)
 
 
 @functools.lru_cache(64)

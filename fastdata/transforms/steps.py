@@ -7,7 +7,9 @@ Names, defaults, rounding and validation are torchvision's. A transform knows no
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
+
+Boxes = TypeVar("Boxes", bound=Any)
 
 
 class Box(NamedTuple):
@@ -41,6 +43,24 @@ class View(NamedTuple):
     flip: bool
     antialias: bool = True
     reducing_gap: float | None = 2.0
+
+    def to_source(self, boxes: Boxes) -> Boxes:
+        """Boxes in the image that came out, as they lie in the upright source image: predictions mapped back.
+
+        A tensor or float array of shape (..., 4), each (left, top, right, bottom) in pixels; so is the result, anew.
+        What lies in padding maps beyond the box.
+        """
+        source: Boxes = boxes * 1.0
+        left, right = boxes[..., 0], boxes[..., 2]
+        if self.flip:
+            left, right = self.window.width - right, self.window.width - left
+        across = self.box.width / self.size[0]
+        down = self.box.height / self.size[1]
+        source[..., 0] = (left + self.window.left) * across + self.box.left
+        source[..., 1] = (boxes[..., 1] + self.window.top) * down + self.box.top
+        source[..., 2] = (right + self.window.left) * across + self.box.left
+        source[..., 3] = (boxes[..., 3] + self.window.top) * down + self.box.top
+        return source
 
 
 def _two_sizes(size: int | Sequence[int], name: str) -> tuple[int, int]:
