@@ -11,6 +11,11 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 Boxes = TypeVar("Boxes", bound=Any)
 
+import numpy as np
+import numpy.typing as npt
+
+from fastdata.transforms.changes import Change
+
 
 class Box(NamedTuple):
     """A rectangle in pixels, as Pillow has it: `right` and `bottom` are the first ones outside."""
@@ -81,6 +86,30 @@ class TransformStep:
     """What the steps of a transform have in common for type checkers: a list of any of them is one of these."""
 
 
+class PixelStep(TransformStep):
+    """A step that changes pixels and leaves them where a decoder put them; see `colour`.
+
+    A view knows nothing of it: it is drawn and carried out on the batch, by `images.colour.recolour`.
+    """
+
+    @property
+    def numbers(self) -> int:
+        """How many random numbers of each sample it takes."""
+        raise NotImplementedError
+
+    @property
+    def commutes_with_flips(self) -> bool:
+        """Whether the same pixels come out if an image is mirrored before it or after it."""
+        return True
+
+    def draw(self, numbers: npt.NDArray[np.float64], size: tuple[int, int]) -> list[Change]:
+        """What it does, one after the other, to n images of `size` (width, height), by their random `numbers`.
+
+        These are float64 (n, `self.numbers`) in [0, 1).
+        """
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class RandomResizedCrop(TransformStep):
     """Crop a random area and aspect ratio, resized to `size` ((height, width), or a square's side).
@@ -142,7 +171,9 @@ class Transform:
     `reducing_gap` lets a JPEG that is far larger than its output be decoded at 1/2, 1/4 or 1/8 of its size, never
     below `reducing_gap` times the output's (None: never; as in Pillow's `Image.thumbnail`).
 
-    Pixels are resampled once, so only one of the steps may resize; otherwise ValueError.
+    Pixels are resampled once, so only one of the steps may resize; otherwise ValueError. So it is where a step that
+    crops or resizes comes after one that changes pixels: these are changed where they are shown. Flips may come after
+    those steps to whose result it makes no difference.
     """
 
     steps: Sequence[TransformStep]
@@ -153,8 +184,9 @@ class Transform:
         steps = tuple(self.steps)
         object.__setattr__(self, "steps", steps)
         for step in steps:
-            if not isinstance(step, Step):
-                raise TypeError(f"a transform's steps are {Step}, got {step!r}")
+            if not isinstance(step, Step | PixelStep):
+                raise TypeError(f"a transform's steps are {Step | PixelStep}, got {step!r}")
+        _check_order(steps)
         resizing = [step for step in steps if isinstance(step, RandomResizedCrop | Resize)]
         if len(resizing) > 1:
             raise ValueError(f"only one step of a transform may resize, got {resizing}")
@@ -163,19 +195,25 @@ class Transform:
 
     @property
     def closed_steps(self) -> tuple[Step, ...]:
-        """The steps, of which each is one of those that exist."""
-        return cast("tuple[Step, ...]", self.steps)
+        """The steps that a view is drawn from, of which each is one of those that exist."""
+        return tuple(cast("Step", step) for step in self.steps if not isinstance(step, PixelStep))
+
+    @property
+    def pixel_steps(self) -> tuple[tuple[int, PixelStep], ...]:
+        """The steps that change pixels, each with its position among all steps."""
+        return tuple((position, step) for position, step in enumerate(self.steps) if isinstance(step, PixelStep))
 
     @property
     def is_fixed(self) -> bool:
-        """Whether it draws the same view of an image every time."""
-        return not any(isinstance(step, RandomResizedCrop | RandomHorizontalFlip) for step in self.steps)
+        """Whether it makes the same of an image every time."""
+        random = any(isinstance(step, RandomResizedCrop | RandomHorizontalFlip) for step in self.steps)
+        return not random and not any(step.numbers for _, step in self.pixel_steps)
 
     @property
     def output_size(self) -> tuple[int, int] | None:
         """(width, height) of what comes out, or None where that depends on the image."""
         size = None
-        for step in self.steps:
+        for step in self.closed_steps:
             match step:
                 case RandomHorizontalFlip():
                     pass
@@ -186,6 +224,16 @@ class Transform:
                 case _:
                     size = None
         return size
+
+
+def _check_order(steps: Sequence[TransformStep]) -> None:
+    """ValueError where what is cropped or resized would have to be changed in its pixels before."""
+    before: list[PixelStep] = []
+    for step in steps:
+        if isinstance(step, PixelStep):
+            before.append(step)
+        elif before and not (isinstance(step, RandomHorizontalFlip) and all(b.commutes_with_flips for b in before)):
+            raise ValueError(f"{step} can't follow {before[-1]}: put steps that move pixels before those that change them")
 
 
 def as_transform(transform: Transform | Iterable[TransformStep] | None) -> Transform:
