@@ -54,7 +54,7 @@ def _python_and_numpy(seed: int) -> Iterator[None]:
     with _turn:
         python, of_numpy = random.getstate(), np.random.get_state()
         random.seed(seed)
-        np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
+        np.random.seed([seed & 0xFFFFFFFF, seed >> 32, 1])  # without the 1 its numbers would be Python's
         try:
             yield
         finally:

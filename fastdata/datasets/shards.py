@@ -28,8 +28,8 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
 
     `urls` is a path, a glob ("train-*.tar"), brace notation ("train-{000000..000007}.tar") or a list of them; remote
     shards are copied into a cache first. `image` names the extensions of which a sample's first is its image. `target`
-    is the component that is the target: cls to int, txt to str, json to a dict, npy to an array; None makes it -1. `map`
-    is a function of the image or of (image, target), as of an `ImageDirectoryDataset`.
+    is the component that is the target: cls to int, txt to str, json to a dict, npy to an array; None makes it -1.
+    `map` is a function of the image or of (image, target), as of an `ImageDirectoryDataset`.
 
     Ranks (torch.distributed where it is initialized, else RANK and WORLD_SIZE, or `rank` and `world_size`) and
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, cast
 
-Boxes = TypeVar("Boxes", bound=Any)
-
 import numpy as np
 import numpy.typing as npt
 
 from fastdata.transforms.changes import Change
+
+Boxes = TypeVar("Boxes", bound=Any)
+"""A tensor or an array: what comes in goes out."""
 
 
 class Box(NamedTuple):
