@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from fastdata.datasets.mapping import Map, SampleMap
@@ -210,35 +209,32 @@ class ImageDataset(ABC):
                 if isinstance(sample, SampleError):
                     raise sample
                 good.append(sample)
-            for pair in self.finish(good):
-                if isinstance(pair, SampleError):
-                    raise pair
-                pairs.append(pair)
+            rows = new_rows(good)
+            for sample, row, error in zip(good, rows, self.decode_into(good, rows).errors, strict=True):
+                if error is not None:
+                    raise error
+                pairs.append(sample.dataset.finished(sample, row))
         return pairs
 
-    def finish(self, samples: Sequence[Prepared], beside: bool = False) -> list[Pair | SampleError]:
-        """Decode samples, carry out their colour steps and `map`; or what is wrong with each.
-
-        `beside` says that this is a thread beside the one that trains, whose random generators it must leave alone.
-        """
-        windows = [sample.image.view.window for sample in samples]
-        rows = [np.empty((window.height, window.width, 3), np.uint8) for window in windows]
-        finished: list[Pair | SampleError] = []
-        for sample, row, error in zip(samples, rows, self.decode_into(samples, rows).errors, strict=True):
-            finished.append(error or sample.dataset._finished(sample, torch.from_numpy(row).permute(2, 0, 1), beside))
-        return finished
-
-    def _finished(self, sample: Prepared, image: Tensor, beside: bool) -> Pair:
+    def finished(self, sample: Prepared, pixels: Pixels) -> Pair:
+        """A sample of this dataset as torch has it: its colour steps carried out, and `map`."""
+        image = torch.from_numpy(pixels).permute(2, 0, 1)
         if self.transform.pixel_steps:
             image = recolour(image[None], self.transform, np.array([sample.rng], np.uint64))[0]
         pair = Pair(image, sample.target, sample.key, sample.image.view)
-        return pair if self._map is None else self._map(pair, sample.rng, beside)
+        return pair if self._map is None else self._map(pair, sample.rng)
 
     def _key_if_readable(self, number: int) -> str:
         try:
             return self.key(number)
         except (OSError, TarError):
             return f"number {number}"
+
+
+def new_rows(samples: Sequence[Prepared]) -> list[Pixels]:
+    """An array for each sample's pixels, in its view's size."""
+    windows = [sample.image.view.window for sample in samples]
+    return [np.empty((window.height, window.width, 3), np.uint8) for window in windows]
 
 
 class DecodedSamples(NamedTuple):

@@ -1,6 +1,13 @@
-"""`map=`: any function of a sample's image, or of its image and target, with the random numbers of that sample."""
+"""`map=`: any function of a sample's image, or of its image and target, with the random numbers of that sample.
+
+Python's and numpy's global generators are one for the whole process. So a Loader's threads apply their maps in turn,
+one at a time; and a training loop that draws from these two at the very same moment draws a sample's numbers, and the
+sample the next ones. torch's are not concerned. Where that matters, or the time that a map takes, torch's DataLoader
+with workers has a process for each, and they share nothing.
+"""
 
 import inspect
+import threading
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
@@ -25,16 +32,16 @@ class SampleMap:
         self._function = function
         self._takes_target = _required(function) == 2
 
-    def __call__(self, pair: Pair, rng: int, beside: bool) -> Pair:
+    def __call__(self, pair: Pair, rng: int) -> Pair:
         """What the function makes of a pair, with all generators seeded by the sample's `rng`.
 
-        `beside` says that this is a thread beside the one that trains. What the function raises is raised as it is,
-        with a note that names the sample; TypeError where it gives neither a tensor nor (tensor, target).
+        What the function raises is raised as it is, with a note that names the sample; TypeError where it gives
+        neither a tensor nor (tensor, target).
         """
         image, target = pair
         seed = int.from_bytes(blake2b(b"map/%d" % rng, digest_size=8).digest(), "little")
         try:
-            with seeded_beside(seed) if beside else seeded(seed):
+            with seeded(seed) if threading.current_thread() is threading.main_thread() else seeded_beside(seed):
                 result = self._function(image, target) if self._takes_target else self._function(image)
         except Exception as error:
             error.add_note(f"raised by map= for sample {pair.key!r}")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastdata.datasets.base import ImageDataset, Prepared
+from fastdata.datasets.base import ImageDataset, Prepared, new_rows
 from fastdata.datasets.collate import collate_images, collate_targets
 from fastdata.epoch.order import Ids
 from fastdata.errors import SampleError
@@ -15,7 +15,7 @@ from fastdata.images.colour import recolour
 from fastdata.loading.memory import Memory
 from fastdata.loading.one_thread import keep_torch_in_one_thread
 from fastdata.loading.stats import Stage, StageTimes
-from fastdata.sample import Batch, Pair, on_tensors
+from fastdata.sample import Batch, Pixels, on_tensors
 from fastdata.transforms.steps import View
 
 
@@ -90,6 +90,14 @@ class LoadingJob:
                 good.append((row, sample))
         return good, left
 
+    def _decode(self, good: list[tuple[int, Prepared]], pixels: list[Pixels]) -> None:
+        decoded = self._setup.dataset.decode_into([sample for _, sample in good], pixels)
+        self._setup.times.add(Stage.DECODE, decoded.decode_ns)
+        self._setup.times.add(Stage.RESIZE, decoded.resize_ns)
+        for (row, _), error in zip(good, decoded.errors, strict=True):
+            if error is not None:
+                self._bad(row, error)
+
     def _bad(self, row: int, error: SampleError) -> None:
         self.errors[row] = error
 
@@ -148,25 +156,19 @@ class BatchJob(LoadingJob):
         left = list(rows)
         while left:
             good, left = self._prepare(left)
-            self._decode(good)
-
-    def _decode(self, good: list[tuple[int, Prepared]]) -> None:
-        decoded = self._setup.dataset.decode_into([sample for _, sample in good], [self._pixels[r] for r, _ in good])
-        self._setup.times.add(Stage.DECODE, decoded.decode_ns)
-        self._setup.times.add(Stage.RESIZE, decoded.resize_ns)
-        for (row, _), error in zip(good, decoded.errors, strict=True):
-            if error is not None:
-                self._bad(row, error)
-        if self._is_coloured:
-            self._recolour([row for row, _ in good if row not in self.errors])
+            self._decode(good, [self._pixels[row] for row, _ in good])
+            if self._is_coloured:
+                self._recolour([row for row, _ in good if row not in self.errors])
 
     def _recolour(self, rows: list[int]) -> None:
         """On the CPU: here, so that it runs in all threads."""
         if any(dataset.transform.pixel_steps for dataset in {self._drawn[row].dataset for row in rows}):
             keep_torch_in_one_thread()
+            begun = time.perf_counter_ns()
             images = torch.from_numpy(self._pixels[rows]).permute(0, 3, 1, 2)
             coloured = _recoloured(images, [self._drawn[row] for row in rows])
             self._pixels[rows] = coloured.permute(0, 2, 3, 1).numpy()
+            self._setup.times.add(Stage.MAP, time.perf_counter_ns() - begun)
 
     def finish(self) -> None:
         """Settle what was bad, and bring the batch to its device. SampleError where bad samples are not skipped."""
@@ -192,15 +194,14 @@ class MappedJob(LoadingJob):
         left = list(rows)
         while left:
             good, left = self._prepare(left)
+            pixels = new_rows([sample for _, sample in good])
+            self._decode(good, pixels)
             begun = time.perf_counter_ns()
-            pairs = self._setup.dataset.finish([sample for _, sample in good], beside=True)
-            self._setup.times.add(Stage.DECODE, time.perf_counter_ns() - begun)
-            for (row, _), pair in zip(good, pairs, strict=True):
-                if isinstance(pair, Pair):
-                    self._made[row], target = pair
+            for (row, sample), image in zip(good, pixels, strict=True):
+                if row not in self.errors:
+                    self._made[row], target = sample.dataset.finished(sample, image)
                     self._drawn[row] = self._drawn[row]._replace(target=target)
-                else:
-                    self._bad(row, pair)
+            self._setup.times.add(Stage.MAP, time.perf_counter_ns() - begun)
 
     def finish(self) -> None:
         """Settle what was bad, stack what was made, and bring it to its device."""

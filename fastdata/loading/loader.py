@@ -167,7 +167,7 @@ class Loader:
     def stats(self) -> Stats:
         """Where the time of the running, or else the last, iteration went."""
         if self._iteration is None:
-            return Stats(0, 0.0, self.num_threads, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+            return Stats(0, 0.0, self.num_threads, *[0.0] * 7)
         return self._iteration.stats()
 
     def close(self) -> None:

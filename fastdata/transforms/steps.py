@@ -234,7 +234,9 @@ def _check_order(steps: Sequence[TransformStep]) -> None:
         if isinstance(step, PixelStep):
             before.append(step)
         elif before and not (isinstance(step, RandomHorizontalFlip) and all(b.commutes_with_flips for b in before)):
-            raise ValueError(f"{step} can't follow {before[-1]}: put steps that move pixels before those that change them")
+            raise ValueError(
+                f"{step} can't follow {before[-1]}: put steps that move pixels before those that change them"
+            )
 
 
 def as_transform(transform: Transform | Iterable[TransformStep] | None) -> Transform:
