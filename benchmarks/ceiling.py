@@ -50,8 +50,8 @@ def prepared(dataset: ImageDataset, numbers: list[int]) -> Iterator[list[Encoded
         for sample in samples:
             if isinstance(sample, fd.SampleError):
                 raise sample
-            data = bytes(sample.image.data)
-            group.append(sample.image._replace(data=contents.setdefault(data, data)))
+            image, data = sample.image, bytes(sample.image.data)
+            group.append(Encoded(contents.setdefault(data, data), image.header, job=image.job))
         yield group
         numbers = numbers[len(samples) :]
 

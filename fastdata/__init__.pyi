@@ -31,6 +31,7 @@ from .loading.skipping import Skipped as Skipped
 from .loading.stats import Stats as Stats
 from .packing.crop_ready import make_crop_ready as make_crop_ready
 from .sample import Batch as Batch
+from .sample import Pair as Pair
 from .sample import Sample as Sample
 from .transforms.auto_augment import RandAugment as RandAugment
 from .transforms.auto_augment import TrivialAugmentWide as TrivialAugmentWide
@@ -50,8 +51,11 @@ from .transforms.pixels import RandomApply as RandomApply
 from .transforms.pixels import RandomErasing as RandomErasing
 from .transforms.steps import Box as Box
 from .transforms.steps import CenterCrop as CenterCrop
+from .transforms.steps import Pad as Pad
+from .transforms.steps import RandomCrop as RandomCrop
 from .transforms.steps import RandomHorizontalFlip as RandomHorizontalFlip
 from .transforms.steps import RandomResizedCrop as RandomResizedCrop
+from .transforms.steps import RandomVerticalFlip as RandomVerticalFlip
 from .transforms.steps import Resize as Resize
 from .transforms.steps import Transform as Transform
 from .transforms.steps import View as View

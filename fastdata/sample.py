@@ -35,7 +35,11 @@ class Sample(NamedTuple, Generic[T]):
 
 
 class Pair(tuple[Any, Any]):
-    """What `dataset[i]` gives: a tuple of (image, target), which also knows the sample's `key` and its `view`."""
+    """What `dataset[i]` gives: a tuple of (image, target) that also knows the sample's `key` and its `view`.
+
+    `fd.collate` makes the keys and views of a batch of them; a dataset that wraps another one keeps them by giving
+    `Pair(image, target, pair.key, pair.view)`.
+    """
 
     key: str
     view: "View | None"

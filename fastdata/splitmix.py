@@ -12,7 +12,8 @@ Words = npt.NDArray[np.uint64]
 _GOLDEN, _MULTIPLY_1, _MULTIPLY_2 = (
     np.uint64(word) for word in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
-_11, _27, _30, _31 = (np.uint64(bits) for bits in (11, 27, 30, 31))
+_27, _30, _31 = (np.uint64(bits) for bits in (27, 30, 31))
+_ALL = 2**64 - 1
 
 
 def words(start: Words | np.uint64, indices: Words) -> Words:
@@ -23,11 +24,14 @@ def words(start: Words | np.uint64, indices: Words) -> Words:
     return z ^ (z >> _31)
 
 
-def uniform(starts: Words, first: int, count: int) -> npt.NDArray[np.float64]:
-    """Numbers in [0, 1), multiples of 2**-53: of each of n starts those at `first` and the `count` - 1 after it.
+def word(start: int, index: int) -> int:
+    """One of these numbers, without numpy."""
+    z = (index * 0x9E3779B97F4A7C15 + start) & _ALL
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _ALL
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _ALL
+    return z ^ (z >> 31)
 
-    float64, shape (n, count).
-    """
-    indices = np.arange(first + 1, first + count + 1, dtype=np.uint64)
-    numbers: npt.NDArray[np.float64] = (words(starts[:, np.newaxis], indices) >> _11) * np.float64(2.0**-53)
-    return numbers
+
+def uniform(start: int, index: int) -> float:
+    """The number at an index from 0 on in [0, 1), a multiple of 2**-53."""
+    return (word(start, index + 1) >> 11) * 2.0**-53

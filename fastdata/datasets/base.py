@@ -5,7 +5,7 @@ import operator
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,12 +16,14 @@ from torch.utils.data import get_worker_info
 
 from fastdata.datasets.mapping import Map, SampleMap
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
+from fastdata.images import kernel
 from fastdata.images.colour import recolour
 from fastdata.images.decode import decode_into
-from fastdata.images.header import Header, read_header, read_headers
+from fastdata.images.header import Header, read_header
+from fastdata.images.jobs import JOB
 from fastdata.images.reference import Encoded
 from fastdata.sample import Pair, Pixels, Sample, key_hash
-from fastdata.transforms.draw import draw, draw_some, sample_rng, sample_rngs
+from fastdata.transforms.draw import draw, sample_rng, sample_rngs
 from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
 
 Transforms = Transform | Iterable[TransformStep] | None
@@ -34,18 +36,25 @@ _SAMPLES_AT_ONCE = 16
 Data = bytes | memoryview
 T = TypeVar("T")
 
+LookFor = Callable[[Sequence[int]], kernel.Look]
+"""What the kernel is to find out of samples while it reads them, by their `key_hash`es."""
+
+Seen = tuple[list[Sample[Data] | SampleError], kernel.Look | None]
+"""Samples that were read, and what was seen of each."""
+
+_NOTHING = Sample[Data]("", b"", None)
+
 
 class Prepared(NamedTuple):
     """A sample that is read and drawn, and only to be decoded.
 
-    `rng` is where its random numbers start; what is done with its pixels `dataset` says, the one that it was drawn by.
+    What is done with its pixels then `dataset` says, the one that it was drawn by.
     """
 
     number: int
     key: str
     target: Any
     image: Encoded
-    rng: int
     dataset: "ImageDataset"
 
 
@@ -111,6 +120,10 @@ class ImageDataset(ABC):
 
         No more than about `BYTES_AT_ONCE`, where sizes are known beforehand.
         """
+        return self._read_some(numbers, None)[0]
+
+    def _read_some(self, numbers: Sequence[int], look_for: "LookFor | None") -> "Seen":
+        """The same; and where the kernel is there to draw views, what it saw of as many as were asked for."""
         samples: list[Sample[Data] | SampleError] = []
         size = 0
         for number in numbers:
@@ -119,7 +132,10 @@ class ImageDataset(ABC):
             size += 0 if isinstance(sample, SampleError) else len(sample.image)
             if size > BYTES_AT_ONCE:
                 break
-        return samples
+        if look_for is None:
+            return samples, None
+        good = [sample if isinstance(sample, Sample) else _NOTHING for sample in samples]
+        return samples, look_for([key_hash(sample.key) for sample in good]).at([sample.image for sample in good])
 
     def _tried(self, number: int, do: Callable[[], T]) -> T | SampleError:
         """What it gives, or what is wrong with this sample."""
@@ -143,35 +159,45 @@ class ImageDataset(ABC):
     def prepare(self, numbers: Sequence[int], epoch: int) -> Task:
         """Read and draw the first of these samples: at least one, and no more than `decode_into` should get at once."""
         begun = time.perf_counter_ns()
-        samples = self.read_some(numbers)
+        look_for = None if kernel.KERNEL is None else partial(self._look, epoch)
+        samples, look = self._read_some(numbers, look_for)
         read = time.perf_counter_ns()
-        prepared = self._draw_some(numbers, samples, epoch)
+        pairs = zip(numbers, samples, strict=False)
+        if look is None:
+            prepared = [self._drawn(number, sample, epoch) for number, sample in pairs]
+        else:
+            jobs = [*_split(look.jobs.tobytes(), JOB.itemsize)]
+            seen = zip(pairs, look.headers.tolist(), jobs, strict=False)
+            prepared = [
+                self._drawn(*pair, epoch) if header[3] else self._seen(*pair, header, job) for pair, header, job in seen
+            ]
         return Task(prepared, read - begun, time.perf_counter_ns() - read)
 
-    def _draw_some(
-        self, numbers: Sequence[int], samples: "list[Sample[Data] | SampleError]", epoch: int
-    ) -> list[Prepared | SampleError]:
-        images = [sample.image for sample in samples if not isinstance(sample, SampleError)]
-        keys = [key_hash(sample.key) for sample in samples if not isinstance(sample, SampleError)]
-        headers = read_headers(images, self.max_pixels)
-        sizes = [(1, 1) if isinstance(header, DecodeError) else header.size for header in headers]
-        rngs = sample_rngs(self.seed, epoch, np.array(keys, np.uint64))
-        views = draw_some(self.transform, sizes, rngs)
-        drawn = iter(zip(headers, views, rngs.tolist(), strict=True))
-        prepared: list[Prepared | SampleError] = []
-        for number, sample in zip(numbers, samples, strict=False):
-            if isinstance(sample, SampleError):
-                prepared.append(sample)
-                continue
-            header, view, rng = next(drawn)
-            if isinstance(header, DecodeError):
-                prepared.append(header.at(sample.key, self.where(number)))
-            elif isinstance(view, DrawError):
-                prepared.append(view.at(sample.key, self.where(number)))
-            else:
-                image = Encoded(sample.image, header, view)
-                prepared.append(Prepared(number, sample.key, sample.target, image, rng, self))
-        return prepared
+    def _look(self, epoch: int, key_hashes: Sequence[int]) -> kernel.Look:
+        return kernel.Look(self.transform, sample_rngs(self.seed, epoch, key_hashes), self.max_pixels)
+
+    def _seen(
+        self, number: int, sample: "Sample[Data] | SampleError", seen: list[int], job: bytes
+    ) -> Prepared | SampleError:
+        """A sample whose view the kernel has drawn."""
+        if isinstance(sample, SampleError):
+            return sample
+        width, height, orientation, _ = seen
+        if orientation >= 5:
+            width, height = height, width
+        image = Encoded(sample.image, Header(width, height, orientation, None, by_kernel=True), job=job)
+        return Prepared(number, sample.key, sample.target, image, self)
+
+    def _drawn(self, number: int, sample: "Sample[Data] | SampleError", epoch: int) -> Prepared | SampleError:
+        """A sample whose view is drawn here, or what is wrong with it."""
+        if isinstance(sample, SampleError):
+            return sample
+        whole = Sample(sample.key, bytes(sample.image), sample.target)
+        try:
+            header, view = self.draw(whole, epoch)
+        except (DecodeError, DrawError) as error:
+            return error.at(sample.key, self.where(number)).without_frames()
+        return Prepared(number, sample.key, sample.target, Encoded(whole.image, header, view), self)
 
     def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> "DecodedSamples":
         """Decode samples into their rows, each of the transform's output size: uint8, shape (H, W, 3)."""
@@ -213,16 +239,17 @@ class ImageDataset(ABC):
             for sample, row, error in zip(good, rows, self.decode_into(good, rows).errors, strict=True):
                 if error is not None:
                     raise error
-                pairs.append(sample.dataset.finished(sample, row))
+                pairs.append(sample.dataset.finished(sample, row, epoch))
         return pairs
 
-    def finished(self, sample: Prepared, pixels: Pixels) -> Pair:
+    def finished(self, sample: Prepared, pixels: Pixels, epoch: int) -> Pair:
         """A sample of this dataset as torch has it: its colour steps carried out, and `map`."""
         image = torch.from_numpy(pixels).permute(2, 0, 1)
         if self.transform.pixel_steps:
-            image = recolour(image[None], self.transform, np.array([sample.rng], np.uint64))[0]
+            rngs = sample_rngs(self.seed, epoch, [key_hash(sample.key)])
+            image = recolour(image[None], self.transform, rngs)[0]
         pair = Pair(image, sample.target, sample.key, sample.image.view)
-        return pair if self._map is None else self._map(pair, sample.rng)
+        return pair if self._map is None else self._map(pair, sample_rng(self.seed, epoch, sample.key))
 
     def _key_if_readable(self, number: int) -> str:
         try:
@@ -243,6 +270,10 @@ class DecodedSamples(NamedTuple):
     errors: Sequence[SampleError | None]
     decode_ns: int
     resize_ns: int
+
+
+def _split(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[at : at + size] for at in range(0, len(data), size))
 
 
 @functools.cache

@@ -11,13 +11,12 @@ from typing import Literal
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import Data, Transforms
+from fastdata.datasets.base import Data, LookFor, Seen, Transforms
 from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.datasets.mapping import Map
-from fastdata.errors import SampleError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
-from fastdata.sample import Sample
+from fastdata.sample import Sample, key_hash
 from fastdata.sources import folder
 
 
@@ -78,11 +77,12 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
     def _target_of(self, number: int) -> int:
         return int(self.targets[number])
 
-    def read_some(self, numbers: Sequence[int]) -> list[Sample[Data] | SampleError]:
+    def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
-            return super().read_some(numbers)
-        files = kernel.read_files([os.fsencode(self._scan.path(number)) for number in numbers], _LARGEST)
-        return [self._tried(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)]
+            return super()._read_some(numbers, look_for)
+        look = None if look_for is None else look_for([key_hash(self._scan.key(number)) for number in numbers])
+        files = kernel.read_files([os.fsencode(self._scan.path(number)) for number in numbers], _LARGEST, look=look)
+        return [self._tried(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)], look
 
     def _sample(self, number: int, file: memoryview | int) -> Sample[Data]:
         if not isinstance(file, int):

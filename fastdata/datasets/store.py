@@ -1,7 +1,9 @@
 """Samples in tar shards, by number: where the bytes of each lie."""
 
 import functools
+import itertools
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
 from hashlib import blake2b
@@ -11,7 +13,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import BYTES_AT_ONCE, Data, ImageDataset, Transforms
+from fastdata.datasets.base import BYTES_AT_ONCE, Data, ImageDataset, LookFor, Seen, Transforms
 from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.datasets.mapping import Map
 from fastdata.errors import ReadError, SampleError, TarError, TargetError
@@ -27,6 +29,8 @@ from fastdata.sources.targets import read_target, target_kind
 from fastdata.sources.urls import Urls, expand
 
 IMAGES = ";".join(IMAGE_EXTENSIONS)
+
+_NO_RANGE = (-1, 0, 0)
 
 
 class _Location(NamedTuple):
@@ -59,12 +63,12 @@ class ShardStore(ImageDataset):
         self.classes = list(listed.classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         counts = (listed.counts[shard] if shard in listed.counts else index_count(shard) for shard in self.shards)
-        self._ends = np.cumsum(list(counts), dtype=np.int64)
+        self._ends = list(itertools.accumulate(counts))
         self._open = ShardCache(self.shards)
 
     @property
     def num_samples(self) -> int:
-        return int(self._ends[-1])
+        return self._ends[-1]
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -75,7 +79,7 @@ class ShardStore(ImageDataset):
         return shard.key(row)
 
     def where(self, number: int) -> str:
-        shard = self._open[int(np.searchsorted(self._ends, number, side="right"))]
+        shard = self._open[bisect_right(self._ends, number)]
         try:
             _, row = self._locate(number)
             return f"{shard.path}, offset {shard.rows['start'][row]}"
@@ -83,9 +87,9 @@ class ShardStore(ImageDataset):
             return shard.path
 
     def _locate(self, number: int) -> _Location:
-        position = int(np.searchsorted(self._ends, number, side="right"))
-        first = int(self._ends[position - 1]) if position else 0
-        shard, expected = self._open[position], int(self._ends[position]) - first
+        position = bisect_right(self._ends, number)
+        first = self._ends[position - 1] if position else 0
+        shard, expected = self._open[position], self._ends[position] - first
         if len(shard) != expected:
             raise TarError.at(
                 shard.path, 0, f"has {len(shard)} samples where {expected} were counted: replaced, or another's json"
@@ -93,58 +97,58 @@ class ShardStore(ImageDataset):
         return _Location(shard, number - first)
 
     def _read(self, number: int) -> Sample[bytes]:
-        shard, component = self._component(number)
-        key, image = shard.read_sample(component.row, component.extension)
-        return Sample(key, image, self._target(shard, component.row, key, number))
+        component = self._component(number)
+        key, image = component.shard.read_component(component)
+        return Sample(key, image, self._target(component.shard, component.row, key, number))
 
-    def _component(self, number: int) -> tuple[Shard, Component]:
+    def _component(self, number: int) -> Component:
         """Where a sample's image lies. ReadError where it has none."""
         shard, row = self._locate(number)
-        for extension in self.image:
-            if shard.has(row, extension):
-                return shard, shard.component(row, extension)
+        component = shard.find(row, self.image)
+        if component is not None:
+            return component
         has = ", ".join(name for name in shard.extensions if shard.has(row, name))
         cause = f"it has none of the components {';'.join(self.image)}, but {has}: say image='...'"
         raise ReadError(cause, shard.key(row), self.where(number))
 
-    def read_some(self, numbers: Sequence[int]) -> list[Sample[Data] | SampleError]:
+    def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
-            return super().read_some(numbers)
-        located: list[tuple[Shard, Component] | SampleError] = []
+            return super()._read_some(numbers, look_for)
+        found: list[Component | SampleError] = []
         total = 0
         for number in numbers:
-            located.append(self._tried(number, partial(self._component, number)))
-            total += 0 if isinstance(located[-1], SampleError) else located[-1][1].size
+            found.append(self._tried(number, partial(self._component, number)))
+            total += 0 if isinstance(found[-1], SampleError) else found[-1].size
             if total > BYTES_AT_ONCE:
                 break
-        return self._read_located(numbers, located)
+        return self._read_found(numbers, found, look_for)
 
-    def _read_located(
-        self, numbers: Sequence[int], located: list[tuple[Shard, Component] | SampleError]
-    ) -> list[Sample[Data] | SampleError]:
-        """What was found, read in one call of the kernel into one memory."""
-        components = [found[1] for found in located if not isinstance(found, SampleError)]
-        if not components:
-            return [found for found in located if isinstance(found, SampleError)]
-        sizes = np.array([component.size + BLOCK for component in components], np.int64)
-        offsets = np.array([component.offset - BLOCK for component in components], np.int64)
-        memory = np.empty(int(sizes.sum()), np.uint8).data
-        received = iter(kernel.read([component.opened.fd for component in components], offsets, sizes, memory).tolist())
+    def _read_found(
+        self, numbers: Sequence[int], found: list[Component | SampleError], look_for: LookFor | None
+    ) -> Seen:
+        """What was found, read in one call of the kernel into one memory; nothing of those with an error."""
+        ranges = np.array([_NO_RANGE if isinstance(c, SampleError) else c.range_with_header for c in found], np.int64)
+        look = None if look_for is None else look_for([0 if isinstance(c, SampleError) else c.hashed for c in found])
+        memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
+        received = kernel.read(ranges, memory, BLOCK, look).tolist()
         samples: list[Sample[Data] | SampleError] = []
         at = 0
-        for number, found in zip(numbers, located, strict=False):
-            if isinstance(found, SampleError):
-                samples.append(found)
+        for number, component, size in zip(numbers, found, received, strict=False):
+            if isinstance(component, SampleError):
+                samples.append(component)
                 continue
-            part = memory[at : at + found[1].size + BLOCK]
+            part = memory[at : at + component.size + BLOCK]
             at += len(part)
-            samples.append(self._tried(number, partial(self._sample, number, *found, part, next(received))))
-        return samples
+            samples.append(self._tried(number, partial(self._sample, number, component, part, size)))
+        return samples, look
 
-    def _sample(self, number: int, shard: Shard, component: Component, part: memoryview, received: int) -> Sample[Data]:
+    def _sample(self, number: int, component: Component, part: memoryview, received: int) -> Sample[Data]:
+        shard = component.shard
         if received < 0:
             raise OSError(-received, os.strerror(-received), shard.path)
         key = shard.checked_key(component, bytes(part[:BLOCK]), received - BLOCK)
+        if self.target == "cls" and component.cls != NO_CLASS:
+            return Sample(key, part[BLOCK:], component.cls)
         return Sample(key, part[BLOCK:], self._target(shard, component.row, key, number))
 
     def _target(self, shard: Shard, row: int, key: str, number: int) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from fastdata.errors import DecodeError
 from fastdata.images import kernel, reference
 from fastdata.images.header import Header, read_header
+from fastdata.images.jobs import JOB
 from fastdata.images.reference import Decoded, Encoded
 from fastdata.sample import Pixels
 from fastdata.transforms.steps import View
@@ -40,7 +41,7 @@ def decode_into(images: Sequence[Encoded], rows: Sequence[Pixels]) -> Decoded:
     """Each image's view, as uint8 RGB, into its row: C-contiguous, shape (window's height, window's width, 3)."""
     if kernel.KERNEL is None:
         return reference.decode_into(images, rows)
-    jobs = kernel.jobs([image.view for image in images], [image.header.orientation for image in images])
+    jobs = np.frombuffer(b"".join([image.job for image in images]), JOB)
     nanoseconds = np.zeros(2, np.int64)
     refused = kernel.decode([image.data for image in images], jobs, rows, nanoseconds) != kernel.Status.DONE
     errors: list[DecodeError | None] = [None] * len(images)

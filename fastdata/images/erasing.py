@@ -42,9 +42,7 @@ def _erase_together(images: Tensor, change: Change, boxes: npt.NDArray[np.int64]
         colours = torch.from_numpy(_colours(change.values[:, 4:])).to(device)
         erased = torch.where(inside, colours.view(-1, 3, 1, 1), erased)
     else:
-        noise = [
-            _noise(*arguments).ravel() for arguments in zip(change.values[:, 4], boxes[:, 2:].prod(1), strict=True)
-        ]
+        noise = [_noise(*arguments).ravel() for arguments in zip(change.values[:, 4], boxes[:, 2:].prod(1), strict=True)]
         erased = erased.masked_scatter(inside, torch.from_numpy(np.concatenate(noise)).to(device))
     images.index_copy_(0, rows, erased)
 

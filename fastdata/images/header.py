@@ -48,19 +48,25 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 def read_headers(images: Sequence[bytes | memoryview], max_pixels: int = MAX_PIXELS) -> list[Header | DecodeError]:
     """`read_header` for some images, in one call of the kernel where it is there: each one's header, or its error."""
     if kernel.KERNEL is None:
-        return [_header_or_error(bytes(image), max_pixels) for image in images]
-    found: list[Header | DecodeError] = []
-    for image, (width, height, orientation, kind) in zip(images, kernel.headers(images).tolist(), strict=True):
-        if kind == kernel.Kind.DECODABLE and width * height <= max_pixels:
-            found.append(_upright(width, height, orientation, None)._replace(by_kernel=True))
-        else:
-            found.append(_header_or_error(bytes(image), max_pixels))
-    return found
+        return [header_or_error(image, max_pixels) for image in images]
+    seen = kernel.headers(images).tolist()
+    return [header_of(image, row, max_pixels) for image, row in zip(images, seen, strict=True)]
 
 
-def _header_or_error(image: bytes, max_pixels: int) -> Header | DecodeError:
+def header_of(image: bytes | memoryview, seen: Sequence[int], max_pixels: int) -> Header | DecodeError:
+    """What the kernel has `seen` (width and height as stored, orientation, `Kind`), or what else there is to say."""
+    width, height, orientation, kind = seen
+    if kind != kernel.Kind.DECODABLE or width * height > max_pixels:
+        return header_or_error(image, max_pixels)
+    if orientation >= 5:
+        width, height = height, width
+    return Header(width, height, orientation, None, by_kernel=True)
+
+
+def header_or_error(image: bytes | memoryview, max_pixels: int) -> Header | DecodeError:
+    """`read_header`, or what it raises."""
     try:
-        return read_header(image, max_pixels)
+        return read_header(bytes(image), max_pixels)
     except DecodeError as error:
         return error.without_frames()
 

@@ -3,6 +3,7 @@
  * One file, Python's limited API, libjpeg-turbo. In its order:
  *
  *   markers      a walk over a JPEG's segments; the same rules as jpeg.py
+ *   views        a transform's steps, drawn and folded into a view; the same rules as draw.py
  *   cut          the restart segments around a box, joined to a smaller JPEG; the same rules as restart.py and cut.py
  *   axes         which source pixels make an output pixel, with which weights
  *   passes       those sums, along rows and down columns: portable, SSE4.1, AVX2, all with the same results
@@ -53,8 +54,11 @@
 /* What became of a sample; kernel.py has the same list. */
 enum status { DONE, BAD_HEADER, OTHER_KIND, MANY_SCANS, BAD_VIEW, TOO_LARGE, NO_MEMORY, WARNING, FAILED, INCOMPLETE };
 
-/* What `headers` says of a file. */
-enum kind { DECODABLE, NOT_FOR_KERNEL, SCAN_BOMB, REFUSED, NOT_JPEG };
+/* What `headers` says of a file; `look`, moreover, that it has no view of it. */
+enum kind { DECODABLE, NOT_FOR_KERNEL, SCAN_BOMB, REFUSED, NOT_JPEG, UNDRAWN };
+
+/* How a job is resized: between two pixels, or by an antialiasing filter. */
+enum filter { PLAIN, TRIANGLE, CUBIC };
 
 /* What `read_files` says of a file that it does not read, if not minus errno. */
 enum { NOT_REGULAR = -100001, LARGER_THAN_LIMIT = -100002, NO_ROOM = -100003 };
@@ -64,7 +68,8 @@ struct job {
     int32_t box[4];    /* left, top, right, bottom, of the upright image */
     int32_t size[2];   /* width and height that the box is resized to */
     int32_t window[4]; /* of that; it may reach beyond */
-    int32_t flip, orientation, antialias, checked;
+    int32_t flip; /* 1: left to right, 2: top to bottom, 3: both */
+    int32_t orientation, filter, checked;
     double reducing_gap; /* 0 or less: never decode at a fraction of the size */
 };
 
@@ -261,6 +266,195 @@ static enum kind kind_of(struct bytes data, struct header *header) {
     if (has_many_scans(data))
         return SCAN_BOMB;
     return is_decodable(header) ? DECODABLE : NOT_FOR_KERNEL;
+}
+
+/* ---- views --------------------------------------------------------------------------------------------------- */
+
+/* A transform's steps, as kernel.py's STEP lays them out; the rules, their order of arithmetic and so every bit of what
+   comes out are those of draw.py. What that refuses is not drawn here either. */
+enum step_kind { RANDOM_RESIZED_CROP, RANDOM_HORIZONTAL_FLIP, RANDOM_VERTICAL_FLIP, RESIZE, RESIZE_SHORTER, CENTER_CROP,
+                 RANDOM_CROP, PAD };
+
+struct step {
+    int32_t kind, first_number; /* of the sample's random numbers, the first that is this step's */
+    int32_t width, height, longest, pad_if_needed;
+    int32_t padding[4];  /* left, top, right, bottom */
+    double values[4];    /* probability; or lowest and highest share of the area, logarithms of the ratio; */
+    double ratios[2];    /* the ratio itself */
+};
+
+_Static_assert(sizeof(struct step) == 88, "kernel.py's STEP says 88 bytes");
+
+#define ATTEMPTS 10
+#define NUMBERS_OF_CROP 4
+#define MAX_SIDE (1 << 24) /* of what is shown, so that sums of sides fit */
+
+/* The number at `index` of the splitmix64 generator that starts at `start`: in [0, 1). */
+static double uniform(uint64_t start, int index) {
+    uint64_t z = start + ((uint64_t)index + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
+/* A view in the making. */
+struct folded {
+    struct box box, window;
+    int64_t width, height; /* that the box is resized to */
+    int flip_x, flip_y;
+};
+
+static int64_t width_of(struct box box) { return box.right - box.left; }
+static int64_t height_of(struct box box) { return box.bottom - box.top; }
+
+static int shows_all(const struct folded *view) {
+    return !view->window.left && !view->window.top && view->window.right == view->width &&
+           view->window.bottom == view->height;
+}
+
+/* Cut a box, in coordinates of what the view shows, out of it. False where it can't be. */
+static int fold_crop(struct folded *view, struct box crop) {
+    int64_t width = width_of(view->window), height = height_of(view->window);
+    int outside = crop.left < 0 || crop.top < 0 || crop.right > width || crop.bottom > height;
+    if (outside && !shows_all(view))
+        return 0;
+    int64_t left = view->window.left + (view->flip_x ? width - crop.right : crop.left);
+    int64_t top = view->window.top + (view->flip_y ? height - crop.bottom : crop.top);
+    struct box inside = {left, top, left + width_of(crop), top + height_of(crop)};
+    int resized = view->width != width_of(view->box) || view->height != height_of(view->box);
+    if (resized || left < 0 || top < 0 || inside.right > view->width || inside.bottom > view->height) {
+        view->window = inside;
+        return 1;
+    }
+    view->box = (struct box){view->box.left + left, view->box.top + top, view->box.left + inside.right,
+                             view->box.top + inside.bottom};
+    view->width = width_of(crop);
+    view->height = height_of(crop);
+    view->window = (struct box){0, 0, view->width, view->height};
+    return 1;
+}
+
+static int fold_resize(struct folded *view, int64_t width, int64_t height) {
+    if (!shows_all(view))
+        return 0;
+    view->width = width;
+    view->height = height;
+    view->window = (struct box){0, 0, width, height};
+    return 1;
+}
+
+/* torchvision's RandomResizedCrop.get_params. */
+static struct box random_resized_crop(const struct step *step, const struct folded *view, uint64_t rng) {
+    double width = (double)width_of(view->window), height = (double)height_of(view->window);
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        int at = step->first_number + NUMBERS_OF_CROP * attempt;
+        double area = width * height * (step->values[0] + (step->values[1] - step->values[0]) * uniform(rng, at));
+        double ratio = exp(step->values[2] + (step->values[3] - step->values[2]) * uniform(rng, at + 1));
+        double w = rint(sqrt(area * ratio)), h = rint(sqrt(area / ratio));
+        if (!(0 < w && w <= width && 0 < h && h <= height))
+            continue;
+        int64_t top = (int64_t)(uniform(rng, at + 2) * (height - h + 1));
+        int64_t left = (int64_t)(uniform(rng, at + 3) * (width - w + 1));
+        return (struct box){left, top, left + (int64_t)w, top + (int64_t)h};
+    }
+    int64_t w = (int64_t)width, h = (int64_t)height;
+    if (width / height < step->ratios[0])
+        h = most(1, (int64_t)rint(width / step->ratios[0]));
+    else if (width / height > step->ratios[1])
+        w = most(1, (int64_t)rint(height * step->ratios[1]));
+    int64_t left = ((int64_t)width - w) / 2, top = ((int64_t)height - h) / 2;
+    return (struct box){left, top, left + w, top + h};
+}
+
+static int fold_shorter(struct folded *view, const struct step *step) {
+    int64_t width = width_of(view->window), height = height_of(view->window);
+    int upright = width <= height;
+    int64_t shorter = step->width, longer = upright ? height : width;
+    double exact = (double)shorter * (double)longer / (double)(upright ? width : height);
+    if (!(exact < MAX_SIDE))
+        return 0;
+    longer = (int64_t)exact;
+    if (step->longest && longer > step->longest) {
+        shorter = (int64_t)((double)step->longest * (double)shorter / (double)longer);
+        longer = step->longest;
+    }
+    return upright ? fold_resize(view, shorter, longer) : fold_resize(view, longer, shorter);
+}
+
+/* torchvision's offsets: rounded half to even inside the picture; padding has its odd pixel right and below. */
+static int64_t central(int64_t shown, int64_t wanted) {
+    return wanted > shown ? -((wanted - shown) / 2) : (int64_t)rint((double)(shown - wanted) / 2.0);
+}
+
+static int fold_center(struct folded *view, const struct step *step) {
+    int64_t left = central(width_of(view->window), step->width), top = central(height_of(view->window), step->height);
+    return fold_crop(view, (struct box){left, top, left + step->width, top + step->height});
+}
+
+static int fold_padding(struct folded *view, const int32_t padding[4]) {
+    if (!padding[0] && !padding[1] && !padding[2] && !padding[3])
+        return 1;
+    return fold_crop(view, (struct box){-padding[0], -padding[1], width_of(view->window) + padding[2],
+                                        height_of(view->window) + padding[3]});
+}
+
+static int fold_random_crop(struct folded *view, const struct step *step, uint64_t rng) {
+    if (!fold_padding(view, step->padding))
+        return 0;
+    int64_t x = most(0, step->width - width_of(view->window)), y = most(0, step->height - height_of(view->window));
+    if ((x || y) && !step->pad_if_needed)
+        return 0;
+    int32_t more[4] = {(int32_t)x, (int32_t)y, (int32_t)x, (int32_t)y};
+    if (!fold_padding(view, more))
+        return 0;
+    int64_t rows = height_of(view->window) - step->height + 1, columns = width_of(view->window) - step->width + 1;
+    int64_t top = (int64_t)(uniform(rng, step->first_number) * (double)rows);
+    int64_t left = (int64_t)(uniform(rng, step->first_number + 1) * (double)columns);
+    return fold_crop(view, (struct box){left, top, left + step->width, top + step->height});
+}
+
+static int fold(struct folded *view, const struct step *step, uint64_t rng) {
+    switch (step->kind) {
+    case RANDOM_RESIZED_CROP:
+        return fold_crop(view, random_resized_crop(step, view, rng)) && fold_resize(view, step->width, step->height);
+    case RANDOM_HORIZONTAL_FLIP:
+        view->flip_x ^= uniform(rng, step->first_number) < step->values[0];
+        return 1;
+    case RANDOM_VERTICAL_FLIP:
+        view->flip_y ^= uniform(rng, step->first_number) < step->values[0];
+        return 1;
+    case RESIZE:
+        return fold_resize(view, step->width, step->height);
+    case RESIZE_SHORTER:
+        return fold_shorter(view, step);
+    case CENTER_CROP:
+        return fold_center(view, step);
+    case RANDOM_CROP:
+        return fold_random_crop(view, step, rng);
+    case PAD:
+        return fold_padding(view, step->padding);
+    }
+    return 0;
+}
+
+/* Of an upright picture of this size. False where draw.py has to say what is wrong, or must be asked. */
+static int draw_view(const struct step *steps, Py_ssize_t count, int width, int height, uint64_t rng, struct job *job) {
+    struct folded view = {{0, 0, width, height}, {0, 0, width, height}, width, height, 0, 0};
+    if (width < 1 || height < 1)
+        return 0;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!fold(&view, &steps[i], rng) || width_of(view.window) < 1 || width_of(view.window) > MAX_SIDE ||
+            height_of(view.window) < 1 || height_of(view.window) > MAX_SIDE)
+            return 0;
+    struct box box = view.box, window = view.window;
+    int32_t boxes[10] = {(int32_t)box.left,  (int32_t)box.top,     (int32_t)box.right,   (int32_t)box.bottom,
+                         (int32_t)view.width, (int32_t)view.height, (int32_t)window.left, (int32_t)window.top,
+                         (int32_t)window.right, (int32_t)window.bottom};
+    memcpy(job->box, boxes, sizeof job->box);
+    memcpy(job->size, boxes + 4, sizeof job->size);
+    memcpy(job->window, boxes + 6, sizeof job->window);
+    job->flip = view.flip_x | view.flip_y << 1;
+    return 1;
 }
 
 /* ---- cut ----------------------------------------------------------------------------------------------------- */
@@ -526,8 +720,8 @@ static int copying_axis(struct axis *axis, struct side side, struct wanted wante
     return 1;
 }
 
-/* The source pixels of output pixel `at` under a triangle, as Pillow and torch have it: [*low, *high). */
-static double triangle_span(struct side side, double scale, double support, int64_t at, int64_t *low, int64_t *high) {
+/* The source pixels of output pixel `at` under a filter, as Pillow and torch have it: [*low, *high). */
+static double filter_span(struct side side, double scale, double support, int64_t at, int64_t *low, int64_t *high) {
     double center = side.from - (double)side.low + ((double)at + 0.5) * scale;
     *low = side.low + most(0, (int64_t)(center - support + 0.5));
     *high = side.low + least(side.high - side.low, (int64_t)(center + support + 0.5));
@@ -547,34 +741,44 @@ static void round_weights(const double *exact, int count, double sum, int bits, 
     weights[largest] = (int16_t)(weights[largest] + left);
 }
 
-static int antialiased_axis(struct axis *axis, struct side side, struct wanted wanted, struct block *starts,
-                            struct block *weights, struct block *scratch) {
-    double scale = (side.to - side.from) / (double)side.out, support = scale < 1 ? 1 : scale;
+/* How much a pixel counts at a distance, in units of the scale: Pillow's bilinear, and its bicubic (a = -0.5). */
+static double filter_at(enum filter filter, double x) {
+    x = fabs(x);
+    if (filter == TRIANGLE)
+        return x < 1 ? 1 - x : 0;
+    if (x < 1)
+        return (1.5 * x - 2.5) * x * x + 1;
+    return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+}
+
+static int antialiased_axis(struct axis *axis, struct side side, struct wanted wanted, enum filter filter,
+                            struct block *starts, struct block *weights, struct block *scratch) {
+    double scale = (side.to - side.from) / (double)side.out, stretch = scale < 1 ? 1 : scale;
+    double support = filter == CUBIC ? 2 * stretch : stretch;
     int64_t low, high, taps = 2;
     axis->first = side.high;
     axis->last = side.low;
     for (int64_t i = 0; i < wanted.count; i++) {
-        triangle_span(side, scale, support, wanted.at + wanted.step * i, &low, &high);
+        filter_span(side, scale, support, wanted.at + wanted.step * i, &low, &high);
         axis->first = least(axis->first, low);
         axis->last = most(axis->last, high);
         taps = most(taps, high - low);
     }
     axis->taps = (int)(taps + taps % 2);
     /* 14 bits, or more where all weights are small, so that many small roundings do not add up; a weight has to fit
-       into 16 bits, its sum with pixels into 32. A triangle of half width s is at most 1/s high, but for what
+       into 16 bits, its sum with pixels into 32. A filter stretched by s is at most 1/s high, but for what
        normalizing at the borders adds: at most a factor of 2. */
     axis->bits = 14;
-    while (axis->bits < 20 && support / 2 > (double)(1 << (axis->bits - 13)))
+    while (axis->bits < 20 && stretch / 2 > (double)(1 << (axis->bits - 13)))
         axis->bits++;
     double *exact = reserve(scratch, (size_t)axis->taps * sizeof *exact);
     if (!exact || !reserve_axis(axis, starts, weights))
         return 0;
     memset(axis->weights, 0, (size_t)axis->count * (size_t)axis->taps * sizeof(int16_t));
     for (int64_t i = 0; i < wanted.count; i++) {
-        double sum = 0, center = triangle_span(side, scale, support, wanted.at + wanted.step * i, &low, &high);
+        double sum = 0, center = filter_span(side, scale, support, wanted.at + wanted.step * i, &low, &high);
         for (int64_t k = low; k < high; k++) {
-            double distance = fabs((double)k - center + 0.5) / support;
-            exact[k - low] = distance < 1 ? 1 - distance : 0;
+            exact[k - low] = filter_at(filter, ((double)k - center + 0.5) / stretch);
             sum += exact[k - low];
         }
         /* At the far border the taps begin earlier, so that as few as possible lie beyond what was decoded. */
@@ -615,15 +819,15 @@ static int plain_axis(struct axis *axis, struct side side, struct wanted wanted,
     return 1;
 }
 
-static int make_axis(struct axis *axis, struct side side, struct wanted wanted, int antialias, int which,
+static int make_axis(struct axis *axis, struct side side, struct wanted wanted, enum filter filter, int which,
                      struct scratch *scratch) {
     struct block *starts = &scratch->starts[which], *weights = &scratch->weights[which];
     axis->count = wanted.count;
     if (side.from == (double)side.low && side.to == (double)side.high && side.out == side.high - side.low)
         return copying_axis(axis, side, wanted, starts);
-    if (antialias)
-        return antialiased_axis(axis, side, wanted, starts, weights, &scratch->table);
-    return plain_axis(axis, side, wanted, starts, weights);
+    if (filter == PLAIN)
+        return plain_axis(axis, side, wanted, starts, weights);
+    return antialiased_axis(axis, side, wanted, filter, starts, weights, &scratch->table);
 }
 
 /* ---- passes -------------------------------------------------------------------------------------------------- */
@@ -912,7 +1116,7 @@ static int scale_of(const struct job *job) {
 
 static enum status check_view(const struct job *job, const struct header *header) {
     const int32_t *box = job->box, *size = job->size;
-    if (job->orientation < 1 || job->orientation > 8)
+    if (job->orientation < 1 || job->orientation > 8 || job->filter < PLAIN || job->filter > CUBIC)
         return BAD_VIEW;
     int turned = job->orientation >= 5;
     int width = turned ? header->height : header->width, height = turned ? header->width : header->height;
@@ -1102,7 +1306,7 @@ static struct side side_of(int64_t from, int64_t to, int scale, int64_t out) {
 /* Where the window lies in the resized picture, and where what it shows of that lies in the row. */
 struct shown {
     struct box box; /* of the upright picture, resized */
-    uint8_t *out;   /* the pixel that box.left and box.top, or if flipped box.right and box.top, becomes */
+    uint8_t *out;   /* where the first pixel of it comes */
     size_t stride;
 };
 
@@ -1111,7 +1315,8 @@ static struct shown show(const struct job *job, uint8_t *row) {
     int64_t width = (int64_t)window[2] - window[0], height = (int64_t)window[3] - window[1];
     struct box box = {most(0, window[0]), most(0, window[1]), least(size[0], window[2]), least(size[1], window[3])};
     size_t stride = 3 * (size_t)width;
-    int64_t x = job->flip ? window[2] - box.right : box.left - window[0], y = box.top - window[1];
+    int64_t x = job->flip & 1 ? window[2] - box.right : box.left - window[0];
+    int64_t y = job->flip & 2 ? window[3] - box.bottom : box.top - window[1];
     if (box.right - box.left < width || box.bottom - box.top < height)
         memset(row, 0, stride * (size_t)height); /* black where the window reaches beyond the picture */
     if (box.left >= box.right || box.top >= box.bottom)
@@ -1150,13 +1355,13 @@ static int make_plan(struct plan *plan, struct bytes data, const struct header *
     if (header->restart_interval)
         cut(&plan->part, header, plan->scale, plan->checked, scratch);
     box = plan->part.box;
-    struct wanted across = wanted_pixels(shown->box.left, shown->box.right, job->size[0], job->flip, flip_x);
-    struct wanted down = wanted_pixels(shown->box.top, shown->box.bottom, job->size[1], 0, flip_y);
+    struct wanted across = wanted_pixels(shown->box.left, shown->box.right, job->size[0], job->flip & 1, flip_x);
+    struct wanted down = wanted_pixels(shown->box.top, shown->box.bottom, job->size[1], job->flip & 2, flip_y);
     int t = plan->transposed;
     struct side x = side_of(box.left, box.right, plan->scale, job->size[t]);
     struct side y = side_of(box.top, box.bottom, plan->scale, job->size[!t]);
-    return make_axis(&plan->x, x, t ? down : across, job->antialias, 0, scratch) &&
-           make_axis(&plan->y, y, t ? across : down, job->antialias, 1, scratch) && plan_memory(plan, scratch, shown);
+    return make_axis(&plan->x, x, t ? down : across, (enum filter)job->filter, 0, scratch) &&
+           make_axis(&plan->y, y, t ? across : down, (enum filter)job->filter, 1, scratch) && plan_memory(plan, scratch, shown);
 }
 
 static enum status decode_view(struct worker *worker, struct bytes data, const struct job *job, uint8_t *row) {
@@ -1404,6 +1609,92 @@ static int get_array(PyObject *object, const char *name, Py_ssize_t size, int fl
 
 static struct bytes bytes_of(const Py_buffer *view) { return (struct bytes){view->buf, (size_t)view->len}; }
 
+/* What to find out about files while their bytes are at hand: headers, and a view of each. */
+struct look {
+    const struct step *steps;
+    Py_ssize_t step_count, count;
+    int filter;
+    double reducing_gap, max_pixels;
+    Py_buffer program, rngs, headers, jobs;
+};
+
+static enum kind write_header(struct bytes data, char *out) {
+    struct header header;
+    enum kind kind = kind_of(data, &header);
+    int32_t row[4] = {header.width, header.height, header.orientation, (int32_t)kind};
+    if (kind == REFUSED || kind == NOT_JPEG)
+        row[0] = row[1] = row[2] = 0;
+    memcpy(out, row, sizeof row);
+    return kind;
+}
+
+/* File number i of those that are looked at. */
+static void look_at(struct look *look, Py_ssize_t i, struct bytes data) {
+    char *out = (char *)look->headers.buf + 16 * i;
+    struct job job = {.filter = look->filter, .reducing_gap = look->reducing_gap};
+    uint64_t rng;
+    int32_t row[4];
+    enum kind kind = write_header(data, out);
+    memcpy(row, out, sizeof row);
+    memcpy(&rng, (const char *)look->rngs.buf + 8 * i, sizeof rng);
+    int turned = row[2] >= 5;
+    job.orientation = row[2];
+    if (kind == DECODABLE && ((double)row[0] * row[1] > look->max_pixels ||
+                              !draw_view(look->steps, look->step_count, row[turned], row[!turned], rng, &job))) {
+        row[3] = UNDRAWN;
+        memcpy(out, row, sizeof row);
+    }
+    memcpy((char *)look->jobs.buf + sizeof job * (size_t)i, &job, sizeof job);
+}
+
+static void end_look(struct look *look) {
+    Py_buffer *views[] = {&look->program, &look->rngs, &look->headers, &look->jobs};
+    for (int i = 0; i < 4; i++)
+        PyBuffer_Release(views[i]); /* those that were never got have no object, and nothing happens */
+}
+
+/* From kernel.py's Look of `count` files; None where nobody looks. */
+static int get_look(PyObject *object, Py_ssize_t count, struct look *look) {
+    memset(look, 0, sizeof *look);
+    if (object == Py_None)
+        return 0;
+    if (!PyArg_ParseTuple(object, "y*iddy*w*w*:look", &look->program, &look->filter, &look->reducing_gap,
+                          &look->max_pixels, &look->rngs, &look->headers, &look->jobs))
+        return -1;
+    look->count = count;
+    look->steps = look->program.buf;
+    look->step_count = look->program.len / (Py_ssize_t)sizeof(struct step);
+    if (look->program.len % (Py_ssize_t)sizeof(struct step) || (uintptr_t)look->program.buf % 8)
+        PyErr_SetString(PyExc_ValueError, "the program must be aligned STEPs");
+    else if (look->rngs.len != 8 * count || look->headers.len != 16 * count ||
+             look->jobs.len != (Py_ssize_t)sizeof(struct job) * count)
+        PyErr_Format(PyExc_ValueError, "a look's arrays must be of %zd files", count);
+    else
+        return 0;
+    end_look(look);
+    return -1;
+}
+
+static PyObject *py_look(PyObject *module, PyObject *args) {
+    PyObject *sources_object, *look_object, *result = NULL;
+    struct buffers sources;
+    struct look look;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OO!:look", &sources_object, &PyTuple_Type, &look_object) ||
+        get_all(sources_object, PyBUF_SIMPLE, &sources))
+        return NULL;
+    if (!get_look(look_object, sources.count, &look)) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < sources.count; i++)
+            look_at(&look, i, bytes_of(&sources.views[i]));
+        Py_END_ALLOW_THREADS
+        end_look(&look);
+        result = Py_NewRef(Py_None);
+    }
+    release_all(&sources);
+    return result;
+}
+
 static PyObject *py_headers(PyObject *module, PyObject *args) {
     PyObject *sources_object, *out_object, *result = NULL;
     struct buffers sources;
@@ -1414,14 +1705,8 @@ static PyObject *py_headers(PyObject *module, PyObject *args) {
         return NULL;
     if (!get_array(out_object, "out", 16 * sources.count, PyBUF_WRITABLE, &out)) {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t i = 0; i < sources.count; i++) {
-            struct header header;
-            enum kind kind = kind_of(bytes_of(&sources.views[i]), &header);
-            int32_t row[4] = {header.width, header.height, header.orientation, (int32_t)kind};
-            if (kind == REFUSED || kind == NOT_JPEG)
-                row[0] = row[1] = row[2] = 0;
-            memcpy((char *)out.buf + 16 * i, row, sizeof row);
-        }
+        for (Py_ssize_t i = 0; i < sources.count; i++)
+            write_header(bytes_of(&sources.views[i]), (char *)out.buf + 16 * i);
         Py_END_ALLOW_THREADS
         PyBuffer_Release(&out);
         result = Py_NewRef(Py_None);
@@ -1568,9 +1853,13 @@ static PyObject *py_make_crop_ready(PyObject *module, PyObject *args) {
 
 enum { FD, OFFSET, SIZE, READ, RANGE }; /* the columns of a range, and their number */
 
-static void read_all(int64_t *ranges, Py_ssize_t count, uint8_t *out) {
-    for (int64_t *range = ranges; range < ranges + RANGE * count; out += range[SIZE], range += RANGE)
-        range[READ] = read_range((int)range[FD], out, range[SIZE], range[OFFSET]);
+/* Looks at what lies behind the first `skip` bytes of each. */
+static void read_all(int64_t *ranges, Py_ssize_t count, uint8_t *out, int64_t skip, struct look *look) {
+    for (Py_ssize_t i = 0; i < count; i++, out += ranges[SIZE], ranges += RANGE) {
+        ranges[READ] = read_range((int)ranges[FD], out, ranges[SIZE], ranges[OFFSET]);
+        if (look->count)
+            look_at(look, i, (struct bytes){out + skip, (size_t)most(0, ranges[READ] - skip)});
+    }
 }
 
 static int check_ranges(const int64_t *ranges, Py_ssize_t count, Py_ssize_t room) {
@@ -1586,30 +1875,38 @@ static int check_ranges(const int64_t *ranges, Py_ssize_t count, Py_ssize_t room
 
 static PyObject *py_read(PyObject *module, PyObject *args) {
     Py_buffer ranges, out;
+    PyObject *look_object = Py_None;
+    struct look look;
+    long long skip = 0;
     int ready = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "w*w*:read", &ranges, &out))
+    if (!PyArg_ParseTuple(args, "w*w*|LO:read", &ranges, &out, &skip, &look_object))
         return NULL;
     Py_ssize_t count = ranges.len / (8 * RANGE);
     if (ranges.len % (8 * RANGE) || (uintptr_t)ranges.buf % 8)
         PyErr_SetString(PyExc_ValueError, "ranges must be int64 of shape (n, 4)");
-    else if (!check_ranges(ranges.buf, count, out.len)) {
+    else if (skip < 0)
+        PyErr_SetString(PyExc_ValueError, "skip must be at least 0");
+    else if (!check_ranges(ranges.buf, count, out.len) && !get_look(look_object, count, &look)) {
         ready = 1;
         Py_BEGIN_ALLOW_THREADS
-        read_all(ranges.buf, count, out.buf);
+        read_all(ranges.buf, count, out.buf, skip, &look);
         Py_END_ALLOW_THREADS
+        end_look(&look);
     }
     PyBuffer_Release(&ranges);
     PyBuffer_Release(&out);
     return ready ? Py_NewRef(Py_None) : NULL;
 }
 
-static void read_files(const struct buffers *paths, Py_buffer *out, int64_t limit, char *sizes) {
+static void read_files(const struct buffers *paths, Py_buffer *out, int64_t limit, char *sizes, struct look *look) {
     uint8_t *into = out->buf;
     int64_t room = out->len;
     for (Py_ssize_t i = 0; i < paths->count; i++, sizes += 8) {
         int64_t size = read_file(paths->views[i].buf, into, room, limit);
         memcpy(sizes, &size, sizeof size);
+        if (look->count)
+            look_at(look, i, (struct bytes){into, (size_t)most(0, size)});
         if (size > 0)
             into += size, room -= size;
     }
@@ -1631,21 +1928,25 @@ static int check_paths(const struct buffers *paths) {
 }
 
 static PyObject *py_read_files(PyObject *module, PyObject *args) {
-    PyObject *sequence, *sizes_object, *result = NULL;
+    PyObject *sequence, *sizes_object, *look_object = Py_None, *result = NULL;
     struct buffers paths;
+    struct look look;
     Py_buffer out, sizes;
     long long limit;
     (void)module;
-    if (!PyArg_ParseTuple(args, "Ow*OL:read_files", &sequence, &out, &sizes_object, &limit))
+    if (!PyArg_ParseTuple(args, "Ow*OL|O:read_files", &sequence, &out, &sizes_object, &limit, &look_object))
         return NULL;
     if (!get_all(sequence, PyBUF_SIMPLE, &paths)) {
         if (!check_paths(&paths) &&
             !get_array(sizes_object, "sizes", 8 * paths.count, PyBUF_WRITABLE, &sizes)) {
-            Py_BEGIN_ALLOW_THREADS
-            read_files(&paths, &out, limit, sizes.buf);
-            Py_END_ALLOW_THREADS
+            if (!get_look(look_object, paths.count, &look)) {
+                Py_BEGIN_ALLOW_THREADS
+                read_files(&paths, &out, limit, sizes.buf, &look);
+                Py_END_ALLOW_THREADS
+                end_look(&look);
+                result = Py_NewRef(Py_None);
+            }
             PyBuffer_Release(&sizes);
-            result = Py_NewRef(Py_None);
         }
         release_all(&paths);
     }
@@ -1670,10 +1971,11 @@ static int start_module(PyObject *module) {
 
 static PyMethodDef methods[] = {
     {"headers", py_headers, METH_VARARGS, "headers(sources, out)"},
+    {"look", py_look, METH_VARARGS, "look(sources, look)"},
     {"decode", py_decode, METH_VARARGS, "decode(sources, jobs, rows, status, nanoseconds=None)"},
     {"make_crop_ready", py_make_crop_ready, METH_VARARGS, "make_crop_ready(data, interval)"},
-    {"read", py_read, METH_VARARGS, "read(ranges, out)"},
-    {"read_files", py_read_files, METH_VARARGS, "read_files(paths, out, sizes, limit)"},
+    {"read", py_read, METH_VARARGS, "read(ranges, out, skip=0, look=None)"},
+    {"read_files", py_read_files, METH_VARARGS, "read_files(paths, out, sizes, limit, look=None)"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -18,24 +18,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.transforms.steps import View
+from fastdata.images.jobs import JOB, filter_of, program
+from fastdata.transforms.steps import Transform
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
 """C-contiguous, as all that is given to the kernel."""
-
-JOB: Final = np.dtype(
-    [
-        ("box", np.int32, 4),  # left, top, right, bottom, of the upright image
-        ("size", np.int32, 2),  # width, height
-        ("window", np.int32, 4),  # left, top, right, bottom, of the resized box
-        ("flip", np.int32),
-        ("orientation", np.int32),  # EXIF's, 1 to 8
-        ("antialias", np.int32),
-        ("checked", np.int32),  # 1: known to be undamaged; decoding stops at the box's last row
-        ("reducing_gap", np.float64),  # 0: never decode at a fraction of the size
-    ]
-)
-"""One sample's view, 64 bytes, as kernel.c's `struct job`."""
 
 
 class Kind(enum.IntEnum):
@@ -46,6 +33,7 @@ class Kind(enum.IntEnum):
     SCAN_BOMB = 2  # more than 500 scans
     REFUSED = 3  # a JPEG with odd markers: Pillow's verdict counts
     NOT_JPEG = 4
+    UNDRAWN = 5  # `look`'s: decodable, but the transform has no view of it, or not one for the kernel to draw
 
 
 class Status(enum.IntEnum):
@@ -97,22 +85,29 @@ def _kernel() -> ModuleType:
     return KERNEL
 
 
-def jobs(views: Sequence[View], orientations: Sequence[int], checked: bool = False) -> npt.NDArray[np.void]:
-    """The views of some images, whose EXIF orientations are given, as `decode` takes them: JOB, shape (n,)."""
-    records = [
-        (
-            view.box,
-            view.size,
-            view.window,
-            view.flip,
-            orientation,
-            view.antialias,
-            checked,
-            view.reducing_gap or 0.0,
-        )
-        for view, orientation in zip(views, orientations, strict=True)
-    ]
-    return np.array(records, JOB)
+class Look:
+    """What `read`, `read_files` and `look` find out of n files while their bytes are at hand, without the lock.
+
+    `headers` is then as of the function `headers`, and where `Kind` is DECODABLE `jobs`, JOB of shape (n,), has the
+    transform's view by the random numbers `rngs`, uint64 of shape (n,): that which `draw` gives, to the last bit.
+    """
+
+    def __init__(self, transform: Transform, rngs: npt.NDArray[np.uint64], max_pixels: int) -> None:
+        self.headers = np.empty((len(rngs), 4), np.int32)
+        self.jobs = np.empty(len(rngs), JOB)
+        which = filter_of(transform.interpolation, transform.antialias)
+        gap = transform.reducing_gap or 0.0
+        self._arguments = (program(transform), which, gap, max_pixels, rngs, self.headers, self.jobs)
+
+    def at(self, files: Sequence[Buffer]) -> "Look":
+        """Look at files that are read already."""
+        _kernel().look(files, self._arguments)
+        return self
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """For the extension module."""
+        return self._arguments
 
 
 def headers(sources: Sequence[Buffer], out: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
@@ -157,29 +152,35 @@ def make_crop_ready(data: Buffer, interval: int) -> bytes:
     return made
 
 
-def read(fds: npt.ArrayLike, offsets: npt.ArrayLike, sizes: npt.ArrayLike, out: Buffer) -> npt.NDArray[np.int64]:
-    """Read n ranges of open files into `out`, one after another: range i begins there at `sum(sizes[:i])`.
+def read(ranges: npt.NDArray[np.int64], out: Buffer, skip: int = 0, look: Look | None = None) -> npt.NDArray[np.int64]:
+    """Read n ranges, (file descriptor, offset, size), of open files into `out`, one after another.
 
     Returns for each how many bytes came, fewer than asked for at a file's end only, or minus errno: int64 of shape
-    (n,). ValueError where a size is negative, the sizes don't fit into `out`, or there are not n of each.
+    (n,). Where there is a `look`, the n files that it sees are what lies behind the first `skip` bytes of each range.
+
+    ValueError where a size or `skip` is negative, or the sizes don't fit into `out`.
     """
-    ranges = np.stack([np.asarray(column, np.int64) for column in (fds, offsets, sizes, np.zeros_like(sizes))], axis=1)
-    _kernel().read(ranges, out)
-    return ranges[:, 3]
+    columns = np.zeros((len(ranges), 4), np.int64)
+    columns[:, :3] = ranges
+    _kernel().read(columns, out, skip, None if look is None else look.arguments)
+    return columns[:, 3]
 
 
-def read_files(paths: Sequence[bytes], limit: int, out: bytearray | memoryview | None = None) -> list[memoryview | int]:
+def read_files(
+    paths: Sequence[bytes], limit: int, out: bytearray | memoryview | None = None, look: Look | None = None
+) -> list[memoryview | int]:
     """Read n files whole, one after another into one memory: for each a memoryview of its part of it; or an int that
     says why not: minus errno, `KERNEL.NOT_REGULAR` (a folder, a pipe, a device), `KERNEL.LARGER_THAN_LIMIT` (of more
     than `limit` bytes).
 
     `out` is the memory, for who calls again and uses it again; where there is none, or it is full, new memory is taken.
-    ValueError where a path has a zero byte, TypeError where one is not bytes.
+    ValueError where a path has a zero byte, TypeError where one is not bytes. A `look` sees no view of what took new
+    memory.
     """
     kernel = _kernel()
     memory = _memory(min(_ROOM, limit) * len(paths)) if out is None else memoryview(out).cast("B")
     sizes, at = np.empty(len(paths), np.int64), 0
-    kernel.read_files(paths, memory, sizes, limit)
+    kernel.read_files(paths, memory, sizes, limit, None if look is None else look.arguments)
     files: list[memoryview | int] = []
     for path, size in zip(paths, sizes.tolist(), strict=True):
         if size == kernel.NO_ROOM:

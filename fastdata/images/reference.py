@@ -13,6 +13,7 @@ import simplejpeg
 from fastdata.errors import DecodeError
 from fastdata.images.cut import cut_stored
 from fastdata.images.header import Header, read_header
+from fastdata.images.jobs import jobs, view_of
 from fastdata.images.jpeg import stored_box
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.images.pillow import decode_by_pillow
@@ -33,12 +34,40 @@ class Part(NamedTuple):
     factor: int
 
 
-class Encoded(NamedTuple):
-    """An image, what it says of itself, and the view of it that is wanted."""
+class Encoded:
+    """An image, what it says of itself, and the view of it that is wanted.
 
-    data: bytes | memoryview
-    header: Header
-    view: View
+    A view that the kernel has drawn is a JOB's bytes, which go back to it as they are; a `View` is made of them only
+    where someone asks.
+    """
+
+    __slots__ = ("_job", "_view", "data", "header")
+
+    def __init__(
+        self, data: bytes | memoryview, header: Header, view: View | None = None, job: bytes | None = None
+    ) -> None:
+        self.data = data
+        self.header = header
+        self._view = view
+        self._job = job
+
+    @property
+    def view(self) -> View:
+        if self._view is None:
+            self._view = view_of(self.job)
+        return self._view
+
+    @property
+    def drawn(self) -> View | bytes:
+        """The view or a JOB, whichever is there: what `Views` takes."""
+        return self.view if self._job is None else self._job
+
+    @property
+    def job(self) -> bytes:
+        """What the kernel is told: a JOB."""
+        if self._job is None:
+            self._job = jobs([self.view], [self.header.orientation]).tobytes()
+        return self._job
 
     def complete(self) -> "Encoded":
         """The same with the markers of its header, which the kernel does not tell, and with bytes."""

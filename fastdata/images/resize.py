@@ -27,9 +27,10 @@ def resample(source: Source, view: View, header: Header, out: Pixels | None = No
         out = np.empty(shape, np.uint8)
     elif out.shape != shape or out.dtype != np.uint8 or not out.flags.writeable:
         raise ValueError(f"out must be a writable uint8 array of shape {shape}, got {out.dtype} of {out.shape}")
-    at_once = view.window == (0, 0, *view.size) and not view.flip and header.orientation == 1
+    mirrored = view.flip or view.flip_vertical
+    at_once = view.window == (0, 0, *view.size) and not mirrored and header.orientation == 1
     into = out if at_once and out.flags.c_contiguous else None
-    pixels = _resize(source, stored_size(view, header), view.antialias, into)
+    pixels = _resize(source, stored_size(view, header), view, into)
     if pixels is into:
         return out
     if header.orientation != 1:
@@ -39,6 +40,9 @@ def resample(source: Source, view: View, header: Header, out: Pixels | None = No
     _finish(pixels, view, out)
     return out
 
+
+_PLAIN = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+_ANTIALIASED = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 # How to turn stored pixels upright, by EXIF orientation: transpose?, then mirror in x?, in y?
 _ORIENTATION = {
@@ -59,37 +63,37 @@ def stored_size(view: View, header: Header) -> tuple[int, int]:
     return (view.size[1], view.size[0]) if transposed else view.size
 
 
-def _resize(source: Source, size: tuple[int, int], antialias: bool, into: Pixels | None) -> Pixels:
-    """The source's box, resized to `size` (width, height), where that is possible in the memory of `into`."""
+def _resize(source: Source, size: tuple[int, int], view: View, into: Pixels | None) -> Pixels:
+    """The source's box, resized to `size` (width, height) as the view says, in the memory of `into` where it can be."""
     left, top = int(source.box[0]), int(source.box[1])
     right, bottom = -int(-source.box[2] // 1), -int(-source.box[3] // 1)
     box = source.pixels[top:bottom, left:right]
     if source.box != (left, top, right, bottom):
         inside = (source.box[0] - left, source.box[1] - top, source.box[2] - left, source.box[3] - top)
-        return _resize_between_pixels(Source(box, inside), size, antialias)
+        return _resize_between_pixels(Source(box, inside), size, view)
     if size == (right - left, bottom - top):
         return box
-    if not antialias:
-        return np.asarray(cv2.resize(box, size, into, interpolation=cv2.INTER_LINEAR), np.uint8)
+    if not view.antialias:
+        return np.asarray(cv2.resize(box, size, into, interpolation=_PLAIN[view.interpolation]), np.uint8)
     # Contiguous, since torch's AVX2 kernel starts threads to make it so; and with strides of which torch says
     # "channels last": else it gives planes, and interleaving them takes as long again. By numpy, since each of torch's
     # own views lets go of the interpreter's lock, and waits for it.
     height, width = box.shape[:2]
     tensor = torch.from_numpy(np.ascontiguousarray(box).reshape(1, height, width, 3).transpose(0, 3, 1, 2))
-    resized = F.interpolate(tensor, (size[1], size[0]), mode="bilinear", antialias=True)
+    resized = F.interpolate(tensor, (size[1], size[0]), mode=view.interpolation, antialias=True)
     return np.asarray(resized.numpy()[0].transpose(1, 2, 0), np.uint8)
 
 
-def _resize_between_pixels(source: Source, size: tuple[int, int], antialias: bool) -> Pixels:
+def _resize_between_pixels(source: Source, size: tuple[int, int], view: View) -> Pixels:
     """The same for a box that ends between pixels, as boxes do in a JPEG decoded at a fraction of its size."""
-    if antialias:
+    if view.antialias:
         image = Image.fromarray(np.ascontiguousarray(source.pixels))
-        return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=source.box))
+        return np.asarray(image.resize(size, _ANTIALIASED[view.interpolation], box=source.box))
     left, top, right, bottom = source.box
     step_x, step_y = (right - left) / size[0], (bottom - top) / size[1]
     # From the centres of output pixels to the source's, as cv2.resize does for whole boxes.
     to_source = np.array([[step_x, 0, left + step_x / 2 - 0.5], [0, step_y, top + step_y / 2 - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    flags = _PLAIN[view.interpolation] | cv2.WARP_INVERSE_MAP
     resized = cv2.warpAffine(source.pixels, to_source, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(resized, np.uint8)
 
@@ -101,12 +105,12 @@ def _finish(pixels: Pixels, view: View, out: Pixels) -> None:
         pixels = _padded(pixels, window)
     else:
         pixels = pixels[window.top : window.bottom, window.left : window.right]
-    if not view.flip:
+    if not (view.flip or view.flip_vertical):
         np.copyto(out, pixels)
-    elif out.flags.c_contiguous:
-        cv2.flip(pixels, 1, dst=out)  # a thirtieth of the time that numpy takes for negative strides
+    elif out.flags.c_contiguous:  # a thirtieth of the time that numpy takes for negative strides
+        cv2.flip(pixels, -1 if view.flip and view.flip_vertical else 1 if view.flip else 0, dst=out)
     else:
-        np.copyto(out, pixels[:, ::-1])
+        np.copyto(out, pixels[:: -1 if view.flip_vertical else 1, :: -1 if view.flip else 1])
 
 
 def _padded(pixels: Pixels, window: Box) -> Pixels:

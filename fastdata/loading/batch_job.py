@@ -3,7 +3,6 @@
 import time
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,10 +11,12 @@ from fastdata.datasets.collate import collate_images, collate_targets
 from fastdata.epoch.order import Ids
 from fastdata.errors import SampleError
 from fastdata.images.colour import recolour
+from fastdata.images.jobs import Views
 from fastdata.loading.memory import Memory
 from fastdata.loading.one_thread import keep_torch_in_one_thread
 from fastdata.loading.stats import Stage, StageTimes
-from fastdata.sample import Batch, Pixels, on_tensors
+from fastdata.sample import Batch, Pixels, key_hash, on_tensors
+from fastdata.transforms.draw import sample_rngs
 from fastdata.transforms.steps import View
 
 
@@ -41,8 +42,7 @@ class Drawn(NamedTuple):
 
     key: str
     target: Any
-    view: View
-    rng: int
+    view: View | bytes
     dataset: ImageDataset
 
 
@@ -86,7 +86,7 @@ class LoadingJob:
             if isinstance(sample, SampleError):
                 self._bad(row, sample)
             else:
-                self._drawn[row] = Drawn(sample.key, sample.target, sample.image.view, sample.rng, sample.dataset)
+                self._drawn[row] = Drawn(sample.key, sample.target, sample.image.drawn, sample.dataset)
                 good.append((row, sample))
         return good, left
 
@@ -125,22 +125,21 @@ class LoadingJob:
         targets: Any = collate_targets([sample.target for sample in drawn])
         if device is not None:
             targets = on_tensors(lambda tensor: tensor.to(device, non_blocking=True), targets)
-        images = self._images if self._is_coloured else _recoloured(self._images, drawn)
-        return Batch(images, targets, [sample.key for sample in drawn], [sample.view for sample in drawn])
+        images = self._images if self._is_coloured else self._recoloured(self._images, drawn)
+        return Batch(images, targets, [sample.key for sample in drawn], Views([sample.view for sample in drawn]))
 
-
-def _recoloured(images: Tensor, drawn: list[Drawn]) -> Tensor:
-    """The colour steps carried out on images (N, 3, H, W): of each dataset's samples those of its transform."""
-    by_dataset: dict[ImageDataset, list[int]] = {}
-    for row, sample in enumerate(drawn):
-        by_dataset.setdefault(sample.dataset, []).append(row)
-    for dataset, rows in by_dataset.items():
-        if dataset.transform.pixel_steps:
-            rngs = np.array([drawn[row].rng for row in rows], np.uint64)
-            if len(rows) == len(images):
-                return recolour(images, dataset.transform, rngs)
-            images[rows] = recolour(images[rows], dataset.transform, rngs)
-    return images
+    def _recoloured(self, images: Tensor, drawn: list[Drawn]) -> Tensor:
+        """The colour steps carried out on images (N, 3, H, W): of each dataset's samples those of its transform."""
+        by_dataset: dict[ImageDataset, list[int]] = {}
+        for row, sample in enumerate(drawn):
+            by_dataset.setdefault(sample.dataset, []).append(row)
+        for dataset, rows in by_dataset.items():
+            if dataset.transform.pixel_steps:
+                rngs = sample_rngs(dataset.seed, self._setup.epoch, [key_hash(drawn[row].key) for row in rows])
+                if len(rows) == len(images):
+                    return recolour(images, dataset.transform, rngs)
+                images[rows] = recolour(images[rows], dataset.transform, rngs)
+        return images
 
 
 class BatchJob(LoadingJob):
@@ -166,7 +165,7 @@ class BatchJob(LoadingJob):
             keep_torch_in_one_thread()
             begun = time.perf_counter_ns()
             images = torch.from_numpy(self._pixels[rows]).permute(0, 3, 1, 2)
-            coloured = _recoloured(images, [self._drawn[row] for row in rows])
+            coloured = self._recoloured(images, [self._drawn[row] for row in rows])
             self._pixels[rows] = coloured.permute(0, 2, 3, 1).numpy()
             self._setup.times.add(Stage.MAP, time.perf_counter_ns() - begun)
 
@@ -199,7 +198,7 @@ class MappedJob(LoadingJob):
             begun = time.perf_counter_ns()
             for (row, sample), image in zip(good, pixels, strict=True):
                 if row not in self.errors:
-                    self._made[row], target = sample.dataset.finished(sample, image)
+                    self._made[row], target = sample.dataset.finished(sample, image, self._setup.epoch)
                     self._drawn[row] = self._drawn[row]._replace(target=target)
             self._setup.times.add(Stage.MAP, time.perf_counter_ns() - begun)
 

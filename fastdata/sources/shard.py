@@ -67,33 +67,45 @@ class Shard:
         return self.read_sample(row, extension)[1]
 
     def read_sample(self, row: int, extension: str) -> tuple[str, bytes]:
-        """The sample's key and the bytes of one component.
+        """The sample's key and the bytes of one component, as `read_component` gives them."""
+        return self.read_component(self.component(row, extension))
+
+    def read_component(self, component: "Component") -> tuple[str, bytes]:
+        """The sample's key and the component's bytes.
 
         The header before the bytes is read, too, and must still name this key, extension and size.
         """
-        component = self.component(row, extension)
         fd, offset, size = component.opened.fd, component.offset, component.size
         # Two reads, since cutting the header off one would copy the rest, which takes longer for megabytes.
         header, data = pread(fd, BLOCK, offset - BLOCK), pread(fd, size, offset)
         return self.checked_key(component, header, len(data)), data
 
     def component(self, row: int, extension: str) -> "Component":
-        """Where a component of a sample lies, for who reads it; with the block before it, which is its header."""
-        opened = self._open()
-        span = opened.spans.get(extension)
-        offset, size = (ABSENT, 0) if span is None else span[row].item()
-        if offset == ABSENT:
-            have = ", ".join(name for name in opened.spans if self.has(row, name))
+        """Where a component of a sample lies, for who reads it. TarError where the sample has none such."""
+        component = self.find(row, (extension,))
+        if component is None:
+            have = ", ".join(name for name in self.extensions if self.has(row, name))
             problem = f"sample {self.key(row)!r} has no component {extension!r} (it has {have})"
-            raise TarError.at(self.path, int(opened.rows["start"][row]), problem)
-        return Component(opened, row, extension, offset, size)
+            raise TarError.at(self.path, int(self.rows["start"][row]), problem)
+        return component
+
+    def find(self, row: int, extensions: Sequence[str]) -> "Component | None":
+        """Where the first of these components that the sample has lies; None where it has none of them."""
+        opened = self._open()
+        values = opened.rows[row].item()  # all at once, in a third of the time of one by one
+        for extension in extensions:
+            column = opened.columns.get(extension)
+            if column is not None and values[column][0] != ABSENT:
+                offset, size = values[column]
+                return Component(self, opened, row, extension, offset, size, values[0], values[2])
+        return None
 
     def checked_key(self, component: "Component", header: bytes, received: int) -> str:
         """The sample's key, from the header that was read; TarError where the shard changed since it was indexed."""
-        opened, row, extension, offset, size = component
+        _, opened, row, extension, offset, size, hashed, _ = component
         if received < size:
             raise self._changed(offset, f"only {max(received, 0)} of a component's {size} bytes are left")
-        key = self._plain_key(header, int(opened.rows["key"][row]), extension)
+        key = self._plain_key(header, hashed, extension)
         if key is None or number(header[124:136]) != size:
             key = self._find(opened, row, offset, (extension, size))
         return key
@@ -152,6 +164,8 @@ class _Opened:
         self.fd = os.open(path, os.O_RDONLY)
         self.rows = shard_rows(self.fd, path, keep_index)
         self.spans = {name: self.rows["." + name] for name in extensions(self.rows)}
+        names = self.rows.dtype.names or ()
+        self.columns = {name: names.index("." + name) for name in self.spans}
 
     def __del__(self) -> None:
         if self.fd >= 0:
@@ -159,13 +173,21 @@ class _Opened:
 
 
 class Component(NamedTuple):
-    """A component's `size` bytes at `offset` of the file that `opened` holds open."""
+    """A component's `size` bytes at `offset` of the file that `opened` holds open; and what its sample's row says."""
 
+    shard: Shard
     opened: _Opened
     row: int
     extension: str
     offset: int
     size: int
+    hashed: int
+    cls: int
+
+    @property
+    def range_with_header(self) -> tuple[int, int, int]:
+        """File, offset and size, with the block before it, which is its header."""
+        return self.opened.fd, self.offset - BLOCK, self.size + BLOCK
 
 
 class ShardCache:

@@ -1,11 +1,12 @@
-"""Views of some images at once: the steps of a transform folded into what a decoder needs to know of each.
+"""A view of an image: the steps of a transform folded into what a decoder needs to know of it.
 
-Random numbers belong to the sample: they are a function of seed, epoch and key, and each step has its own of them.
+Random numbers belong to the sample: they are a function of seed, epoch and key, and each step has its own of them. The
+compiled kernel draws by the same rules, with the same arithmetic in the same order; what it refuses is drawn here.
 """
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import assert_never, cast
 
@@ -18,8 +19,11 @@ from fastdata.sample import key_hash
 from fastdata.transforms.steps import (
     Box,
     CenterCrop,
+    Pad,
+    RandomCrop,
     RandomHorizontalFlip,
     RandomResizedCrop,
+    RandomVerticalFlip,
     Resize,
     Step,
     Transform,
@@ -28,21 +32,18 @@ from fastdata.transforms.steps import (
     as_transform,
 )
 
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Uniform = npt.NDArray[np.float64]
-
-_ATTEMPTS, _NUMBERS_OF_CROP = 10, 4
+ATTEMPTS, NUMBERS_OF_CROP = 10, 4
+"""Of a RandomResizedCrop: how often it tries, and random numbers each time."""
 
 
 def sample_rng(seed: int, epoch: int, key: str) -> int:
     """Where the random numbers of one sample in one epoch start, and of nothing else: a number below 2**64."""
-    return int(sample_rngs(seed, epoch, np.array([key_hash(key)], np.uint64))[0])
+    return splitmix.word(int(_start(seed, epoch)), key_hash(key))
 
 
-def sample_rngs(seed: int, epoch: int, key_hashes: splitmix.Words) -> splitmix.Words:
+def sample_rngs(seed: int, epoch: int, key_hashes: npt.ArrayLike) -> splitmix.Words:
     """The same for some samples, by the `key_hash` of each: uint64, in their shape."""
-    return splitmix.words(_start(seed, epoch), key_hashes)
+    return splitmix.words(_start(seed, epoch), np.asarray(key_hashes, np.uint64))
 
 
 @functools.lru_cache(64)
@@ -53,164 +54,164 @@ def _start(seed: int, epoch: int) -> np.uint64:
 def draw(transform: Transform | Iterable[TransformStep], image_size: tuple[int, int], rng: int) -> View:
     """One view of an upright image of `image_size` (width, height), by the random numbers from `rng` on.
 
-    DrawError where there is none: a side below 1, or a CenterCrop that pads this image before a step that resizes.
+    DrawError where there is none: a side below 1, a crop that is larger than the image, or one that pads before a step
+    that resizes.
     """
-    (view,) = draw_some(as_transform(transform), [image_size], np.array([rng], np.uint64))
-    if isinstance(view, DrawError):
-        raise view
-    return view
-
-
-def draw_some(transform: Transform, sizes: Sequence[tuple[int, int]], rngs: splitmix.Words) -> list[View | DrawError]:
-    """A view of each of n upright images of `sizes` (width, height), or why there is none; `rngs` is uint64 (n,)."""
-    views = _Views(np.array(sizes, np.int64).reshape(-1, 2))
-    used = 0
+    transform = as_transform(transform)
+    view, used = _Folded(*image_size), 0
     for step in transform.closed_steps:
+        view.fold(step, rng, used)
+        used += numbers_of(step)
+    return View(
+        view.box,
+        view.size,
+        view.window,
+        view.flip,
+        transform.antialias,
+        transform.reducing_gap,
+        view.flip_vertical,
+        transform.interpolation,
+    )
+
+
+def numbers_of(step: Step) -> int:
+    """How many random numbers a step has for itself, whether it needs them all or not."""
+    match step:
+        case RandomResizedCrop():
+            return ATTEMPTS * NUMBERS_OF_CROP
+        case RandomHorizontalFlip() | RandomVerticalFlip():
+            return 1
+        case RandomCrop():
+            return 2
+        case _:
+            return 0
+
+
+class _Folded:
+    """A view in the making: what `View` has."""
+
+    def __init__(self, width: int, height: int) -> None:
+        if width < 1 or height < 1:
+            raise DrawError(f"an image has at least one pixel, got {width}x{height}")
+        self.size = (width, height)
+        self.box = self.window = Box(0, 0, width, height)
+        self.flip = self.flip_vertical = False
+
+    def fold(self, step: Step, rng: int, first: int) -> None:
+        """What the step does; its random numbers are those from number `first` on."""
+        shown = self.window.width, self.window.height
         match step:
             case RandomResizedCrop():
-                count = _ATTEMPTS * _NUMBERS_OF_CROP
-                numbers = splitmix.uniform(rngs, used, count).reshape(-1, _ATTEMPTS, _NUMBERS_OF_CROP)
-                used += count
-                views.crop(_random_crops(step, views.shown(), numbers))
-                views.resize(np.array(_output(step)), step)
+                self._crop(_random_resized_crop(step, *shown, rng, first))
+                self._resize(*_wanted(step), step)
             case RandomHorizontalFlip():
-                views.flip ^= splitmix.uniform(rngs, used, 1)[:, 0] < step.p
-                used += 1
+                self.flip ^= splitmix.uniform(rng, first) < step.p
+            case RandomVerticalFlip():
+                self.flip_vertical ^= splitmix.uniform(rng, first) < step.p
             case Resize():
-                views.resize(_resized(step, views.shown()), step)
+                self._resize(*_resized(step, *shown), step)
             case CenterCrop():
-                views.crop(_center(step, views.shown()))
+                self._crop(_center(step, *shown))
+            case RandomCrop():
+                self._pad(cast("tuple[int, int, int, int]", step.padding))
+                self._random_crop(step, rng, first)
+            case Pad():
+                self._pad(cast("tuple[int, int, int, int]", step.padding))
             case _:
                 assert_never(step)
-    return views.finished(transform)
 
-
-class _Views:
-    """n views in the making: columns of what `View` has, and what is wrong with some."""
-
-    def __init__(self, sizes: Ints) -> None:
-        self.errors: dict[int, str] = {}
-        empty: Flags = np.any(sizes < 1, axis=1)
-        if empty.any():
-            self._refuse(empty, lambda i: f"an image has at least one pixel, got {sizes[i, 0]}x{sizes[i, 1]}")
-            sizes = np.maximum(sizes, 1)
-        self.box = np.concatenate([np.zeros_like(sizes), sizes], axis=1)
-        self.size = sizes
-        self.window = self.box
-        self.flip: Flags = np.zeros(len(sizes), np.bool_)
-
-    def shown(self) -> Ints:
-        """Width and height of what each view shows so far."""
-        shown: Ints = self.window[:, 2:] - self.window[:, :2]
-        return shown
-
-    def crop(self, crops: Ints) -> None:
-        """Cut boxes, in coordinates of what the views show, out of them."""
-        shown, extent = self.shown(), crops[:, 2:] - crops[:, :2]
-        outside = (crops[:, :2] < 0).any(axis=1) | (crops[:, 2:] > shown).any(axis=1)
-        refused = outside & ~self._whole()
-        if refused.any():
-            self._refuse(
-                refused,
-                lambda _: "a CenterCrop can't pad what was cropped or padded before: put the larger one first",
-            )
-        begin = crops[:, :2] + self.window[:, :2]
-        if self.flip.any():
-            begin[:, 0] = np.where(self.flip, self.window[:, 0] + shown[:, 0] - crops[:, 2], begin[:, 0])
-        end = begin + extent
-        resized = (self.size != self.box[:, 2:] - self.box[:, :2]).any(axis=1)
-        windowed = resized | (begin < 0).any(axis=1) | (end > self.size).any(axis=1)
-        inside = np.concatenate([begin, end], axis=1)
-        if windowed.all():
-            self.window = inside
+    def _crop(self, crop: Box) -> None:
+        """Cut a box, in coordinates of what the view shows, out of it."""
+        width, height = self.window.width, self.window.height
+        if (crop.left < 0 or crop.top < 0 or crop.right > width or crop.bottom > height) and not self._shows_all():
+            raise DrawError("what was cropped or padded before can't be padded: put the larger crop first")
+        left = self.window.left + (width - crop.right if self.flip else crop.left)
+        top = self.window.top + (height - crop.bottom if self.flip_vertical else crop.top)
+        right, bottom = left + crop.width, top + crop.height
+        is_resized = self.size != (self.box.width, self.box.height)
+        if is_resized or left < 0 or top < 0 or right > self.size[0] or bottom > self.size[1]:
+            self.window = Box(left, top, right, bottom)
             return
         # Where nothing is resized yet the crop is a smaller box of the source, and the rest need not be decoded.
-        smaller = np.concatenate([self.box[:, :2] + begin, self.box[:, :2] + end], axis=1)
-        keep = windowed[:, np.newaxis]
-        self.box = np.where(keep, self.box, smaller)
-        self.size = np.where(keep, self.size, extent)
-        self.window = np.where(keep, inside, np.concatenate([np.zeros_like(extent), extent], axis=1))
+        self.box = Box(self.box.left + left, self.box.top + top, self.box.left + right, self.box.top + bottom)
+        self.size = (crop.width, crop.height)
+        self.window = Box(0, 0, *self.size)
 
-    def resize(self, sizes: Ints, step: Step) -> None:
-        """Have the views in these sizes, (n, 2) or one for all."""
-        padded = ~self._whole()
-        if padded.any():
-            shown, size = self.shown(), self.size
-            self._refuse(
-                padded,
-                lambda i: (
-                    f"{step} can't follow a CenterCrop that pads: the image is {size[i, 0]}x{size[i, 1]}, padded to "
-                    f"{shown[i, 0]}x{shown[i, 1]}. Put the step that resizes first"
-                ),
+    def _resize(self, width: int, height: int, step: Step) -> None:
+        if not self._shows_all():
+            raise DrawError(
+                f"{step} can't follow what pads: the image is {self.size[0]}x{self.size[1]}, padded to "
+                f"{self.window.width}x{self.window.height}. Put the step that resizes first"
             )
-        self.size = np.broadcast_to(sizes, self.size.shape)
-        self.window = np.concatenate([np.zeros_like(self.size), self.size], axis=1)
+        self.size = (width, height)
+        self.window = Box(0, 0, width, height)
 
-    def finished(self, transform: Transform) -> list[View | DrawError]:
-        columns = self.box.tolist(), self.size.tolist(), self.window.tolist(), self.flip.tolist()
-        antialias, gap = transform.antialias, transform.reducing_gap
-        views: list[View | DrawError] = [
-            View(Box(*box), (size[0], size[1]), Box(*window), flip, antialias, gap)
-            for box, size, window, flip in zip(*columns, strict=True)
-        ]
-        for number, problem in self.errors.items():
-            views[number] = DrawError(problem)
-        return views
+    def _pad(self, padding: tuple[int, int, int, int]) -> None:
+        left, top, right, bottom = padding
+        if any(padding):
+            self._crop(Box(-left, -top, self.window.width + right, self.window.height + bottom))
 
-    def _whole(self) -> Flags:
-        """Whether each view shows all of what is resized, and no more."""
-        whole: Flags = (self.window[:, :2] == 0).all(axis=1) & (self.window[:, 2:] == self.size).all(axis=1)
-        return whole
+    def _random_crop(self, step: RandomCrop, rng: int, first: int) -> None:
+        """torchvision's RandomCrop, whose `pad_if_needed` pads both sides by all that is missing."""
+        width, height = _wanted(step)
+        x, y = max(0, width - self.window.width), max(0, height - self.window.height)
+        if (x or y) and not step.pad_if_needed:
+            raise DrawError(
+                f"{step} is larger than the image of {self.window.width}x{self.window.height}: resize it before, or "
+                "say pad_if_needed=True"
+            )
+        self._pad((x, y, x, y))
+        top = int(splitmix.uniform(rng, first) * (self.window.height - height + 1))
+        left = int(splitmix.uniform(rng, first + 1) * (self.window.width - width + 1))
+        self._crop(Box(left, top, left + width, top + height))
 
-    def _refuse(self, which: Flags, problem: Callable[[int], str]) -> None:
-        for number in which.nonzero()[0].tolist():
-            self.errors.setdefault(number, problem(number))
+    def _shows_all(self) -> bool:
+        """Whether it shows all of what is resized, and no more."""
+        return self.window == (0, 0, *self.size)
 
 
-def _output(step: RandomResizedCrop | CenterCrop) -> tuple[int, int]:
+def _wanted(step: RandomResizedCrop | CenterCrop | RandomCrop) -> tuple[int, int]:
     height, width = cast("tuple[int, int]", step.size)
     return width, height
 
 
-def _random_crops(step: RandomResizedCrop, sizes: Ints, numbers: Uniform) -> Ints:
+def _random_resized_crop(step: RandomResizedCrop, width: int, height: int, rng: int, first: int) -> Box:
     """torchvision's `RandomResizedCrop.get_params`: ten attempts, then the largest central crop in the ratio."""
-    width, height = (sizes[:, axis, np.newaxis].astype(np.float64) for axis in (0, 1))
     low, high = math.log(step.ratio[0]), math.log(step.ratio[1])
-    area = width * height * (step.scale[0] + (step.scale[1] - step.scale[0]) * numbers[:, :, 0])
-    ratio = np.exp(low + (high - low) * numbers[:, :, 1])
-    widths, heights = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
-    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-    rows, first = np.arange(len(sizes)), fits.argmax(axis=1)
-    extent = np.stack([widths[rows, first], heights[rows, first]], axis=1).astype(np.int64)
-    begin = (numbers[rows, first][:, [3, 2]] * (sizes - extent + 1)).astype(np.int64)
-    if not (some := fits[rows, first]).all():
-        central = ~some
-        extent[central] = _within_ratio(step, sizes[central])
-        begin[central] = (sizes[central] - extent[central]) // 2
-    return np.concatenate([begin, begin + extent], axis=1)
+    for at in range(first, first + ATTEMPTS * NUMBERS_OF_CROP, NUMBERS_OF_CROP):
+        area = width * height * (step.scale[0] + (step.scale[1] - step.scale[0]) * splitmix.uniform(rng, at))
+        ratio = math.exp(low + (high - low) * splitmix.uniform(rng, at + 1))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top = int(splitmix.uniform(rng, at + 2) * (height - h + 1))
+            left = int(splitmix.uniform(rng, at + 3) * (width - w + 1))
+            return Box(left, top, left + w, top + h)
+    w, h = width, height
+    if width / height < step.ratio[0]:
+        h = max(1, round(width / step.ratio[0]))
+    elif width / height > step.ratio[1]:
+        w = max(1, round(height * step.ratio[1]))
+    left, top = (width - w) // 2, (height - h) // 2
+    return Box(left, top, left + w, top + h)
 
 
-def _within_ratio(step: RandomResizedCrop, sizes: Ints) -> Ints:
-    """The largest extents within the range of ratios."""
-    extents = sizes.copy()
-    ratios = sizes[:, 0] / sizes[:, 1]
-    narrow, wide = ratios < step.ratio[0], ratios > step.ratio[1]
-    extents[narrow, 1] = np.maximum(1, np.rint(sizes[narrow, 0] / step.ratio[0]))
-    extents[wide, 0] = np.maximum(1, np.rint(sizes[wide, 1] * step.ratio[1]))
-    return extents
-
-
-def _resized(step: Resize, sizes: Ints) -> Ints:
-    """torchvision's rule: the longer side is rounded down."""
+def _resized(step: Resize, width: int, height: int) -> tuple[int, int]:
+    """torchvision's rule: the side that follows from the other is rounded down."""
     if not isinstance(step.size, int):
-        return np.array(step.size[::-1])
-    longer = (step.size * sizes.max(axis=1) / sizes.min(axis=1)).astype(np.int64)
-    upright = sizes[:, 0] <= sizes[:, 1]
-    return np.stack([np.where(upright, step.size, longer), np.where(upright, longer, step.size)], axis=1)
+        return step.size[1], step.size[0]
+    shorter, longer = step.size, int(step.size * max(width, height) / min(width, height))
+    if step.max_size is not None and longer > step.max_size:
+        shorter, longer = int(step.max_size * shorter / longer), step.max_size
+    if shorter < 1:
+        raise DrawError(f"{step} leaves nothing of an image of {width}x{height}")
+    return (shorter, longer) if width <= height else (longer, shorter)
 
 
-def _center(step: CenterCrop, sizes: Ints) -> Ints:
+def _center(step: CenterCrop, width: int, height: int) -> Box:
     """torchvision's offsets: rounded half to even inside the image; padding has its odd pixel right and below."""
-    extent = np.broadcast_to(np.array(_output(step)), sizes.shape)
-    begin = np.where(extent > sizes, -((extent - sizes) // 2), np.rint((sizes - extent) / 2.0).astype(np.int64))
-    return np.concatenate([begin, begin + extent], axis=1)
+    wanted = _wanted(step)
+    left, top = (
+        -((want - have) // 2) if want > have else round((have - want) / 2.0)
+        for want, have in zip(wanted, (width, height), strict=True)
+    )
+    return Box(left, top, left + wanted[0], top + wanted[1])

@@ -7,12 +7,14 @@ Names, defaults, rounding and validation are torchvision's. A transform knows no
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fastdata.transforms.changes import Change
+
+Interpolation = Literal["bilinear", "bicubic"]
 
 Boxes = TypeVar("Boxes", bound=Any)
 """A tensor or an array: what comes in goes out."""
@@ -39,8 +41,8 @@ class View(NamedTuple):
     """One draw of a transform for one image: all that a decoder needs to know.
 
     The `box` of the upright image (EXIF orientation applied) is resized to `size` (width, height); `window` is
-    cut out of that, black where it reaches beyond; then it is mirrored left to right if `flip`.
-    `antialias` and `reducing_gap` are the transform's.
+    cut out of that, black where it reaches beyond; then it is mirrored left to right if `flip`, top to bottom if
+    `flip_vertical`. `antialias` and `reducing_gap` are the transform's, `interpolation` that of the step that resizes.
     """
 
     box: Box
@@ -49,6 +51,8 @@ class View(NamedTuple):
     flip: bool
     antialias: bool = True
     reducing_gap: float | None = 2.0
+    flip_vertical: bool = False
+    interpolation: Interpolation = "bilinear"
 
     def to_source(self, boxes: Boxes) -> Boxes:
         """Boxes in the image that came out, as they lie in the upright source image: predictions mapped back.
@@ -57,15 +61,17 @@ class View(NamedTuple):
         What lies in padding maps beyond the box.
         """
         source: Boxes = boxes * 1.0
-        left, right = boxes[..., 0], boxes[..., 2]
+        left, top, right, bottom = (boxes[..., edge] for edge in range(4))
         if self.flip:
             left, right = self.window.width - right, self.window.width - left
+        if self.flip_vertical:
+            top, bottom = self.window.height - bottom, self.window.height - top
         across = self.box.width / self.size[0]
         down = self.box.height / self.size[1]
         source[..., 0] = (left + self.window.left) * across + self.box.left
-        source[..., 1] = (boxes[..., 1] + self.window.top) * down + self.box.top
+        source[..., 1] = (top + self.window.top) * down + self.box.top
         source[..., 2] = (right + self.window.left) * across + self.box.left
-        source[..., 3] = (boxes[..., 3] + self.window.top) * down + self.box.top
+        source[..., 3] = (bottom + self.window.top) * down + self.box.top
         return source
 
 
@@ -81,6 +87,34 @@ def _check_range(name: str, values: tuple[float, float]) -> tuple[float, float]:
     if len(values) != 2 or not 0 < values[0] <= values[1] < math.inf:
         raise ValueError(f"RandomResizedCrop: {name} must be (min, max) with 0 < min <= max, got {values!r}")
     return float(values[0]), float(values[1])
+
+
+def _check_probability(step: str, p: float) -> None:
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{step}: p must lie between 0 and 1, got {p!r}")
+
+
+def _interpolation(step: str, value: object) -> Interpolation:
+    """The name of it, also where torchvision's InterpolationMode is given."""
+    name = getattr(value, "value", value)
+    if name == "bilinear" or name == "bicubic":
+        return name
+    raise ValueError(f"{step}: interpolation must be 'bilinear' or 'bicubic', got {value!r}")
+
+
+def _padding(step: str, padding: int | Sequence[int]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) from one, two (left and right, top and bottom) or four, as torchvision takes them."""
+    values = (padding,) if isinstance(padding, int) else tuple(padding)
+    if len(values) not in (1, 2, 4) or any(not isinstance(v, int) or not 0 <= v <= MAX_PADDING for v in values):
+        raise ValueError(
+            f"{step}: padding must be one, two or four integers from 0 to {MAX_PADDING} (left, top, right, bottom), "
+            f"got {padding!r}"
+        )
+    left, top, right, bottom = values * (4 // len(values))
+    return left, top, right, bottom
+
+
+MAX_PADDING = 1 << 16
 
 
 class TransformStep:
@@ -115,17 +149,20 @@ class PixelStep(TransformStep):
 class RandomResizedCrop(TransformStep):
     """Crop a random area and aspect ratio, resized to `size` ((height, width), or a square's side).
 
-    `scale` is the range of the crop's share of the image's area, `ratio` that of its width over its height.
+    `scale` is the range of the crop's share of the image's area, `ratio` that of its width over its height,
+    `interpolation` "bilinear" or "bicubic".
     """
 
     size: int | Sequence[int]
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", _two_sizes(self.size, "RandomResizedCrop"))
         object.__setattr__(self, "scale", _check_range("scale", self.scale))
         object.__setattr__(self, "ratio", _check_range("ratio", self.ratio))
+        object.__setattr__(self, "interpolation", _interpolation("RandomResizedCrop", self.interpolation))
 
 
 @dataclass(frozen=True)
@@ -135,20 +172,41 @@ class RandomHorizontalFlip(TransformStep):
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.p <= 1.0:
-            raise ValueError(f"RandomHorizontalFlip: p must lie between 0 and 1, got {self.p!r}")
+        _check_probability("RandomHorizontalFlip", self.p)
+
+
+@dataclass(frozen=True)
+class RandomVerticalFlip(TransformStep):
+    """Mirror top to bottom with probability `p`."""
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_probability("RandomVerticalFlip", self.p)
 
 
 @dataclass(frozen=True)
 class Resize(TransformStep):
-    """Resize to (height, width), or so that the shorter side is `size` (an int, or a sequence of one)."""
+    """Resize to (height, width), or so that the shorter side is `size` (an int, or a sequence of one).
+
+    There `max_size` bounds the longer side: where it would be longer, it gets that length, and the shorter side less.
+    `interpolation` is "bilinear" or "bicubic".
+    """
 
     size: int | Sequence[int]
+    interpolation: Interpolation = "bilinear"
+    max_size: int | None = None
 
     def __post_init__(self) -> None:
         height, width = _two_sizes(self.size, "Resize")
         one = isinstance(self.size, int) or len(self.size) == 1
         object.__setattr__(self, "size", height if one else (height, width))
+        object.__setattr__(self, "interpolation", _interpolation("Resize", self.interpolation))
+        if self.max_size is not None and (not one or self.max_size <= height):
+            raise ValueError(
+                f"Resize: max_size bounds the longer side where size is the shorter one's, and must be larger; got "
+                f"size={self.size!r}, max_size={self.max_size!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -161,14 +219,43 @@ class CenterCrop(TransformStep):
         object.__setattr__(self, "size", _two_sizes(self.size, "CenterCrop"))
 
 
-Step = RandomResizedCrop | RandomHorizontalFlip | Resize | CenterCrop
+@dataclass(frozen=True)
+class RandomCrop(TransformStep):
+    """Cut `size` ((height, width), or a square's side) out at a random place.
+
+    First the image gets `padding` in black, as `Pad` has it. One that is smaller than `size` is an error, or padded on
+    both sides by what is missing with `pad_if_needed`.
+    """
+
+    size: int | Sequence[int]
+    padding: int | Sequence[int] | None = None
+    pad_if_needed: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _two_sizes(self.size, "RandomCrop"))
+        object.__setattr__(self, "padding", _padding("RandomCrop", 0 if self.padding is None else self.padding))
+
+
+@dataclass(frozen=True)
+class Pad(TransformStep):
+    """Black around the image: `padding` pixels, or (left and right, top and bottom), or (left, top, right, bottom)."""
+
+    padding: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "padding", _padding("Pad", self.padding))
+
+
+Step = RandomResizedCrop | RandomHorizontalFlip | RandomVerticalFlip | Resize | CenterCrop | RandomCrop | Pad
+
+_RANDOM = RandomResizedCrop | RandomHorizontalFlip | RandomVerticalFlip | RandomCrop
 
 
 @dataclass(frozen=True)
 class Transform:
     """A sequence of steps and how they resample.
 
-    With `antialias` resizing is bilinear as Pillow and torchvision do it, without it OpenCV's plain bilinear.
+    With `antialias` resizing is bilinear (or bicubic) as Pillow and torchvision do it, without it OpenCV's plain one.
     `reducing_gap` lets a JPEG that is far larger than its output be decoded at 1/2, 1/4 or 1/8 of its size, never
     below `reducing_gap` times the output's (None: never; as in Pillow's `Image.thumbnail`).
 
@@ -207,8 +294,13 @@ class Transform:
     @property
     def is_fixed(self) -> bool:
         """Whether it makes the same of an image every time."""
-        random = any(isinstance(step, RandomResizedCrop | RandomHorizontalFlip) for step in self.steps)
+        random = any(isinstance(step, _RANDOM) for step in self.steps)
         return not random and not any(step.numbers for _, step in self.pixel_steps)
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """That of the step that resizes."""
+        return next((s.interpolation for s in self.steps if isinstance(s, RandomResizedCrop | Resize)), "bilinear")
 
     @property
     def output_size(self) -> tuple[int, int] | None:
@@ -216,12 +308,17 @@ class Transform:
         size = None
         for step in self.closed_steps:
             match step:
-                case RandomHorizontalFlip():
+                case RandomHorizontalFlip() | RandomVerticalFlip():
                     pass
-                case RandomResizedCrop(size=(int(height), int(width))) | CenterCrop(size=(int(height), int(width))):
+                case (
+                    RandomResizedCrop(size=(height, width))
+                    | Resize(size=(height, width))
+                    | CenterCrop(size=(height, width))
+                    | RandomCrop(size=(height, width))
+                ):
                     size = (width, height)
-                case Resize(size=(int(height), int(width))):
-                    size = (width, height)
+                case Pad(padding=(left, top, right, bottom)) if size is not None:
+                    size = (size[0] + left + right, size[1] + top + bottom)
                 case _:
                     size = None
         return size

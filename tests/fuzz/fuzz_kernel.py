@@ -23,6 +23,7 @@ import numpy as np
 from fastdata.errors import DecodeError, JpegError
 from fastdata.images import kernel
 from fastdata.images.header import read_header
+from fastdata.images.jobs import jobs
 from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.reference import decode
 from fastdata.images.restart import add_table
@@ -110,8 +111,8 @@ def check(data: bytes, rng: random.Random) -> bool:
     size = header.size if header else (64, 48)
     view = any_view(*size, rng)
     row = np.empty((view.window.height, view.window.width, 3), np.uint8)
-    jobs = kernel.jobs([view], [header.orientation if header else 1], checked)
-    done = kernel.decode([data], jobs, [row])[0] == kernel.Status.DONE
+    job = jobs([view], [header.orientation if header else 1], checked)
+    done = kernel.decode([data], job, [row])[0] == kernel.Status.DONE
     if not done or checked or header is None:
         # A larger image than the reference's limit here is no difference.
         return bool(done)

@@ -21,12 +21,22 @@ from hypothesis import strategies as st
 from fastdata.errors import DecodeError, JpegError
 from fastdata.images import kernel
 from fastdata.images.header import Header, read_header
+from fastdata.images.jobs import JOB, jobs
 from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.kernel import KERNEL, Kind, Status, kernel_name
 from fastdata.images.reference import decode
 from fastdata.images.restart import add_table
 from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import Box, CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View
+from fastdata.transforms.steps import (
+    Box,
+    CenterCrop,
+    Interpolation,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+    Transform,
+    View,
+)
 from support.pictures import encoded, jpeg, photo
 
 if KERNEL is None:
@@ -77,7 +87,7 @@ def by_kernel(data: bytes, view: View, checked: bool = False, orientation: int |
     """One view, in a row filled with what no black background would be."""
     row = np.full((view.window.height, view.window.width, 3), 77, np.uint8)
     orientation = orientation or read_header(data).orientation
-    (status,) = kernel.decode([data], kernel.jobs([view], [orientation], checked), [row])
+    (status,) = kernel.decode([data], jobs([view], [orientation], checked), [row])
     return Status(status), row
 
 
@@ -107,7 +117,9 @@ def views(draw: st.DrawFn, width: int, height: int) -> View:
     right, bottom = draw(st.integers(max(x, 0) + 1, size[0] + 9)), draw(st.integers(max(y, 0) + 1, size[1] + 9))
     window = draw(st.sampled_from([Box(0, 0, *size), Box(x, y, right, bottom)]))
     gap = draw(st.sampled_from([None, 1.0, 2.0]))
-    return View(box, size, window, draw(st.booleans()), draw(st.booleans()), gap)
+    flip, antialias, flip_vertical = (draw(st.booleans()) for _ in range(3))
+    interpolation: Interpolation = "bicubic" if antialias and draw(st.booleans()) else "bilinear"
+    return View(box, size, window, flip, antialias, gap, flip_vertical, interpolation)
 
 
 @pytest.mark.parametrize("interval", [0, 2, 5, 10])
@@ -202,7 +214,7 @@ def test_a_task_of_many_samples_is_each_of_them_alone():
     all_views = [crop((i, 2 * i, 60 + i, 90), i % 2 == 0) for i in range(8)]
     rows = [np.empty((view.window.height, view.window.width, 3), np.uint8) for view in all_views]
     spent = np.zeros(2, np.int64)
-    status = kernel.decode(sources, kernel.jobs(all_views, [1] * 8), rows, spent)
+    status = kernel.decode(sources, jobs(all_views, [1] * 8), rows, spent)
     assert status.tolist() == [Status.DONE] * 3 + [Status.BAD_HEADER] + [Status.DONE] * 4
     assert spent[0] > 0
     for i in (0, 1, 2, 4, 5, 6, 7):
@@ -216,15 +228,16 @@ def test_all_levels_of_simd_are_the_same_to_the_bit(tmp_path: Path):
 import hashlib, random, sys
 import numpy as np
 from fastdata.images import kernel
+from fastdata.images.jobs import jobs
 from fastdata.transforms.steps import RandomResizedCrop, Resize, Transform
 from fastdata.transforms.draw import draw
 data = open({str(tmp_path / "image.jpg")!r}, "rb").read()
 digest = hashlib.sha256()
 for seed in range(40):
-    step = RandomResizedCrop(seed + 1) if seed % 4 else Resize((7 * seed + 1, 3 * seed + 1))
+    step = RandomResizedCrop(seed + 1, interpolation="bicubic" if seed % 3 == 1 else "bilinear") if seed % 4 else Resize((7 * seed + 1, 3 * seed + 1))
     view = draw(Transform([step], seed % 3 > 0, None), (313, 227), seed)
     row = np.empty((view.window.height, view.window.width, 3), np.uint8)
-    assert not kernel.decode([data], kernel.jobs([view], [1 + seed % 4]), [row])[0]
+    assert not kernel.decode([data], jobs([view], [1 + seed % 4]), [row])[0]
     digest.update(row)
 print(kernel.kernel_name(), digest.hexdigest())
 """
@@ -348,21 +361,21 @@ def test_pictures_of_a_few_pixels_at_a_fraction_are_the_references_to_decode():
 
 
 def test_bad_arguments_are_errors():
-    data, jobs = jpeg(40, 30), kernel.jobs([crop((0, 0, 10, 10))], [1])
+    data, crops = jpeg(40, 30), jobs([crop((0, 0, 10, 10))], [1])
     row = np.empty((10, 10, 3), np.uint8)
     with pytest.raises(ValueError, match="row 0 has 297 bytes, its window is 10 x 10"):
-        kernel.decode([data], jobs, [np.empty((9, 11, 3), np.uint8)])
+        kernel.decode([data], crops, [np.empty((9, 11, 3), np.uint8)])
     with pytest.raises(ValueError, match="jobs must have 128 bytes, got 64"):
-        kernel.decode([data, data], jobs, [row])
+        kernel.decode([data, data], crops, [row])
     with pytest.raises(ValueError, match="1 sources, 0 rows"):
-        kernel.decode([data], jobs, [])
+        kernel.decode([data], crops, [])
     with pytest.raises((ValueError, BufferError)):
-        kernel.decode([data], jobs, [np.empty((10, 20, 3), np.uint8)[:, ::2]])
+        kernel.decode([data], crops, [np.empty((10, 20, 3), np.uint8)[:, ::2]])
     with pytest.raises((ValueError, BufferError)):
-        kernel.decode([data], jobs, [bytes(300)])
+        kernel.decode([data], crops, [bytes(300)])
     with pytest.raises(TypeError):
-        kernel.decode([None], jobs, [row])  # type: ignore[list-item]
-    assert kernel.decode([], np.empty(0, kernel.JOB), []).size == 0
+        kernel.decode([None], crops, [row])  # type: ignore[list-item]
+    assert kernel.decode([], np.empty(0, JOB), []).size == 0
 
 
 def header_of(data: bytes) -> tuple[int, int, int] | None:
@@ -457,7 +470,7 @@ def test_ranges_are_read_one_after_another(tmp_path: Path):
     out = bytearray(40)
     with path.open("rb") as file:
         fds = [file.fileno()] * 3 + [1_000_000]
-        done = kernel.read(fds, [5, 2550, 0, 0], [10, 20, 3, 4], out)
+        done = kernel.read(np.array([fds, [5, 2550, 0, 0], [10, 20, 3, 4]]).T, out)
     assert done.tolist() == [10, 10, 3, -errno.EBADF]
     assert out[:20] == bytes(range(5, 15)) + bytes(range(246, 256))
     assert out[30:33] == bytes(range(3))
@@ -466,9 +479,9 @@ def test_ranges_are_read_one_after_another(tmp_path: Path):
 def test_ranges_must_fit():
     for sizes in ([5, 6], [-1, 2], [1 << 62, 1 << 62]):
         with pytest.raises(ValueError, match="out has"):
-            kernel.read([0, 0], [0, 0], sizes, bytearray(10))
-    with pytest.raises(ValueError, match="same shape"):
-        kernel.read([0, 0], [0, 0], [0], bytearray(10))
+            kernel.read(np.array([[0, 0, size] for size in sizes]), bytearray(10))
+    with pytest.raises(ValueError, match="skip must be at least 0"):
+        kernel.read(np.array([[0, 0, 5]]), bytearray(10), skip=-1)
     with pytest.raises(ValueError, match="int64 of shape"):
         KERNEL.read(bytearray(31), bytearray(10))
 

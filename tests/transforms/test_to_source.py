@@ -12,8 +12,10 @@ from fastdata.images.decode import decode
 from fastdata.transforms.draw import draw
 from fastdata.transforms.steps import (
     CenterCrop,
+    Pad,
     RandomHorizontalFlip,
     RandomResizedCrop,
+    RandomVerticalFlip,
     Resize,
     Transform,
     TransformStep,
@@ -22,8 +24,9 @@ from fastdata.transforms.steps import (
 from support.pictures import encoded
 
 TRANSFORMS: list[list[TransformStep]] = [
-    [RandomResizedCrop((24, 40)), RandomHorizontalFlip()],
-    [Resize(30), CenterCrop(40), RandomHorizontalFlip()],
+    [RandomResizedCrop((24, 40)), RandomHorizontalFlip(), RandomVerticalFlip()],
+    [Resize(30), CenterCrop(40), RandomHorizontalFlip(), RandomVerticalFlip()],
+    [Pad(7), RandomVerticalFlip(1.0)],
     [CenterCrop(20), RandomHorizontalFlip(1.0)],
     [],
 ]
@@ -33,7 +36,7 @@ def forward(view: View, x: float, y: float) -> tuple[float, float]:
     """Where a point of the source comes out, by what `View` says of itself."""
     x = (x - view.box.left) * view.size[0] / view.box.width - view.window.left
     y = (y - view.box.top) * view.size[1] / view.box.height - view.window.top
-    return (view.window.width - x if view.flip else x), y
+    return (view.window.width - x if view.flip else x), (view.window.height - y if view.flip_vertical else y)
 
 
 @given(
@@ -48,7 +51,7 @@ def test_it_undoes_what_the_view_does(
     view = draw(Transform(steps), size, rng)
     left, top, right, bottom = min(edges[::2]), min(edges[1::2]), max(edges[::2]), max(edges[1::2])
     (x0, y0), (x1, y1) = forward(view, left, top), forward(view, right, bottom)
-    seen = [min(x0, x1), y0, max(x0, x1), y1]
+    seen = [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
     for boxes in (np.array([seen, seen]), torch.tensor([seen, seen], dtype=torch.float64)):
         source: Any = view.to_source(boxes)
         assert type(source) is type(boxes)

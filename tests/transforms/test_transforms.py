@@ -1,15 +1,24 @@
 import math
 import random
-import re
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdata.errors import DrawError
-from fastdata.transforms.draw import draw, draw_some, sample_rng
-from fastdata.transforms.steps import Box, CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform, View
+from fastdata.transforms.draw import draw, sample_rng
+from fastdata.transforms.steps import (
+    Box,
+    CenterCrop,
+    Pad,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomVerticalFlip,
+    Resize,
+    Transform,
+    View,
+)
 
 sides = st.integers(1, 700)
 seeds = st.integers(0, 2**32)
@@ -133,7 +142,7 @@ PINNED = View(Box(53, 31, 245, 184), (224, 224), Box(0, 0, 224, 224), flip=False
         (lambda: Transform([Resize(9)], reducing_gap=0.5), "reducing_gap must be"),
         (lambda: draw([CenterCrop(20), Resize(8)], (10, 30), 0), "Put the step that resizes first"),
         (lambda: draw([], (0, 3), 0), "at least one pixel"),
-        (lambda: draw([Resize(50), CenterCrop(10), CenterCrop(20)], (90, 60), 0), "can't pad what was"),
+        (lambda: draw([Resize(50), CenterCrop(10), CenterCrop(20)], (90, 60), 0), "can't be padded"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_was_wrong(make, message):
@@ -175,21 +184,46 @@ def test_every_mix_of_steps_gives_the_size_that_the_transform_promises(width, he
     assert (view.window.width, view.window.height) == transform.output_size == (60, 17)
 
 
-@given(st.lists(st.tuples(sides, sides, seeds), min_size=1, max_size=20), st.integers(0, 5))
-def test_some_views_drawn_at_once_are_those_drawn_one_by_one(images, which):
-    steps = [
-        [RandomResizedCrop(24), RandomHorizontalFlip()],
-        [RandomHorizontalFlip(), RandomResizedCrop((24, 13), scale=(3.0, 9.0)), RandomHorizontalFlip()],
-        [Resize(40), RandomHorizontalFlip(), CenterCrop(60)],
-        [RandomHorizontalFlip(), CenterCrop(50)],
-        [CenterCrop(50), RandomResizedCrop(24)],
-        [Resize((30, 20)), CenterCrop(40), CenterCrop(45)],
-    ][which]
-    rngs = np.array([seed for *_, seed in images], np.uint64)
-    at_once = draw_some(Transform(steps), [(width, height) for width, height, _ in images], rngs)
-    for (width, height, seed), view in zip(images, at_once, strict=True):
-        if isinstance(view, DrawError):
-            with pytest.raises(DrawError, match=re.escape(str(view))):
-                draw(steps, (width, height), seed)
-        else:
-            assert view == draw(steps, (width, height), seed)
+def test_a_random_crop_pads_as_it_is_told_and_refuses_what_is_too_small():
+    padded = draw([RandomCrop(32, padding=4)], (32, 32), 1)
+    assert padded.size == (32, 32)
+    assert (padded.window.width, padded.window.height) == (32, 32)
+    assert -4 <= padded.window.left <= 4
+    assert draw([RandomCrop((20, 50), pad_if_needed=True)], (30, 30), 1).window.width == 50
+    with pytest.raises(DrawError, match=r"is larger than the image of 30x30: .*pad_if_needed"):
+        draw([RandomCrop(31)], (30, 30), 1)
+
+
+def test_random_crops_lie_everywhere():
+    windows = {draw([RandomCrop(6)], (8, 7), seed).box for seed in range(400)}
+    assert {(box.left, box.top) for box in windows} == {(x, y) for x in range(3) for y in range(2)}
+
+
+def test_padding_goes_around_what_is_shown():
+    view = draw([RandomHorizontalFlip(1.0), Pad((1, 2, 3, 4))], (10, 10), 0)
+    assert view.window == Box(-3, -2, 11, 14)  # of the source, whose right side is the view's left
+    with pytest.raises(DrawError, match="can't follow what pads"):
+        draw([Pad(2), Resize(20)], (10, 10), 0)
+    with pytest.raises(DrawError, match="put the larger crop first"):
+        draw([Resize(20), CenterCrop(10), Pad(1)], (30, 30), 0)
+
+
+def test_a_vertical_flip_is_a_coordinate_too():
+    steps = [RandomVerticalFlip(1.0), Resize(20), CenterCrop((5, 20))]
+    view = draw(steps, (40, 80), 0)
+    assert view.flip_vertical
+    assert not view.flip
+    assert view.window == Box(0, 17, 20, 22)  # 18 from what is above then, which is below in the source
+
+
+@pytest.mark.parametrize(
+    ("size", "max_size", "image", "expected"),
+    [(100, 200, (50, 150), (66, 200)), (100, 200, (150, 100), (150, 100)), (100, 101, (1000, 10), (101, 1))],
+)
+def test_the_longer_side_is_bounded_as_torchvision_does(size, max_size, image, expected):
+    assert draw([Resize(size, max_size=max_size)], image, 0).size == expected
+
+
+def test_interpolation_is_the_views():
+    assert draw([RandomResizedCrop(8, interpolation="bicubic")], (30, 20), 0).interpolation == "bicubic"
+    assert draw([CenterCrop(8)], (30, 20), 0).interpolation == "bilinear"

@@ -139,6 +139,7 @@ class DaliCrew:
 
         batch_size, height, width, _ = self._setup.memory.shape
         device = self._setup.device
+        transform = self._setup.dataset.transform
         hints: dict[str, Any] = {}
         if device is not None:
             hints = {
@@ -163,8 +164,8 @@ class DaliCrew:
                 size=(height, width),
                 roi_start=begin,
                 roi_end=end,
-                interp_type=types.INTERP_LINEAR,
-                antialias=self._setup.dataset.transform.antialias,
+                interp_type=types.INTERP_LINEAR if transform.interpolation == "bilinear" else types.INTERP_CUBIC,
+                antialias=transform.antialias,
             )
             pipeline.set_outputs(images)
         return pipeline

@@ -110,14 +110,16 @@ def placeholder() -> DaliImage:
 
 def layout(images: list[DaliImage]) -> tuple[list[npt.NDArray[np.uint8]], *tuple[npt.NDArray[Any], ...]]:
     """The bytes of N images, and of shape (N, 2): origin and size of their boxes (x, y), and where in the box the
-    window begins and ends (y, x), in pixels of the box; mirrored, it begins on the right."""
+    window begins and ends (y, x), in pixels of the box; mirrored, it begins on the right, or below."""
     boxes = np.array([image.box for image in images], np.int32)
     sizes = np.array([image.view.size for image in images])
     windows = np.array([image.view.window for image in images])
     shapes = boxes[:, 2:] - boxes[:, :2]
     edges = windows.reshape(-1, 2, 2) * (shapes / sizes)[:, np.newaxis]
-    flipped = np.array([image.view.flip for image in images])
-    edges[flipped, :, 0] = edges[flipped, ::-1, 0]
+    flips = np.array([(image.view.flip, image.view.flip_vertical) for image in images])
+    for axis in (0, 1):
+        flipped = flips[:, axis]
+        edges[flipped, :, axis] = edges[flipped, ::-1, axis]
     begin, end = edges.transpose(1, 0, 2)[:, :, ::-1].astype(np.float32, order="C")  # DALI takes no strides
     data = [np.frombuffer(image.data, np.uint8) for image in images]
     return data, np.ascontiguousarray(boxes[:, :2]), shapes, begin, end
