@@ -117,6 +117,15 @@ def test_colour_steps_of_two_datasets_are_each_ones_own(folder: Path, shards: li
         assert image.flatten().tolist() in [found[key][-1] for found in alone]
 
 
+def test_a_batch_of_two_datasets_that_dali_decodes_has_each_ones_own_colours(folder: Path, shards: list[str]) -> None:
+    pytest.importorskip("nvidia.dali")
+    parts: list[Any] = [map_style(folder, transform=COLOURED), fd.TarImageMapDataset(shards, TRAIN, seed=6)]
+    joined: ConcatDataset[Any] = ConcatDataset(parts)
+    for our, dali in zip(loaded(joined), loaded(joined, decoder="dali"), strict=True):
+        assert our.keys == dali.keys
+        assert (our.images.float() - dali.images.float()).abs().mean() < 4
+
+
 def test_a_bad_sample_is_replaced_with_the_others_own_key_and_colours(folder: Path, tmp_path: Path) -> None:
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes() if file.stem != "002" else b"no image")
