@@ -32,6 +32,7 @@ from .loading.stats import Stats as Stats
 from .packing.crop_ready import make_crop_ready as make_crop_ready
 from .sample import Batch as Batch
 from .sample import Fields as Fields
+from .sample import Pair as Pair
 from .sample import Sample as Sample
 from .sources.coco import Coco as Coco
 from .sources.table import Table as Table

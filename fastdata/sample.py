@@ -1,7 +1,8 @@
 """A sample before and after decoding, and the batch that samples become."""
 
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,11 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from fastdata.transforms.steps import View
+
 T = TypeVar("T")
+
+_MISSING: Final[Any] = object()
 
 Pixels = npt.NDArray[np.uint8]
 """An image: uint8, shape (height, width, 3), RGB."""
@@ -36,16 +41,124 @@ class Fields(dict[str, Any]):
     """
 
 
-class Batch(NamedTuple):
-    """A batch, unpacked as `images, targets = batch`.
+class Pair(tuple[Any, Any]):
+    """What `dataset[i]` gives: a tuple of (image, target) that also knows the sample's `key` and its `view`.
 
-    `images` is uint8, shape (N, 3, H, W), in channels-last memory; `targets` an int64 tensor of shape (N,)
-    where targets are integers, a stacked tensor where they are arrays of one shape, otherwise a list of N.
-    Where a sample has several targets by name, `targets` is a dict of such.
+    `fd.collate` makes the keys and views of a batch of them; a dataset that wraps another one keeps them by giving
+    `Pair(image, target, pair.key, pair.view)`.
     """
 
-    images: "Tensor"
-    targets: Any
+    key: str
+    view: "View | None"
+
+    def __new__(cls, image: Any, target: Any, key: str, view: "View | None" = None) -> Self:
+        pair = super().__new__(cls, (image, target))
+        pair.key, pair.view = key, view
+        return pair
+
+    def __getnewargs__(self) -> tuple[Any, ...]:  # a tuple's would be one, of both
+        return (*self, self.key, self.view)
+
+
+class Batch(list[Any]):
+    """A batch, unpacked as `images, targets = batch`, with the N samples' `keys` and `views`.
+
+    `images` is uint8, shape (N, 3, H, W), in channels-last memory, or what `map`, `normalize` and `batch_transform`
+    have made of that; `targets` an int64 tensor of shape (N,) where targets are integers, a stacked tensor where they
+    are arrays of one shape, otherwise a list of N; or a dict of such where samples have several targets by name.
+    `view.to_source(boxes)` maps what was found in an image back.
+
+    It is a list, as torch's own `default_collate` gives, since DataLoader, Lightning and others copy a list with all
+    that it has besides its elements, and make a tuple anew of its elements alone. What is made of two elements anew,
+    `Batch(iter)` or `Batch(images, targets)`, has neither keys nor views: asked for them it raises AttributeError.
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        targets: Any = _MISSING,
+        keys: Sequence[str] | None = None,
+        views: "Sequence[View] | None" = None,
+    ) -> None:
+        both = tuple(images) if targets is _MISSING else (images, targets)
+        if len(both) != 2:
+            raise ValueError(f"a batch is of images and targets, got {len(both)} values")
+        super().__init__(both)
+        self._keys, self._views = keys, views
+
+    @property
+    def images(self) -> "Tensor":
+        images: Tensor = self[0]
+        return images
+
+    @property
+    def targets(self) -> Any:
+        return self[1]
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self._known("keys", self._keys))
+
+    @property
+    def views(self) -> "list[View]":
+        return list(self._known("views", self._views))
+
+    def _known(self, name: str, values: Sequence[T] | None) -> Sequence[T]:
+        if values is None:
+            raise AttributeError(
+                f"this batch does not know its {name}: it was made of (image, target) pairs that don't, or something "
+                "between its loader and here has made it anew of images and targets alone"
+            )
+        return values
+
+    def to(self, device: Any, non_blocking: bool = False) -> "Batch":
+        """The same batch, its tensors (in dicts, lists and tuples, too) on `device`."""
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch, its tensors in pinned memory; what a DataLoader with `pin_memory=True` calls."""
+        return self._with(lambda tensor: tensor.pin_memory())
+
+    def _with(self, move: "Callable[[Tensor], Tensor]") -> "Batch":
+        return self._replace(images=on_tensors(move, self.images), targets=on_tensors(move, self.targets))
+
+    def _replace(self, **changes: Any) -> "Batch":
+        """As of a NamedTuple: the same batch with other `images`, `targets`, `keys` or `views`."""
+        now = {"images": self.images, "targets": self.targets, "keys": self._keys, "views": self._views}
+        return Batch(**now | changes)
+
+    def __repr__(self) -> str:
+        parts = [f"images={_described(self.images)}", f"targets={_described(self.targets)}"]
+        if self._keys is not None:
+            parts.append(f"keys={_described(list(self._keys))}")
+        return f"Batch({', '.join(parts)})"
+
+
+def on_tensors(function: "Callable[[Tensor], Tensor]", value: Any) -> Any:
+    """The value with the function applied to each tensor in it; in dicts, lists and tuples, too."""
+    if callable(getattr(value, "pin_memory", None)):  # a tensor, without importing torch here
+        return function(value)
+    if isinstance(value, dict):
+        return {name: on_tensors(function, part) for name, part in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(on_tensors(function, part) for part in value))
+    if isinstance(value, list | tuple):
+        return type(value)(on_tensors(function, part) for part in value)
+    return value
+
+
+def _described(value: Any) -> str:
+    """Shapes rather than pixels, and no more than the first few of a list."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        device = getattr(value, "device", "cpu")
+        where = "" if str(device) == "cpu" else f" on {device}"
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}{where}"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name!r}: {_described(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, list):
+        shown = [_described(part) for part in value[:2]]
+        return "[" + ", ".join([*shown, f"… {len(value)} in all"] if len(value) > 2 else shown) + "]"
+    return repr(value)
 
 
 def key_hash(key: str) -> int:

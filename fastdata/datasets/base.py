@@ -12,17 +12,18 @@ from typing import Any, NamedTuple, TypeVar
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from fastdata.datasets.fields import follows, in_view
+from fastdata.datasets.mapping import Map, SampleMap
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
+from fastdata.images.colour import recolour
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header
 from fastdata.images.jobs import JOB
 from fastdata.images.reference import Encoded
-from fastdata.sample import Pixels, Sample, key_hash
+from fastdata.sample import Pair, Pixels, Sample, key_hash
 from fastdata.transforms.draw import draw, sample_rng, sample_rngs
 from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
 
@@ -46,12 +47,16 @@ _NOTHING = Sample[Data]("", b"", None)
 
 
 class Prepared(NamedTuple):
-    """A sample that is read and drawn, and only to be decoded."""
+    """A sample that is read and drawn, and only to be decoded.
+
+    What is done with its pixels then `dataset` says, the one that it was drawn by.
+    """
 
     number: int
     key: str
     target: Any
     image: Encoded
+    dataset: "ImageDataset"
 
 
 class Task(NamedTuple):
@@ -69,12 +74,19 @@ class ImageDataset(ABC):
     shuffle = False
     ranks: tuple[int | None, int | None] = (None, None)
 
-    def __init__(self, transform: Transforms, seed: int, max_pixels: int) -> None:
+    def __init__(self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None) -> None:
         self.transform = as_transform(transform)
+        self.map = map
+        self._map = None if map is None else SampleMap(map)
         self.seed = operator.index(seed)
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.max_pixels = max_pixels
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether a `map` makes something else of some of its samples."""
+        return self.map is not None
 
     @property
     @abstractmethod
@@ -175,7 +187,7 @@ class ImageDataset(ABC):
         if orientation >= 5:
             width, height = height, width
         image = Encoded(sample.image, Header(width, height, orientation, None, by_kernel=True), job=job)
-        return self._in_view(Prepared(number, sample.key, sample.target, image))
+        return self._in_view(Prepared(number, sample.key, sample.target, image, self))
 
     def _drawn(self, number: int, sample: "Sample[Data] | SampleError", epoch: int) -> Prepared | SampleError:
         """A sample whose view is drawn here, or what is wrong with it."""
@@ -186,7 +198,7 @@ class ImageDataset(ABC):
             header, view = self.draw(whole, epoch)
         except (DecodeError, DrawError) as error:
             return error.at(sample.key, self.where(number)).without_frames()
-        return self._in_view(Prepared(number, sample.key, sample.target, Encoded(whole.image, header, view)))
+        return self._in_view(Prepared(number, sample.key, sample.target, Encoded(whole.image, header, view), self))
 
     def _in_view(self, sample: Prepared) -> Prepared | SampleError:
         """The sample with the fields that follow its view; TargetError where one can't."""
@@ -218,33 +230,48 @@ class ImageDataset(ABC):
             raise error
         return Sample(sample.key, pixels, sample.target)
 
-    def pair(self, number: int, epoch: int) -> tuple[Tensor, Any]:
-        """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target)."""
+    def pair(self, number: int, epoch: int) -> Pair:
+        """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target), or what `map` makes of that."""
         (pair,) = self.pairs([number], epoch)
         return pair
 
-    def pairs(self, numbers: Sequence[int], epoch: int) -> list[tuple[Tensor, Any]]:
+    def pairs(self, numbers: Sequence[int], epoch: int) -> list[Pair]:
         """The same of some samples at once. SampleError for the first that can't be read or decoded."""
         _stay_in_one_thread(os.getpid())
-        pairs: list[tuple[Tensor, Any]] = []
+        pairs: list[Pair] = []
         while left := numbers[len(pairs) : len(pairs) + _SAMPLES_AT_ONCE]:
             good = []
             for sample in self.prepare(left, epoch).samples:
                 if isinstance(sample, SampleError):
                     raise sample
                 good.append(sample)
-            rows = [np.empty((s.image.view.window.height, s.image.view.window.width, 3), np.uint8) for s in good]
-            for error in self.decode_into(good, rows).errors:
+            rows = new_rows(good)
+            for sample, row, error in zip(good, rows, self.decode_into(good, rows).errors, strict=True):
                 if error is not None:
                     raise error
-            pairs += [(torch.from_numpy(row).permute(2, 0, 1), s.target) for row, s in zip(rows, good, strict=True)]
+                pairs.append(sample.dataset.finished(sample, row, epoch))
         return pairs
+
+    def finished(self, sample: Prepared, pixels: Pixels, epoch: int) -> Pair:
+        """A sample of this dataset as torch has it: its colour steps carried out, and `map`."""
+        image = torch.from_numpy(pixels).permute(2, 0, 1)
+        if self.transform.pixel_steps:
+            rngs = sample_rngs(self.seed, epoch, [key_hash(sample.key)])
+            image = recolour(image[None], self.transform, rngs)[0]
+        pair = Pair(image, sample.target, sample.key, sample.image.view)
+        return pair if self._map is None else self._map(pair, sample_rng(self.seed, epoch, sample.key))
 
     def _key_if_readable(self, number: int) -> str:
         try:
             return self.key(number)
         except (OSError, TarError):
             return f"number {number}"
+
+
+def new_rows(samples: Sequence[Prepared]) -> list[Pixels]:
+    """An array for each sample's pixels, in its view's size."""
+    windows = [sample.image.view.window for sample in samples]
+    return [np.empty((window.height, window.width, 3), np.uint8) for window in windows]
 
 
 class DecodedSamples(NamedTuple):

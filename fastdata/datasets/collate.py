@@ -8,28 +8,48 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from fastdata.sample import Batch, Fields
+from fastdata.sample import Batch, Fields, Pair
 
 
 def collate(samples: Sequence[tuple[Tensor, Any]]) -> Batch:
-    """A batch of (image, target) pairs, images being uint8 tensors of one shape (3, H, W).
+    """A batch of (image, target) pairs, images being tensors of one shape (3, H, W): uint8, or what a `map` gives.
 
     Targets become a tensor of shape (N,) where all are numbers (int64 where all are integers, else float64), a stacked
     tensor where all are numeric arrays or tensors of one shape and dtype, else a list. `Fields` become a dict by name,
-    of each of which that holds. ValueError where the images differ in size or there is none.
+    of each of which that holds. The batch has `keys` and `views` where all pairs are a dataset's own, whose items know
+    them. ValueError where the images differ in shape or dtype, or there is none.
     """
     if not samples:
         raise ValueError("a batch needs at least one sample")
-    images = [image for image, _ in samples]
-    shapes = {tuple(image.shape) for image in images}
-    if len(shapes) > 1:
+    pairs = [sample for sample in samples if isinstance(sample, Pair)]
+    keys = [pair.key for pair in pairs] if len(pairs) == len(samples) else None
+    views = [pair.view for pair in pairs if pair.view is not None]
+    images = collate_images([image for image, _ in samples], keys)
+    targets = collate_targets([target for _, target in samples])
+    return Batch(images, targets, keys, views if len(views) == len(samples) else None)
+
+
+def collate_images(images: Sequence[Tensor], keys: Sequence[str] | None = None) -> Tensor:
+    """Images stacked, those of shape (C, H, W) in channels-last memory; in a worker's shared memory where in one.
+
+    ValueError where they differ in shape or dtype, naming by `keys` the first that does.
+    """
+    kinds = [(tuple(image.shape), image.dtype) for image in images]
+    if len(set(kinds)) > 1:
+        other = next(number for number, kind in enumerate(kinds) if kind != kinds[0])
+        which = f" (sample {keys[other]!r}, say, is unlike {keys[0]!r})" if keys else ""
+        different = sorted({str(shape) if len({s for s, _ in kinds}) > 1 else str(dtype) for shape, dtype in kinds})
         raise ValueError(
-            f"images of different shapes {sorted(shapes)} can't be one batch: "
-            "end the transform with a fixed size, as RandomResizedCrop(224) or [Resize(256), CenterCrop(224)] have"
+            f"images of different shapes or dtypes {', '.join(different)} can't be one batch{which}: "
+            "end the transform with a fixed size, as RandomResizedCrop(224) or [Resize(256), CenterCrop(224)] have, "
+            "and a map= with one shape and dtype"
         )
+    if images[0].ndim != 3:
+        flat: Tensor = default_collate(list(images))
+        return flat
     # Collated as HWC, which is how they lie in memory; in a worker torch allocates the batch in shared memory.
     stacked: Tensor = default_collate([image.permute(1, 2, 0) for image in images])
-    return Batch(stacked.permute(0, 3, 1, 2), collate_targets([target for _, target in samples]))
+    return stacked.permute(0, 3, 1, 2)
 
 
 def collate_targets(targets: list[Any]) -> Tensor | list[Any] | dict[str, Any]:

@@ -16,6 +16,7 @@ from fastdata.datasets.base import Data, LookFor, Seen, Transforms
 from fastdata.datasets.fields import Target, Wanted, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.datasets.mapping import Map
 from fastdata.errors import TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
@@ -37,6 +38,10 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, Any]]):
     the target instead: "cls" is what `labels` make of the image, other components are files beside it ("txt" has the
     image's path with another extension) or at a path below `root` ("masks/{key}.png"). `seed` belongs to the views. An
     image of more than `max_pixels` is refused.
+
+    `map` is any function of the image, the tensor of shape (3, H, W) that the transform gives, or of (image, target)
+    where it takes two, and gives another tensor or (tensor, target): torchvision's v2 transforms say. Python's, numpy's
+    and torch's random numbers are in it a function of (seed, epoch, key).
     """
 
     def __init__(
@@ -48,8 +53,9 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, Any]]):
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
         fields: Target = None,
+        map: Map | None = None,
     ) -> None:
-        super().__init__(transform, seed, max_pixels)
+        super().__init__(transform, seed, max_pixels, map)
         self.root = Path(root)
         if isinstance(labels, str) and labels != "folder":
             raise ValueError(f"labels must be 'folder', None or a function from path to int, got {labels!r}")

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fastdata.datasets.base import ImageDataset, Transforms
+from fastdata.datasets.mapping import Map
 from fastdata.epoch.sampler import EpochIndex
 from fastdata.epoch.shared import SharedNumbers
+from fastdata.sample import Pair
 
 
 class MapStyleDataset(ImageDataset):
@@ -21,8 +22,8 @@ class MapStyleDataset(ImageDataset):
 
     _NONE = -1
 
-    def __init__(self, transform: Transforms, seed: int, max_pixels: int) -> None:
-        super().__init__(transform, seed, max_pixels)
+    def __init__(self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None) -> None:
+        super().__init__(transform, seed, max_pixels, map)
         self._said = SharedNumbers([self._NONE])  # with workers, which may live through several epochs
 
     def set_epoch(self, epoch: int | None) -> None:
@@ -34,11 +35,14 @@ class MapStyleDataset(ImageDataset):
     def __len__(self) -> int:
         return self.num_samples
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        """Image and target of a sample; negative numbers count from the end, IndexError beyond."""
+    def __getitem__(self, index: int) -> Pair:
+        """Image and target of a sample, a pair that knows its `key`; negative numbers count from the end.
+
+        IndexError beyond.
+        """
         return self.pair(range(len(self))[index], self._epoch_of(index))
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, Any]]:
+    def __getitems__(self, indices: Sequence[int]) -> list[Pair]:
         """What torch's DataLoader asks for a batch by: the same, some at once."""
         numbers = [range(len(self))[index] for index in indices]
         epochs = {index.epoch if isinstance(index, EpochIndex) else None for index in indices}
@@ -50,7 +54,7 @@ class MapStyleDataset(ImageDataset):
         if isinstance(index, EpochIndex):
             return index.epoch
         said = int(self._said.values[0])
-        if said != self._NONE or self.transform.is_fixed:
+        if said != self._NONE or (self.transform.is_fixed and self.map is None):
             return max(said, 0)
         return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
 

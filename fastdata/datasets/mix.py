@@ -94,6 +94,10 @@ class SelectedSamples(_OtherNumbers):
     def fingerprint(self) -> str:
         return fingerprint_of_selected(self._dataset.fingerprint, self._numbers)
 
+    @property
+    def is_mapped(self) -> bool:
+        return self._dataset.is_mapped
+
     def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
         return self._dataset.draw(sample, epoch)
 
@@ -121,6 +125,10 @@ class JoinedDatasets(_OtherNumbers):
     @functools.cached_property
     def fingerprint(self) -> str:
         return fingerprint_of_joined([part.fingerprint for part in self._parts])
+
+    @property
+    def is_mapped(self) -> bool:
+        return any(part.is_mapped for part in self._parts)
 
     def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
         """As of every dataset. TypeError where parts draw differently: a sample does not say whose it is."""

@@ -8,19 +8,19 @@ from functools import partial
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
-from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from fastdata.datasets.base import Transforms
 from fastdata.datasets.collate import collate
 from fastdata.datasets.fields import Target
+from fastdata.datasets.mapping import Map
 from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of_kept
 from fastdata.epoch.cursor import EpochCursor, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
 from fastdata.epoch.plan import EpochPlan, Last
 from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
-from fastdata.sample import Batch
+from fastdata.sample import Batch, Pair
 from fastdata.sources.urls import Urls
 
 
@@ -31,7 +31,8 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
     shards are copied into a cache first. `image` names the extensions of which a sample's first is its image. `target`
     is the component that is the target: cls to int, txt to str, json to a dict, npy to an array; None makes it -1. Or
     it is a field (`fd.Mask("seg.png")`), a table that joins the samples by key (`fd.Table`, `fd.Coco`), or several of
-    these by name: a list of components or a dict, of which targets are dicts.
+    these by name: a list of components or a dict, of which targets are dicts. `map` is a function of the image or of
+    (image, target), as of an `ImageDirectoryDataset`.
 
     Ranks (torch.distributed where it is initialized, else RANK and WORLD_SIZE, or `rank` and `world_size`) and
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;
@@ -57,8 +58,9 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         rank: int | None = None,
         world_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        map: Map | None = None,
     ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels)
+        super().__init__(urls, transform, image, target, seed, max_pixels, map)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.shuffle = shuffle
@@ -157,7 +159,7 @@ class _Iteration(RunIterator):
         self._needs_partner = self.run.needs_partner
         self._ids = self.run.batches()
 
-    def __next__(self) -> Batch | tuple[Tensor, Any]:
+    def __next__(self) -> Batch | Pair:
         self._check()
         ids = next(self._ids)
         self._given += 1

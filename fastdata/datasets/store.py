@@ -18,6 +18,7 @@ from fastdata.datasets.base import BYTES_AT_ONCE, Data, ImageDataset, LookFor, S
 from fastdata.datasets.fields import Declared, Target, Wanted, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.datasets.mapping import Map
 from fastdata.epoch.identity import fingerprint_of_selected
 from fastdata.errors import ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
@@ -46,9 +47,16 @@ class ShardStore(ImageDataset):
     """Samples in shards, by number."""
 
     def __init__(
-        self, urls: Urls, transform: Transforms, image: str, target: Target, seed: int, max_pixels: int
+        self,
+        urls: Urls,
+        transform: Transforms,
+        image: str,
+        target: Target,
+        seed: int,
+        max_pixels: int,
+        map: Map | None = None,
     ) -> None:
-        super().__init__(transform, seed, max_pixels)
+        super().__init__(transform, seed, max_pixels, map)
         fields = _components_of_shards(declared(target))
         self.image = tuple(image.lower().split(";"))
         if not all(self.image):
@@ -200,8 +208,9 @@ class TarImageMapDataset(ShardStore, MapStyleDataset, Dataset[tuple[Tensor, Any]
         target: Target = "cls",
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
+        map: Map | None = None,
     ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels)
+        super().__init__(urls, transform, image, target, seed, max_pixels, map)
 
 
 def fingerprint_of_kept(shards: tuple[str, ...], kept: npt.NDArray[np.int64] | None) -> str:

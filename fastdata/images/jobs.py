@@ -4,7 +4,7 @@ import functools
 import math
 import struct
 from collections.abc import Sequence
-from typing import Final, assert_never, cast
+from typing import Any, Final, assert_never, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,22 @@ def view_of(job: bytes) -> View:
     box, window = Box(left, top, right, bottom), Box(x, y, x_end, y_end)
     antialias, vertical = 0 < kind < 3, bool(flip & 2)
     return View(box, (width, height), window, bool(flip & 1), antialias, gap or None, vertical, interpolation)
+
+
+class Views(Sequence[View]):
+    """Views, each made of what was drawn, a view or a JOB, only when it is asked for."""
+
+    def __init__(self, drawn: Sequence[View | bytes]) -> None:
+        self._drawn = drawn
+
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Views(self._drawn[index])
+        drawn = self._drawn[index]
+        return view_of(drawn) if isinstance(drawn, bytes) else drawn
 
 
 STEP: Final = np.dtype(

@@ -58,6 +58,11 @@ class Encoded:
         return self._view
 
     @property
+    def drawn(self) -> View | bytes:
+        """The view or a JOB, whichever is there: what `Views` takes."""
+        return self.view if self._job is None else self._job
+
+    @property
     def job(self) -> bytes:
         """What the kernel is told: a JOB."""
         if self._job is None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastdata.epoch.cursor import Run
 from fastdata.loading.batch_job import LoadingJob, Setup
+from fastdata.loading.batch_transform import BatchTransform, batch_seed, transformed
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.loading.stats import Stage, Stats
 from fastdata.sample import Batch
@@ -52,8 +53,13 @@ class Iteration:
         self._images = self._delivered = 0
         self._begun = self._ended = 0.0
 
-    def batches(self, normalize: Callable[[Tensor], Any] | None, skipped: list[Skipped]) -> Iterator[Batch]:
-        """The batches in order; bad samples are added to `skipped`.
+    def batches(
+        self,
+        normalize: Callable[[Tensor], Any] | None,
+        batch_transform: BatchTransform | None,
+        skipped: list[Skipped],
+    ) -> Iterator[Batch]:
+        """The batches in order, through `normalize` and `batch_transform`; bad samples are added to `skipped`.
 
         All threads are begun and ended in here, so an iteration that is never asked for a batch leaves none behind.
         """
@@ -66,12 +72,17 @@ class Iteration:
                 bad = [Skipped.of(job.errors[row]) for row in sorted(job.errors)]
                 skipped += bad
                 self.budget.spend(len(bad))
-                images, targets = job.batch()
+                batch = job.batch()
+                if normalize is not None:
+                    batch = batch._replace(images=normalize(batch.images))
+                if batch_transform is not None:
+                    seed = batch_seed(self.run, self._delivered, self._setup.dataset.seed)
+                    batch = transformed(batch_transform, batch, seed, self._setup.device)
                 self._images += job.rows
                 self._delivered += 1
                 del job
-                yield Batch(images if normalize is None else normalize(images), targets)
-                del images, targets  # so that the memory is the caller's alone
+                yield batch
+                del batch  # so that the memory is the caller's alone
             self.budget.settle()
         finally:
             self.close()

@@ -19,7 +19,8 @@ from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.mix import as_image_dataset
 from fastdata.epoch.cursor import EpochCursor, Run
 from fastdata.epoch.plan import Last
-from fastdata.loading.batch_job import BatchJob, Setup
+from fastdata.loading.batch_job import BatchJob, MappedJob, Setup
+from fastdata.loading.batch_transform import BatchTransform
 from fastdata.loading.crew import Crew
 from fastdata.loading.dali.options import Dali, check_installed
 from fastdata.loading.iteration import BatchCrew, Iteration
@@ -33,7 +34,8 @@ class Loader:
     """Batches of a dataset, made by threads: `for images, targets in loader`.
 
     `images` is uint8, shape (N, 3, H, W), in channels-last memory, or what `normalize` makes of it. They are the same
-    samples, order and pixels as torch's DataLoader gives. A batch's memory is used again only once it is dropped.
+    samples, order and pixels as torch's DataLoader gives; `batch.keys` and `batch.views` say which, and how cut. A
+    batch's memory is used again only once it is dropped.
 
     Each iteration runs the epoch after the last one, or that which `set_epoch` says.
 
@@ -44,6 +46,8 @@ class Loader:
     prefetch: batches under way at most. device: where the batches go; "cuda" copies them from pinned memory on a stream
     of its own, to the GPU numbered LOCAL_RANK where that is set.
     normalize: a module or function that gets the images on their device, such as `Normalize.imagenet()`.
+    batch_transform: a function of (images, targets) on their device, after `normalize`, that gives both anew, such as
+    torchvision's v2.CutMix and MixUp or timm's Mixup; its random numbers are a function of (seed, epoch, step).
     decoder: "cpu", or "dali" (a `Dali(...)` with hints): NVIDIA DALI decodes, on the CPU or, with device "cuda", there.
     on_error: "raise" a SampleError for a bad sample, or "skip" it: another of its batch takes its place, and `skipped`
     lists it. With more than `max_skipped` in an epoch, over all ranks, the run stops, on all ranks at the same step.
@@ -61,6 +65,7 @@ class Loader:
         prefetch: int = 3,
         device: str | torch.device | None = None,
         normalize: Callable[[Tensor], Tensor] | None = None,
+        batch_transform: BatchTransform | None = None,
         decoder: Literal["cpu", "dali"] | Dali = "cpu",
         on_error: Literal["raise", "skip"] = "raise",
         max_skipped: int = 100,
@@ -75,8 +80,9 @@ class Loader:
         self.last: Last = last
         self.prefetch = prefetch
         self.device = _device(device)
-        self.dali = _dali(decoder)
+        self.dali = _dali(decoder, self.dataset)
         self.normalize = normalize.to(self.device) if isinstance(normalize, torch.nn.Module) else normalize
+        self.batch_transform = _batch_transform(batch_transform)
         self.on_error = _on_error(on_error)
         self.skipped: list[Skipped] = []
         self._max_skipped = max_skipped
@@ -118,7 +124,7 @@ class Loader:
         """
         iteration = self._begun()
         try:
-            yield from iteration.batches(self.normalize, self.skipped)
+            yield from iteration.batches(self.normalize, self.batch_transform, self.skipped)
         finally:
             iteration.close()
 
@@ -161,7 +167,7 @@ class Loader:
     def stats(self) -> Stats:
         """Where the time of the running, or else the last, iteration went."""
         if self._iteration is None:
-            return Stats(0, 0.0, self.num_threads, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+            return Stats(0, 0.0, self.num_threads, *[0.0] * 7)
         return self._iteration.stats()
 
     def close(self) -> None:
@@ -180,7 +186,8 @@ class Loader:
 
 def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dali | None) -> BatchCrew:
     if dali is None:
-        return Crew((BatchJob(setup, ids) for ids in run.batches()), num_threads, prefetch)
+        kind = MappedJob if setup.dataset.is_mapped else BatchJob
+        return Crew((kind(setup, ids) for ids in run.batches()), num_threads, prefetch)
     from fastdata.loading.dali.crew import DaliCrew
 
     return DaliCrew(setup, run.batches(), num_threads, prefetch, dali)
@@ -195,7 +202,7 @@ def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:
             f"the dataset has batch_size={own_batches} and last={own_last!r}, the Loader {batch_size} "
             f"and {last!r}: leave them to the Loader"
         )
-    if images.transform.output_size is None:
+    if images.transform.output_size is None and not images.is_mapped:
         raise ValueError(
             f"{images.transform} gives images of different sizes: end it with a fixed one, as RandomResizedCrop(224) "
             "or [Resize(256), CenterCrop(224)] have"
@@ -211,9 +218,17 @@ def _check_numbers(batch_size: int, num_threads: int | None, prefetch: int, max_
         raise ValueError(f"max_skipped must be at least 0, got {max_skipped}")
 
 
-def _dali(decoder: Literal["cpu", "dali"] | Dali) -> Dali | None:
+def _batch_transform(function: BatchTransform | None) -> BatchTransform | None:
+    if function is not None and not callable(function):
+        raise TypeError(f"batch_transform is a function of (images, targets), got {function!r}")
+    return function
+
+
+def _dali(decoder: Literal["cpu", "dali"] | Dali, dataset: ImageDataset) -> Dali | None:
     if decoder == "cpu":
         return None
+    if dataset.is_mapped:
+        raise ValueError("map= is of samples on the CPU, and DALI gives whole batches: decoder='cpu' goes with it")
     if decoder != "dali" and not isinstance(decoder, Dali):
         raise ValueError(f"decoder must be 'cpu', 'dali' or a Dali(...), got {decoder!r}")
     check_installed()

@@ -12,6 +12,7 @@ class Stage(StrEnum):
     DRAW = "draw"
     DECODE = "decode"
     RESIZE = "resize"
+    MAP = "map"  # and, on the CPU, colour steps
 
 
 class StageTimes:
@@ -40,6 +41,7 @@ class Stats(NamedTuple):
     draw: float
     decode: float
     resize: float
+    map: float
     threads_waited: float
     caller_waited: float
 

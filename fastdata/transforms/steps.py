@@ -7,7 +7,7 @@ Names, defaults, rounding and validation are torchvision's. A transform knows no
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from fastdata.transforms.changes import Change
 
 Interpolation = Literal["bilinear", "bicubic"]
+
+Boxes = TypeVar("Boxes", bound=Any)
+"""A tensor or an array: what comes in goes out."""
 
 
 class Box(NamedTuple):
@@ -50,6 +53,26 @@ class View(NamedTuple):
     reducing_gap: float | None = 2.0
     flip_vertical: bool = False
     interpolation: Interpolation = "bilinear"
+
+    def to_source(self, boxes: Boxes) -> Boxes:
+        """Boxes in the image that came out, as they lie in the upright source image: predictions mapped back.
+
+        A tensor or float array of shape (..., 4), each (left, top, right, bottom) in pixels; so is the result, anew.
+        What lies in padding maps beyond the box.
+        """
+        source: Boxes = boxes * 1.0
+        left, top, right, bottom = (boxes[..., edge] for edge in range(4))
+        if self.flip:
+            left, right = self.window.width - right, self.window.width - left
+        if self.flip_vertical:
+            top, bottom = self.window.height - bottom, self.window.height - top
+        across = self.box.width / self.size[0]
+        down = self.box.height / self.size[1]
+        source[..., 0] = (left + self.window.left) * across + self.box.left
+        source[..., 1] = (top + self.window.top) * down + self.box.top
+        source[..., 2] = (right + self.window.left) * across + self.box.left
+        source[..., 3] = (bottom + self.window.top) * down + self.box.top
+        return source
 
 
 def _two_sizes(size: int | Sequence[int], name: str) -> tuple[int, int]:

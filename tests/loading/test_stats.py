@@ -50,7 +50,9 @@ class TestStats:
         assert loader.stats().bottleneck == "caller"
 
     def test_the_bottleneck_is_the_side_that_is_not_waiting(self) -> None:
-        stats = Stats(1, 10.0, 2, read=1.0, draw=0.5, decode=9.0, resize=3.0, threads_waited=6.0, caller_waited=2.0)
+        stats = Stats(
+            1, 10.0, 2, read=1.0, draw=0.5, decode=9.0, resize=3.0, map=0.0, threads_waited=6.0, caller_waited=2.0
+        )
         assert stats.bottleneck == "caller"
         assert stats._replace(caller_waited=4.0).bottleneck == "decode"
         assert stats._replace(caller_waited=4.0, read=9.5).bottleneck == "read"

@@ -58,8 +58,6 @@ class DaliJob(LoadingJob):
     def receive(self, decoded: Tensor) -> None:
         """What DALI made of `inputs`: uint8, shape (N, H, W, 3), on the Loader's device."""
         images = decoded if len(self._rows) == self.rows else self._joined(decoded)
-        for row, other in self._others.items():
-            self._targets[row] = self._targets[other]
         self._images = images.permute(0, 3, 1, 2)
         self.inputs = ()
 
