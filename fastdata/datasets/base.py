@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
@@ -79,6 +80,11 @@ class ImageDataset(ABC):
     def key(self, number: int) -> str:
         """The key of sample `number`."""
 
+    def key_hashes(self) -> npt.NDArray[np.uint64]:
+        """The `key_hash` of every sample's key, uint64 of shape (num_samples,)."""
+        keys = (self.key(number) for number in range(self.num_samples))
+        return np.fromiter(map(key_hash, keys), np.uint64, self.num_samples)
+
     @abstractmethod
     def where(self, number: int) -> str:
         """The file of sample `number`, or its shard and offset, for messages."""
@@ -127,22 +133,27 @@ class ImageDataset(ABC):
         header = read_header(sample.image, self.max_pixels)
         return header, draw(self.transform, header.size, sample_rng(self.seed, epoch, sample.key))
 
-    def prepare(self, numbers: Sequence[int], epoch: int) -> Task:
-        """Read and draw the first of these samples: at least one, and no more than `decode_into` should get at once."""
+    def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> Task:
+        """Read and draw the first of these samples: at least one, and no more than `decode_into` should get at once.
+
+        Views are those of an epoch, or of an epoch for each number.
+        """
         begun = time.perf_counter_ns()
         samples = self.read_some(numbers)
         read = time.perf_counter_ns()
-        prepared = self._draw_some(numbers, samples, epoch)
+        prepared = self._draw_some(numbers, samples, epochs)
         return Task(prepared, read - begun, time.perf_counter_ns() - read)
 
     def _draw_some(
-        self, numbers: Sequence[int], samples: "list[Sample[Data] | SampleError]", epoch: int
+        self, numbers: Sequence[int], samples: "list[Sample[Data] | SampleError]", epochs: int | Sequence[int]
     ) -> list[Prepared | SampleError]:
         images = [sample.image for sample in samples if not isinstance(sample, SampleError)]
         keys = [key_hash(sample.key) for sample in samples if not isinstance(sample, SampleError)]
+        if not isinstance(epochs, int):
+            epochs = [e for e, sample in zip(epochs, samples, strict=False) if not isinstance(sample, SampleError)]
         headers = read_headers(images, self.max_pixels)
         sizes = [(1, 1) if isinstance(header, DecodeError) else header.size for header in headers]
-        views = draw_some(self.transform, sizes, sample_rngs(self.seed, epoch, np.array(keys, np.uint64)))
+        views = draw_some(self.transform, sizes, sample_rngs(self.seed, epochs, np.array(keys, np.uint64)))
         drawn = iter(zip(headers, views, strict=True))
         prepared: list[Prepared | SampleError] = []
         for number, sample in zip(numbers, samples, strict=False):
@@ -185,13 +196,13 @@ class ImageDataset(ABC):
         (pair,) = self.pairs([number], epoch)
         return pair
 
-    def pairs(self, numbers: Sequence[int], epoch: int) -> list[tuple[Tensor, Any]]:
+    def pairs(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> list[tuple[Tensor, Any]]:
         """The same of some samples at once. SampleError for the first that can't be read or decoded."""
         _stay_in_one_thread(os.getpid())
         pairs: list[tuple[Tensor, Any]] = []
         while left := numbers[len(pairs) : len(pairs) + _SAMPLES_AT_ONCE]:
             good = []
-            for sample in self.prepare(left, epoch).samples:
+            for sample in self.prepare(left, epochs if isinstance(epochs, int) else epochs[len(pairs) :]).samples:
                 if isinstance(sample, SampleError):
                     raise sample
                 good.append(sample)

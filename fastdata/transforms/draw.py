@@ -40,9 +40,11 @@ def sample_rng(seed: int, epoch: int, key: str) -> int:
     return int(sample_rngs(seed, epoch, np.array([key_hash(key)], np.uint64))[0])
 
 
-def sample_rngs(seed: int, epoch: int, key_hashes: splitmix.Words) -> splitmix.Words:
-    """The same for some samples, by the `key_hash` of each: uint64, in their shape."""
-    return splitmix.words(_start(seed, epoch), key_hashes)
+def sample_rngs(seed: int, epochs: int | Sequence[int], key_hashes: splitmix.Words) -> splitmix.Words:
+    """The same for some samples, by the `key_hash` of each: uint64, in their shape; in an epoch, or one for each."""
+    if isinstance(epochs, int):
+        return splitmix.words(_start(seed, epochs), key_hashes)
+    return splitmix.words(np.array([_start(seed, epoch) for epoch in epochs], np.uint64), key_hashes)
 
 
 @functools.lru_cache(64)
