@@ -16,6 +16,7 @@ from fastdata.datasets.collate import collate
 from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of
 from fastdata.epoch.cursor import EpochCursor, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
+from fastdata.epoch.orders import PlainOrders
 from fastdata.epoch.plan import EpochPlan, Last
 from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
@@ -64,9 +65,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         self.ranks = (rank, world_size)
         self._cursor = EpochCursor(
             # A function of the shards' names: through the dataset itself it would keep their files open.
-            self.num_samples,
-            self.seed,
-            shuffle,
+            PlainOrders(self.num_samples, shuffle, self.seed),
             batch_size,
             last,
             self.ranks,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fastdata.datasets.base import ImageDataset, Prepared
 from fastdata.datasets.collate import collate_targets
-from fastdata.epoch.order import Ids
+from fastdata.epoch.order import Picks
 from fastdata.errors import SampleError
 from fastdata.loading.memory import Memory
 from fastdata.loading.stats import Stage, StageTimes
@@ -17,11 +17,8 @@ from fastdata.sample import Batch
 class Setup:
     """What all batches of an iteration have in common."""
 
-    def __init__(
-        self, dataset: ImageDataset, epoch: int, memory: Memory, device: torch.device | None, skip: bool
-    ) -> None:
+    def __init__(self, dataset: ImageDataset, memory: Memory, device: torch.device | None, skip: bool) -> None:
         self.dataset = dataset
-        self.epoch = epoch
         self.memory = memory
         self.device = device
         self.skip = skip
@@ -32,12 +29,14 @@ class Setup:
 
 
 class LoadingJob:
-    """A batch of the samples `ids` in the making: its targets, what was bad, and once they are there its images."""
+    """A batch of picked samples in the making: its targets, what was bad, and once they are there its images."""
 
     _images: Tensor
 
-    def __init__(self, setup: Setup, ids: Ids) -> None:
-        self.ids: list[int] = ids.tolist()
+    def __init__(self, setup: Setup, picks: Picks) -> None:
+        self.picks = picks
+        self.ids: list[int] = picks.numbers.tolist()
+        self.epochs: int | list[int] = picks.epochs if isinstance(picks.epochs, int) else picks.epochs.tolist()
         self.errors: dict[int, SampleError] = {}
         self._setup = setup
         self._targets: list[Any] = [None] * len(self.ids)
@@ -58,7 +57,8 @@ class LoadingJob:
 
     def _prepare(self, rows: list[int]) -> tuple[list[tuple[int, Prepared]], list[int]]:
         """Read and draw the first of these rows: those that are good, and the rows that are left."""
-        task = self._setup.dataset.prepare([self.ids[row] for row in rows], self._setup.epoch)
+        epochs = self.epochs if isinstance(self.epochs, int) else [self.epochs[row] for row in rows]
+        task = self._setup.dataset.prepare([self.ids[row] for row in rows], epochs)
         self._setup.times.add(Stage.READ, task.read_ns)
         self._setup.times.add(Stage.DRAW, task.draw_ns)
         done, left = rows[: len(task.samples)], rows[len(task.samples) :]
@@ -91,8 +91,8 @@ class LoadingJob:
 class BatchJob(LoadingJob):
     """A batch that is decoded on the CPU into memory of its own; a `crew.Job`."""
 
-    def __init__(self, setup: Setup, ids: Ids) -> None:
-        super().__init__(setup, ids)
+    def __init__(self, setup: Setup, picks: Picks) -> None:
+        super().__init__(setup, picks)
         self._pixels = setup.memory.lend()
 
     def fill(self, rows: range) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastdata.datasets.base import Prepared
-from fastdata.epoch.order import Ids
+from fastdata.epoch.order import Picks
 from fastdata.loading.batch_job import LoadingJob, Setup
 from fastdata.loading.dali.encoded import DaliImage, dali_image, layout, placeholder
 from fastdata.loading.stats import Stage
@@ -20,8 +20,8 @@ class DaliJob(LoadingJob):
 
     inputs: tuple[Any, ...]  # there from `finish` on
 
-    def __init__(self, setup: Setup, ids: Ids) -> None:
-        super().__init__(setup, ids)
+    def __init__(self, setup: Setup, picks: Picks) -> None:
+        super().__init__(setup, picks)
         self._for_dali: dict[int, DaliImage] = {}
         self._by_cpu: dict[int, Pixels] = {}
         self._others: dict[int, int] = {}
