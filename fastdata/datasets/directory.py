@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import Data, Transforms
-from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.datasets.mix import Selectable
 from fastdata.errors import SampleError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
@@ -20,7 +20,7 @@ from fastdata.sample import Sample
 from fastdata.sources import folder
 
 
-class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, int]]):
+class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, int]]):
     """Images in a directory, by number: `dataset[i]` is (uint8 tensor of shape (3, H, W), target).
 
     Without a `pattern`, `root` has a folder of images for each class, as torchvision's ImageFolder (class folders

@@ -8,11 +8,12 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import BYTES_AT_ONCE, Data, ImageDataset, Transforms
-from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.datasets.mix import Selectable
 from fastdata.errors import ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
@@ -66,6 +67,24 @@ class ShardStore(ImageDataset):
         shard, row = self._locate(number)
         return shard.key(row)
 
+    def key_hashes(self) -> npt.NDArray[np.uint64]:
+        hashes = [self._shard(position).rows["key"] for position in range(len(self.shards))]
+        return np.concatenate(hashes).astype(np.uint64)
+
+    @functools.cached_property
+    def targets(self) -> npt.NDArray[np.int64] | list[Any]:
+        """The target of every sample, as torchvision's: int64 where it is the class, which the indexes know.
+
+        Any other is read from each sample, when first asked for.
+        """
+        if self.target != "cls":
+            return [self._target_of(number) for number in range(self.num_samples)]
+        classes = [self._shard(position).rows["cls"] for position in range(len(self.shards))]
+        targets = np.concatenate(classes).astype(np.int64)
+        for number in np.flatnonzero(targets == NO_CLASS).tolist():
+            targets[number] = self._target_of(number)
+        return targets
+
     def where(self, number: int) -> str:
         shard = self._open[int(np.searchsorted(self._ends, number, side="right"))]
         try:
@@ -77,12 +96,17 @@ class ShardStore(ImageDataset):
     def _locate(self, number: int) -> _Location:
         position = int(np.searchsorted(self._ends, number, side="right"))
         first = int(self._ends[position - 1]) if position else 0
+        return _Location(self._shard(position), number - first)
+
+    def _shard(self, position: int) -> Shard:
+        """A shard by its position. TarError if it has not as many samples as were counted."""
+        first = int(self._ends[position - 1]) if position else 0
         shard, expected = self._open[position], int(self._ends[position]) - first
         if len(shard) != expected:
             raise TarError.at(
                 shard.path, 0, f"has {len(shard)} samples where {expected} were counted: replaced, or another's json"
             )
-        return _Location(shard, number - first)
+        return shard
 
     def _read(self, number: int) -> Sample[bytes]:
         shard, component = self._component(number)
@@ -155,10 +179,10 @@ class ShardStore(ImageDataset):
         return self._target(shard, row, f"number {number}", number)
 
 
-class TarImageMapDataset(ShardStore, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
+class TarImageMapDataset(ShardStore, Selectable, Dataset[tuple[Tensor, Any]]):
     """Images in tar shards, by number: for torch's samplers, weighted ones say, and for `Subset`.
 
-    Arguments are those of `TarImageDataset`; what it is by number is in `MapStyleDataset`.
+    Arguments are those of `TarImageDataset`; what it is by number is in `MapStyleDataset` and `Selectable`.
     """
 
     def __init__(
