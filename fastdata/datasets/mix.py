@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import ConcatDataset, Subset
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from fastdata.datasets.base import Data, ImageDataset, Prepared, Task
 from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.epoch.identity import fingerprint_of_joined, fingerprint_of_selected, own_numbers
+from fastdata.epoch.orders import check_no_order_is_lost
 from fastdata.errors import ReadError, SampleError
 from fastdata.images.header import Header
 from fastdata.sample import Sample, key_hash
@@ -26,6 +28,7 @@ def as_image_dataset(dataset: Any) -> ImageDataset:
     """The dataset itself, or what torch has made of some; TypeError for anything else."""
     if isinstance(dataset, ImageDataset):
         return dataset
+    check_no_order_is_lost(dataset)
     if isinstance(dataset, Subset):
         images = as_image_dataset(dataset.dataset)
         return SelectedSamples(images, own_numbers(dataset.indices, images.num_samples))
@@ -145,7 +148,7 @@ def _listed(numbers: Any, samples: int) -> Any:
     return np.flatnonzero(listed)
 
 
-class SelectedSamples(_OtherNumbers, Selectable):
+class SelectedSamples(_OtherNumbers, Selectable, Dataset[tuple[Tensor, Any]]):
     """Some samples of a dataset, by their numbers in it (from 0 on), in the order given."""
 
     def __init__(self, dataset: ImageDataset, numbers: npt.NDArray[np.int64]) -> None:

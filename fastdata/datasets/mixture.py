@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from fastdata.datasets.base import ImageDataset, Prepared
+from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.datasets.mix import JoinedDatasets, as_image_dataset
 from fastdata.epoch.order import Ids
@@ -16,9 +17,13 @@ from fastdata.epoch.orders import Order, checked_length
 from fastdata.epoch.parts import Parts, PartsOrders
 from fastdata.epoch.sampler import EpochIndex
 from fastdata.epoch.shares import whole_weights
+from fastdata.errors import SampleError
+from fastdata.images.header import Header
+from fastdata.sample import Sample
+from fastdata.transforms.steps import View
 
 
-class Mix(JoinedDatasets, MapStyleDataset):
+class Mix(JoinedDatasets, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
     """Several datasets, each with its share of every epoch, for a `Loader` or an `EpochSampler`.
 
     `parts` are datasets and weights by name: `{"photos": (photos, 0.7), "drawings": (drawings, 0.3)}`. Weights are
@@ -38,6 +43,8 @@ class Mix(JoinedDatasets, MapStyleDataset):
     ) -> None:
         if not parts:
             raise ValueError("a Mix needs a dataset")
+        if bad := [name for name in parts if not name or "/" in name]:
+            raise ValueError(f"a part's name is the first folder of its samples' keys, which {bad[0]!r} can't be")
         datasets = {name: as_image_dataset(dataset) for name, (dataset, _) in parts.items()}
         for name, dataset in datasets.items():
             if not dataset.num_samples:
@@ -78,9 +85,18 @@ class Mix(JoinedDatasets, MapStyleDataset):
     def _renumbered(self, sample: Any, number: int) -> Any:
         sample = super()._renumbered(sample, number)
         name = self._name(number)
-        if isinstance(sample, Prepared):
-            return sample._replace(key=f"{name}/{sample.key}")
-        return sample
+        if isinstance(sample, SampleError):
+            return sample.at(f"{name}/{sample.key}", sample.where)
+        return sample._replace(key=f"{name}/{sample.key}")
+
+    def _read(self, number: int) -> Sample[bytes]:
+        renumbered: Sample[bytes] = self._renumbered(super()._read(number), number)
+        return renumbered
+
+    def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
+        """As of every dataset: the part's, which a key begins with."""
+        name, _, key = sample.key.partition("/")
+        return self._parts[self.names.index(name)].draw(sample._replace(key=key), epoch)
 
     def _name(self, number: int) -> str:
         return self.names[int(np.searchsorted(self._ends, number, side="right"))]

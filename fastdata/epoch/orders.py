@@ -76,9 +76,8 @@ def orders_of(dataset: Any, samples: int, order: Order | None, shuffle: bool | N
     A `shuffle` of None is that of the order, else False. ValueError where these contradict each other.
     """
     _check("seed", seed, 0)
+    check_no_order_is_lost(dataset)
     own = getattr(dataset, "own_order", None)
-    if own is None and _parts_have_an_order(dataset):
-        raise ValueError("the weights of a Mix are lost in a Subset or ConcatDataset of it: mix those instead")
     if order is not None and own is not None:
         raise ValueError(f"a {type(dataset).__name__} has an order of its own: leave out order={order!r}")
     order = own if order is None else order
@@ -93,9 +92,12 @@ def orders_of(dataset: Any, samples: int, order: Order | None, shuffle: bool | N
     return order.over(dataset, samples, order.always_shuffled or bool(shuffle), seed)
 
 
-def _parts_have_an_order(dataset: Any) -> bool:
-    parts = [dataset.dataset] if hasattr(dataset, "dataset") else getattr(dataset, "datasets", ())
-    return any(hasattr(part, "own_order") or _parts_have_an_order(part) for part in parts)
+def check_no_order_is_lost(dataset: Any) -> None:
+    """ValueError for torch's Subset or ConcatDataset of a dataset with an order of its own."""
+    for part in [dataset.dataset] if hasattr(dataset, "dataset") else getattr(dataset, "datasets", ()):
+        if hasattr(part, "own_order"):
+            raise ValueError("the weights of a Mix are lost in a Subset or ConcatDataset of it: mix those instead")
+        check_no_order_is_lost(part)
 
 
 def checked_length(num_samples: int | None, default: int) -> int:
