@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from fastdata.epoch.orders import Order
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header, read_headers
@@ -57,6 +58,7 @@ class ImageDataset(ABC):
 
     # What a dataset may say for its Loader; these of a DataLoader's datasets are its own.
     shuffle = False
+    order: Order | None = None
     ranks: tuple[int | None, int | None] = (None, None)
 
     def __init__(self, transform: Transforms, seed: int, max_pixels: int) -> None:

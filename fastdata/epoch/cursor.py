@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing import current_process
 from typing import Any
 
-from fastdata.epoch.order import Ids, Picks
+from fastdata.epoch.order import Picks
 from fastdata.epoch.orders import OneEpoch, Orders
 from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples
 from fastdata.epoch.shared import Numbers, SharedNumbers, in_worker, worker_info
@@ -39,12 +39,8 @@ class Run:
     def epoch(self) -> int:
         return self.order.epoch
 
-    def batches(self, made: int = 0) -> Iterator[Ids]:
-        """The sample ids of this place's batches, one array a batch, after those that are made."""
-        return (picks.numbers for picks in self.picks(made))
-
-    def picks(self, made: int = 0) -> Iterator[Picks]:
-        """The same, with the epochs whose views are asked for."""
+    def batches(self, made: int = 0) -> Iterator[Picks]:
+        """What this place's batches are made of, after those that are made."""
         steps = self.plan.steps_of(self.place.rank, self.place.worker, self.place.num_workers)
         return batches_of_samples(self.order, self.plan, self.place.rank, steps[made:])
 

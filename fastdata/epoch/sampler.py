@@ -152,7 +152,7 @@ class _SampleIds(RunIterator):
         return -(-self._given // (self._cursor.batch_size or 1))
 
     def _computed_ids(self, run: Run) -> Iterator[EpochIndex]:
-        for numbers, epochs in run.picks():
+        for numbers, epochs in run.batches():
             views = [epochs] * len(numbers) if isinstance(epochs, int) else epochs.tolist()
             yield from map(EpochIndex, numbers.tolist(), views)
 

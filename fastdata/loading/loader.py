@@ -41,7 +41,7 @@ class Loader:
 
     dataset: one of this package, or torch's Subset or ConcatDataset of such, whose transform ends in a fixed size. The
     Loader has an epoch of its own, whatever the dataset was told.
-    order: one other than each sample once, `Weighted`, `Balanced` or `Repeated`; a `Mix` has its own.
+    order: one other than each sample once: `Weighted`, `Balanced` or `Repeated`; a TarImageDataset may have one.
     batch_size: of each rank. num_threads: the CPUs that this process may use, by default.
     shuffle: as in torch; a TarImageDataset's own where it is not given. last: how the epoch ends, see `EpochPlan`.
     prefetch: batches under way at most. device: where the batches go; "cuda" copies them from pinned memory on a stream
@@ -81,6 +81,7 @@ class Loader:
         self.batch_size = batch_size
         self.num_threads = num_threads or available_cpus()
         shuffle = shuffle if shuffle is not None else self.dataset.shuffle or None
+        order = self.dataset.order if order is None else order
         orders = orders_of(self.dataset, self.dataset.num_samples, order, shuffle, self.dataset.seed)
         self.shuffle = orders.shuffle
         self.prefetch = prefetch
@@ -188,10 +189,10 @@ class Loader:
 
 def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dali | None) -> BatchCrew:
     if dali is None:
-        return Crew((BatchJob(setup, picks) for picks in run.picks()), num_threads, prefetch)
+        return Crew((BatchJob(setup, picks) for picks in run.batches()), num_threads, prefetch)
     from fastdata.loading.dali.crew import DaliCrew
 
-    return DaliCrew(setup, run.picks(), num_threads, prefetch, dali)
+    return DaliCrew(setup, run.batches(), num_threads, prefetch, dali)
 
 
 def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:

@@ -60,13 +60,13 @@ def test_ranks_and_who_goes_on_after_any_step_deliver_each_position_once(
     steps = data.draw(st.integers(0, cursors[0].plan(0).steps(0)))
     for each in cursors:
         each.set_epoch(epoch)
-        delivered += [pair for picks in list(each.begin().picks())[:steps] for pair in pairs(picks)]
+        delivered += [pair for picks in list(each.begin().batches())[:steps] for pair in pairs(picks)]
     state = cursors[0].state_after(steps)
     world_size, batch_size = after
     for rank in range(world_size):
         other = cursor(KINDS[kind](), batch_size, rank, world_size)
         other.load(state, said=True)
-        delivered += [pair for picks in other.begin().picks() for pair in pairs(picks)]
+        delivered += [pair for picks in other.begin().batches() for pair in pairs(picks)]
     assert Counter(delivered) == Counter(picked(KINDS[kind](), epoch))
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from fastdata.datasets.collate import collate
 from fastdata.datasets.mixture import Mix
 from fastdata.epoch.balanced import Balanced
+from fastdata.epoch.orders import Order
 from fastdata.epoch.repeated import Repeated
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.epoch.weighted import Weighted
@@ -103,6 +104,20 @@ def test_a_run_goes_on_at_the_very_next_sample_on_other_ranks(make: Any, receive
     expected = [image for batch in whole for image in batch.images]
     assert len(shown) == len(expected)
     assert all(torch.equal(one, other) for one, other in zip(shown, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    "order", [Weighted(WEIGHTS), Balanced(48), Repeated(2)], ids=["weighted", "balanced", "repeated"]
+)
+def test_shards_that_are_iterated_over_have_an_order(shards: list[str], order: Order) -> None:
+    expected = list(Loader(iterable(shards), BATCH, order=order))
+    batched = iterable(shards, order=order, batch_size=BATCH)
+    assert len(batched) == len(expected)
+    assert_same_batches(list(DataLoader(batched, batch_size=None, num_workers=2)), expected)
+    assert_same_batches(list(Loader(iterable(shards, order=order), BATCH)), expected)
+    resumed = iterable(shards, order=order, batch_size=BATCH)
+    resumed.load_state_dict(iterable(shards, order=order, batch_size=BATCH).state_dict(batches=3))
+    assert_same_batches(list(resumed), expected[3:])
 
 
 def test_a_sample_comes_in_new_views(make: Any) -> None:

@@ -35,4 +35,4 @@ class Numbers(IterableDataset[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         run = self.cursor.begin()
-        return ((run.epoch, number) for batch in run.batches() for number in batch.tolist())
+        return ((run.epoch, number) for batch in run.batches() for number in batch.numbers.tolist())
