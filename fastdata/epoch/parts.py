@@ -99,23 +99,21 @@ class PartsEpoch:
         length = self.orders.num_positions
         size = min(length, max(_WINDOW, _WINDOW_OF_EACH * len(self.orders.parts.sizes)))
         windows, within = np.divmod(positions, size)
-        shuffled = np.empty_like(positions)
-        places = np.arange(size, dtype=np.uint64)
-        for window in np.unique(windows).tolist():
-            here, begin = windows == window, window * size
-            start = splitmix.words(self._key("windows", self.epoch), np.array([window], np.uint64))
-            order = np.argsort(splitmix.words(start, places[: length - begin]), kind="stable")
-            shuffled[here] = begin + order[within[here]]
-        return shuffled
+        starts = splitmix.words(self._key("windows", self.epoch), windows.astype(np.uint64))
+        return windows * size + _each_permuted(within, np.minimum(size, length - windows * size), starts)
 
     def _shuffled_passes(self, parts: Ids, passes: Ids, places: Ids, sizes: Ids) -> Ids:
         """Each pass over each part has a permutation of its own."""
         starts = splitmix.words(self._key("passes"), parts.astype(np.uint64))
-        starts = splitmix.words(starts, passes.astype(np.uint64))
-        keys = splitmix.words(starts, np.arange(2 * _ROUNDS, dtype=np.uint64)[:, np.newaxis])
-        keys = keys.reshape(_ROUNDS, 2, len(parts))
-        return permuted(places.astype(np.uint64), sizes.astype(np.uint64), keys).astype(np.int64)
+        return _each_permuted(places, sizes, splitmix.words(starts, passes.astype(np.uint64)))
 
     def _key(self, what: str, epoch: int = 0) -> np.uint64:
         text = f"{self.orders.seed} {what} {epoch}".encode()
         return np.uint64(int.from_bytes(blake2b(text, digest_size=8).digest(), "little"))
+
+
+def _each_permuted(values: Ids, sizes: Ids, starts: splitmix.Words) -> Ids:
+    """Where each value goes by a permutation of its own: of [0, size), by the random numbers from a start on."""
+    keys = splitmix.words(starts, np.arange(2 * _ROUNDS, dtype=np.uint64)[:, np.newaxis])
+    keys = keys.reshape(_ROUNDS, 2, len(values))
+    return permuted(values.astype(np.uint64), sizes.astype(np.uint64), keys).astype(np.int64)

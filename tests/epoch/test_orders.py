@@ -21,6 +21,7 @@ KINDS: dict[str, Callable[[], Orders]] = {
     "weighted, long": lambda: over(Weighted(WEIGHTS, 333)),
     "balanced": lambda: over(Balanced()),
     "balanced, short": lambda: over(Balanced(7)),
+    "balanced, long": lambda: over(Balanced(1300)),
     "repeated": lambda: over(Repeated(3)),
     "repeated, timm's length": lambda: over(Repeated(3, SAMPLES)),
     "repeated, in order": lambda: over(Repeated(2), shuffle=False),

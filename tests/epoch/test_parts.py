@@ -72,3 +72,14 @@ def test_short_passes_are_in_every_order() -> None:
     )
     assert len(seen) == 6
     assert min(seen.values()) > 60
+
+
+def test_each_pass_is_in_an_order_of_its_own() -> None:
+    orders = PartsOrders(5000, True, SEED, Parts(np.array([5000])), {0: np.array([1])}, "Mix")
+    firsts = [{number for number, _ in picked(orders, epoch)[:1000]} for epoch in range(2)]
+    assert 100 < len(firsts[0] & firsts[1]) < 300
+
+
+def test_an_order_over_many_windows_has_each_position_once() -> None:
+    orders = PartsOrders(2500, True, SEED, Parts(np.array([2500])), {0: np.array([1])}, "Mix")
+    assert sorted(number for number, _ in picked(orders, 0)) == list(range(2500))

@@ -77,3 +77,11 @@ def test_no_tick_is_lost_or_doubled(weights: list[float], length: int, epoch: in
     for number, times in Counter(number for number, _ in drawn).items():
         assert weights[number] > 0
         assert sorted(view for n, view in drawn if n == number) == [epoch + t * 2**32 for t in range(times)]
+
+
+def test_a_sample_that_comes_often_is_spread_over_the_epoch() -> None:
+    weights = np.ones(SAMPLES)
+    weights[7] = 50
+    places = [place for place, (number, _) in enumerate(picked(over(Weighted(weights, 990)), 0)) if number == 7]
+    assert len(places) == 500
+    assert max(np.diff(places)) < 20
