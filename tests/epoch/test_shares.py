@@ -61,3 +61,10 @@ def test_each_run_of_positions_has_the_parts_in_their_proportion(whole: list[int
 def test_counts_are_exact_where_all_shares_are_whole(whole: list[int], rounds: int) -> None:
     counts = Interleaving.of(np.array(whole)).counts(rounds * sum(whole))
     assert counts[: len(whole)].tolist() == [rounds * weight for weight in whole]
+
+
+def test_large_weights_at_distant_positions_are_exact() -> None:
+    interleaving = Interleaving.of(np.array([2**30 - 1, 2**30 - 1, 2]))
+    assert interleaving.counts(2**45)[:3].tolist() == [2**44 - 2**14, 2**44 - 2**14, 2**15]
+    parts, before = interleaving.at(np.array([2**45]))
+    assert before.tolist() == [[2**44 - 2**14, 2**44 - 2**14, 2**15][parts[0]]]
