@@ -22,7 +22,8 @@ import numpy as np
 
 import fastdata as fd
 from contestants import CONTESTANTS
-from fastdata.datasets.base import DecodedSamples, ImageDataset, Prepared
+from fastdata.datasets.base import ImageDataset
+from fastdata.datasets.prepared import DecodedSamples, Prepared
 from fastdata.images.decode import decode_into
 from fastdata.images.reference import Encoded
 from fastdata.sample import Pixels

@@ -2,12 +2,16 @@
 
 from .datasets.collate import collate as collate
 from .datasets.directory import ImageDirectoryDataset as ImageDirectoryDataset
+from .datasets.mixture import Mix as Mix
 from .datasets.shards import TarImageDataset as TarImageDataset
 from .datasets.store import TarImageMapDataset as TarImageMapDataset
+from .epoch.balanced import Balanced as Balanced
 from .epoch.order import EpochOrder as EpochOrder
 from .epoch.plan import EpochPlan as EpochPlan
 from .epoch.plan import Place as Place
+from .epoch.repeated import Repeated as Repeated
 from .epoch.sampler import EpochSampler as EpochSampler
+from .epoch.weighted import Weighted as Weighted
 from .errors import DecodeError as DecodeError
 from .errors import DrawError as DrawError
 from .errors import JpegError as JpegError
@@ -72,5 +76,6 @@ from .transforms.steps import Transform as Transform
 from .transforms.steps import View as View
 from .transforms.torchvision import Converted as Converted
 from .transforms.torchvision import from_torchvision as from_torchvision
+from .transforms.views import Views as Views
 
 __version__: str

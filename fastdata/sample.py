@@ -49,9 +49,9 @@ class Pair(tuple[Any, Any]):
     """
 
     key: str
-    view: "View | None"
+    view: "View | Sequence[View] | None"
 
-    def __new__(cls, image: Any, target: Any, key: str, view: "View | None" = None) -> Self:
+    def __new__(cls, image: Any, target: Any, key: str, view: "View | Sequence[View] | None" = None) -> Self:
         pair = super().__new__(cls, (image, target))
         pair.key, pair.view = key, view
         return pair
@@ -78,7 +78,7 @@ class Batch(list[Any]):
         images: Any,
         targets: Any = _MISSING,
         keys: Sequence[str] | None = None,
-        views: "Sequence[View] | None" = None,
+        views: Sequence[Any] | None = None,
     ) -> None:
         both = tuple(images) if targets is _MISSING else (images, targets)
         if len(both) != 2:
@@ -100,7 +100,8 @@ class Batch(list[Any]):
         return list(self._known("keys", self._keys))
 
     @property
-    def views(self) -> "list[View]":
+    def views(self) -> list[Any]:
+        """A `View` of each sample; where they have several views, a sequence of such."""
         return list(self._known("views", self._views))
 
     def _known(self, name: str, values: Sequence[T] | None) -> Sequence[T]:

@@ -5,66 +5,42 @@ import operator
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from fastdata.datasets.fields import follows, in_view
 from fastdata.datasets.mapping import Map, SampleMap
+from fastdata.datasets.prepared import Data, DecodedSamples, LookFor, Looks, Prepared, Seen, Task, new_rows
+from fastdata.epoch.orders import Order
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.colour import recolour
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header
-from fastdata.images.jobs import JOB
 from fastdata.images.reference import Encoded
 from fastdata.sample import Pair, Pixels, Sample, key_hash
 from fastdata.transforms.draw import draw, sample_rng, sample_rngs
 from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
+from fastdata.transforms.views import Views, rng_of_view
 
-Transforms = Transform | Iterable[TransformStep] | None
+Transforms = Transform | Views | Iterable[TransformStep] | None
 
 # Decoding leaves the CPU's caches without what reading and drawing need, which then take twice as long: so that is done
 # for several samples first. Not for more of them than the caches hold.
 BYTES_AT_ONCE = 1 << 21
 _SAMPLES_AT_ONCE = 16
 
-Data = bytes | memoryview
 T = TypeVar("T")
 
-LookFor = Callable[[Sequence[int]], kernel.Look]
-"""What the kernel is to find out of samples while it reads them, by their `key_hash`es."""
-
-Seen = tuple[list[Sample[Data] | SampleError], kernel.Look | None]
-"""Samples that were read, and what was seen of each."""
-
 _NOTHING = Sample[Data]("", b"", None)
-
-
-class Prepared(NamedTuple):
-    """A sample that is read and drawn, and only to be decoded.
-
-    What is done with its pixels then `dataset` says, the one that it was drawn by.
-    """
-
-    number: int
-    key: str
-    target: Any
-    image: Encoded
-    dataset: "ImageDataset"
-
-
-class Task(NamedTuple):
-    """Some samples that are read and drawn, or what is wrong with them; and the nanoseconds that it took."""
-
-    samples: list[Prepared | SampleError]
-    read_ns: int
-    draw_ns: int
 
 
 class ImageDataset(ABC):
@@ -72,10 +48,13 @@ class ImageDataset(ABC):
 
     # What a dataset may say for its Loader; these of a DataLoader's datasets are its own.
     shuffle = False
+    order: Order | None = None
     ranks: tuple[int | None, int | None] = (None, None)
 
     def __init__(self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None) -> None:
-        self.transform = as_transform(transform)
+        self.transform = transform if isinstance(transform, Views) else as_transform(transform)
+        if map is not None and isinstance(transform, Views):
+            raise ValueError("map= is of one image, and Views has several: put steps into their transforms")
         self.map = map
         self._map = None if map is None else SampleMap(map)
         self.seed = operator.index(seed)
@@ -102,6 +81,11 @@ class ImageDataset(ABC):
     def key(self, number: int) -> str:
         """The key of sample `number`."""
 
+    def key_hashes(self) -> npt.NDArray[np.uint64]:
+        """The `key_hash` of every sample's key, uint64 of shape (num_samples,)."""
+        keys = (self.key(number) for number in range(self.num_samples))
+        return np.fromiter(map(key_hash, keys), np.uint64, self.num_samples)
+
     @abstractmethod
     def where(self, number: int) -> str:
         """The file of sample `number`, or its shard and offset, for messages."""
@@ -116,14 +100,14 @@ class ImageDataset(ABC):
             raise sample
         return sample
 
-    def read_some(self, numbers: Sequence[int]) -> "list[Sample[Data] | SampleError]":
+    def read_some(self, numbers: Sequence[int]) -> list[Sample[Data] | SampleError]:
         """The first of these samples, at least one, or what is wrong with them; where the kernel is there, in one call.
 
         No more than about `BYTES_AT_ONCE`, where sizes are known beforehand.
         """
         return self._read_some(numbers, None)[0]
 
-    def _read_some(self, numbers: Sequence[int], look_for: "LookFor | None") -> "Seen":
+    def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         """The same; and where the kernel is there to draw views, what it saw of as many as were asked for."""
         samples: list[Sample[Data] | SampleError] = []
         size = 0
@@ -150,140 +134,135 @@ class ImageDataset(ABC):
             return located.without_frames()
 
     def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
-        """The view of a sample in an epoch: a function of seed, epoch and key.
+        """The view of a sample in an epoch, of several the first: a function of seed, epoch and key.
 
         DecodeError for a bad header, DrawError for an image that the transform has no view of.
         """
         header = read_header(sample.image, self.max_pixels)
-        return header, draw(self.transform, header.size, sample_rng(self.seed, epoch, sample.key))
+        return header, draw(self.transform.transforms[0], header.size, sample_rng(self.seed, epoch, sample.key))
 
-    def prepare(self, numbers: Sequence[int], epoch: int) -> Task:
-        """Read and draw the first of these samples: at least one, and no more than `decode_into` should get at once."""
+    def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> Task:
+        """Read and draw the first of these samples: at least one, and no more than `decode_into` should get at once.
+
+        Views are those of an epoch, or of an epoch for each number.
+        """
         begun = time.perf_counter_ns()
-        look_for = None if kernel.KERNEL is None else partial(self._look, epoch)
+        look_for = None if kernel.KERNEL is None else partial(self._look, epochs)
         samples, look = self._read_some(numbers, look_for)
         read = time.perf_counter_ns()
-        pairs = zip(numbers, samples, strict=False)
-        if look is None:
-            prepared = [self._drawn(number, sample, epoch) for number, sample in pairs]
-        else:
-            jobs = [*_split(look.jobs.tobytes(), JOB.itemsize)]
-            seen = zip(pairs, look.headers.tolist(), jobs, strict=False)
-            prepared = [
-                self._drawn(*pair, epoch) if header[3] else self._seen(*pair, header, job) for pair, header, job in seen
-            ]
+        prepared: list[Prepared | SampleError] = []
+        for place, (number, sample) in enumerate(zip(numbers, samples, strict=False)):
+            if isinstance(sample, SampleError):
+                prepared.append(sample)
+            elif look is None or (images := look.encoded(place, sample.image)) is None:
+                prepared.append(self._drawn(number, sample, epochs if isinstance(epochs, int) else epochs[place]))
+            else:
+                made = Prepared(number, sample.key, sample.target, images, self, look.rngs[place])
+                prepared.append(self._in_view(made))
         return Task(prepared, read - begun, time.perf_counter_ns() - read)
 
-    def _look(self, epoch: int, key_hashes: Sequence[int]) -> kernel.Look:
-        return kernel.Look(self.transform, sample_rngs(self.seed, epoch, key_hashes), self.max_pixels)
+    def _look(self, epochs: int | Sequence[int], key_hashes: Sequence[int]) -> Looks:
+        """What the kernel is to find out about the first samples, by their keys."""
+        if not isinstance(epochs, int):
+            epochs = epochs[: len(key_hashes)]
+        rngs = sample_rngs(self.seed, epochs, np.array(key_hashes, np.uint64))
+        return Looks(self.transform.transforms, rngs, self.max_pixels)
 
-    def _seen(
-        self, number: int, sample: "Sample[Data] | SampleError", seen: list[int], job: bytes
-    ) -> Prepared | SampleError:
-        """A sample whose view the kernel has drawn."""
-        if isinstance(sample, SampleError):
-            return sample
-        width, height, orientation, _ = seen
-        if orientation >= 5:
-            width, height = height, width
-        image = Encoded(sample.image, Header(width, height, orientation, None, by_kernel=True), job=job)
-        return self._in_view(Prepared(number, sample.key, sample.target, image, self))
-
-    def _drawn(self, number: int, sample: "Sample[Data] | SampleError", epoch: int) -> Prepared | SampleError:
-        """A sample whose view is drawn here, or what is wrong with it."""
-        if isinstance(sample, SampleError):
-            return sample
-        whole = Sample(sample.key, bytes(sample.image), sample.target)
+    def _drawn(self, number: int, sample: Sample[Data], epoch: int) -> Prepared | SampleError:
+        """A sample whose views are drawn here, or what is wrong with it."""
+        data, rng = bytes(sample.image), sample_rng(self.seed, epoch, sample.key)
         try:
-            header, view = self.draw(whole, epoch)
+            header = read_header(data, self.max_pixels)
+            views = [
+                draw(transform, header.size, rng_of_view(rng, view))
+                for view, transform in enumerate(self.transform.transforms)
+            ]
         except (DecodeError, DrawError) as error:
             return error.at(sample.key, self.where(number)).without_frames()
-        return self._in_view(Prepared(number, sample.key, sample.target, Encoded(whole.image, header, view), self))
+        images = tuple(Encoded(data, header, view) for view in views)
+        return self._in_view(Prepared(number, sample.key, sample.target, images, self, rng))
 
     def _in_view(self, sample: Prepared) -> Prepared | SampleError:
         """The sample with the fields that follow its view; TargetError where one can't."""
         if not follows(sample.target):
             return sample
+        if isinstance(self.transform, Views):
+            raise TypeError("masks, boxes and points follow one view of an image, and Views has several")
         try:
             return sample._replace(target=in_view(sample.target, sample.image.header, sample.image.view))
         except TargetError as error:
             return error.at(sample.key, self.where(sample.number)).without_frames()
 
-    def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> "DecodedSamples":
-        """Decode samples into their rows, each of the transform's output size: uint8, shape (H, W, 3)."""
-        errors, decode_ns, resize_ns = decode_into([sample.image for sample in samples], rows)
-        located = [error and error.at(s.key, self.where(s.number)) for error, s in zip(errors, samples, strict=True)]
-        return DecodedSamples(located, decode_ns, resize_ns)
+    def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> DecodedSamples:
+        """Decode samples into their rows: of each sample one for each of its views, uint8 of shape (H, W, 3)."""
+        errors, decode_ns, resize_ns = decode_into([image for sample in samples for image in sample.images], rows)
+        of_samples, first = [], 0
+        for sample in samples:
+            error = next((e for e in errors[first : first + len(sample.images)] if e is not None), None)
+            of_samples.append(error and error.at(sample.key, self.where(sample.number)))
+            first += len(sample.images)
+        return DecodedSamples(of_samples, decode_ns, resize_ns)
 
     def load(self, number: int, epoch: int, out: Pixels | None = None) -> Sample[Pixels]:
         """Sample `number` in an epoch, its pixels uint8 of shape (H, W, 3), in `out` where it is given.
 
-        SampleError where the sample can't be read or decoded, with key, place and cause.
+        SampleError where the sample can't be read or decoded, with key, place and cause. Of several views the first.
         """
         (sample,) = self.prepare([number], epoch).samples
         if isinstance(sample, SampleError):
             raise sample
-        window = sample.image.view.window
-        pixels = np.empty((window.height, window.width, 3), np.uint8) if out is None else out
+        sample = sample._replace(images=sample.images[:1])
+        (pixels,) = new_rows([sample]) if out is None else [out]
         (error,) = self.decode_into([sample], [pixels]).errors
         if error is not None:
             raise error
         return Sample(sample.key, pixels, sample.target)
 
     def pair(self, number: int, epoch: int) -> Pair:
-        """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target), or what `map` makes of that."""
+        """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target), or what `map` makes of that.
+
+        With `Views` the image is a dict by name of uint8 tensors of shape (count, 3, H, W).
+        """
         (pair,) = self.pairs([number], epoch)
         return pair
 
-    def pairs(self, numbers: Sequence[int], epoch: int) -> list[Pair]:
+    def pairs(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> list[Pair]:
         """The same of some samples at once. SampleError for the first that can't be read or decoded."""
         _stay_in_one_thread(os.getpid())
         pairs: list[Pair] = []
         while left := numbers[len(pairs) : len(pairs) + _SAMPLES_AT_ONCE]:
             good = []
-            for sample in self.prepare(left, epoch).samples:
+            for sample in self.prepare(left, epochs if isinstance(epochs, int) else epochs[len(pairs) :]).samples:
                 if isinstance(sample, SampleError):
                     raise sample
                 good.append(sample)
             rows = new_rows(good)
-            for sample, row, error in zip(good, rows, self.decode_into(good, rows).errors, strict=True):
+            of_views = iter(rows)
+            for sample, error in zip(good, self.decode_into(good, rows).errors, strict=True):
                 if error is not None:
                     raise error
-                pairs.append(sample.dataset.finished(sample, row, epoch))
+                pairs.append(sample.dataset.finished(sample, [next(of_views) for _ in sample.images]))
         return pairs
 
-    def finished(self, sample: Prepared, pixels: Pixels, epoch: int) -> Pair:
+    def finished(self, sample: Prepared, rows: Sequence[Pixels]) -> Pair:
         """A sample of this dataset as torch has it: its colour steps carried out, and `map`."""
-        image = torch.from_numpy(pixels).permute(2, 0, 1)
-        if self.transform.pixel_steps:
-            rngs = sample_rngs(self.seed, epoch, [key_hash(sample.key)])
-            image = recolour(image[None], self.transform, rngs)[0]
-        pair = Pair(image, sample.target, sample.key, sample.image.view)
-        return pair if self._map is None else self._map(pair, sample_rng(self.seed, epoch, sample.key))
+        images = [self._recoloured(view, row, sample.rng) for view, row in enumerate(rows)]
+        if isinstance(self.transform, Views):
+            return Pair(self.transform.grouped(images, torch.stack), sample.target, sample.key, sample.views)
+        pair = Pair(images[0], sample.target, sample.key, sample.image.view)
+        return pair if self._map is None else self._map(pair, sample.rng)
+
+    def _recoloured(self, view: int, pixels: Pixels, rng: int) -> Tensor:
+        transform, image = self.transform.transforms[view], torch.from_numpy(pixels).permute(2, 0, 1)
+        if not transform.pixel_steps:
+            return image
+        return recolour(image[None], transform, np.array([rng_of_view(rng, view)], np.uint64))[0]
 
     def _key_if_readable(self, number: int) -> str:
         try:
             return self.key(number)
         except (OSError, TarError):
             return f"number {number}"
-
-
-def new_rows(samples: Sequence[Prepared]) -> list[Pixels]:
-    """An array for each sample's pixels, in its view's size."""
-    windows = [sample.image.view.window for sample in samples]
-    return [np.empty((window.height, window.width, 3), np.uint8) for window in windows]
-
-
-class DecodedSamples(NamedTuple):
-    """What became of some samples: for each what is wrong with it, or None; and nanoseconds spent on all of them."""
-
-    errors: Sequence[SampleError | None]
-    decode_ns: int
-    resize_ns: int
-
-
-def _split(data: bytes, size: int) -> Iterator[bytes]:
-    return (data[at : at + size] for at in range(0, len(data), size))
 
 
 @functools.cache

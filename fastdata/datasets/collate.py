@@ -29,11 +29,14 @@ def collate(samples: Sequence[tuple[Tensor, Any]]) -> Batch:
     return Batch(images, targets, keys, views if len(views) == len(samples) else None)
 
 
-def collate_images(images: Sequence[Tensor], keys: Sequence[str] | None = None) -> Tensor:
+def collate_images(images: Sequence[Any], keys: Sequence[str] | None = None) -> Any:
     """Images stacked, those of shape (C, H, W) in channels-last memory; in a worker's shared memory where in one.
 
-    ValueError where they differ in shape or dtype, naming by `keys` the first that does.
+    Of dicts by name, as `Views` gives, a dict of such. ValueError where they differ in shape or dtype, naming by `keys`
+    the first that does.
     """
+    if isinstance(images[0], dict):
+        return {name: collate_images([image[name] for image in images], keys) for name in images[0]}
     kinds = [(tuple(image.shape), image.dtype) for image in images]
     if len(set(kinds)) > 1:
         other = next(number for number, kind in enumerate(kinds) if kind != kinds[0])
@@ -44,12 +47,10 @@ def collate_images(images: Sequence[Tensor], keys: Sequence[str] | None = None) 
             "end the transform with a fixed size, as RandomResizedCrop(224) or [Resize(256), CenterCrop(224)] have, "
             "and a map= with one shape and dtype"
         )
-    if images[0].ndim != 3:
-        flat: Tensor = default_collate(list(images))
-        return flat
+    if images[0].ndim not in (3, 4):
+        return default_collate(list(images))
     # Collated as HWC, which is how they lie in memory; in a worker torch allocates the batch in shared memory.
-    stacked: Tensor = default_collate([image.permute(1, 2, 0) for image in images])
-    return stacked.permute(0, 3, 1, 2)
+    return default_collate([image.movedim(-3, -1) for image in images]).movedim(-1, -3)
 
 
 def collate_targets(targets: list[Any]) -> Tensor | list[Any] | dict[str, Any]:

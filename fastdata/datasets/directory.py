@@ -12,14 +12,15 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import Data, LookFor, Seen, Transforms
+from fastdata.datasets.base import Transforms
 from fastdata.datasets.fields import Target, Wanted, declared
 from fastdata.datasets.joining import join_tables
-from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.datasets.mapping import Map
+from fastdata.datasets.mix import Selectable
+from fastdata.datasets.prepared import Data, LookFor, Seen
 from fastdata.errors import TargetError
 from fastdata.images import kernel
-from fastdata.images.limits import MAX_PIXELS
+from fastdata.images.limits import MAX_BYTES, MAX_PIXELS
 from fastdata.sample import Sample, key_hash
 from fastdata.sources import folder
 from fastdata.sources.beside import check_components, read_component
@@ -27,7 +28,7 @@ from fastdata.sources.targets import read_field
 from fastdata.transforms.fields import Field, Label
 
 
-class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, Any]]):
+class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
     """Images in a directory, by number: `dataset[i]` is (uint8 tensor of shape (3, H, W), target).
 
     Without a `pattern`, `root` has a folder of images for each class, as torchvision's ImageFolder (class folders
@@ -118,9 +119,12 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, Any]]):
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
             return super()._read_some(numbers, look_for)
-        look = None if look_for is None else look_for([key_hash(self._scan.key(number)) for number in numbers])
-        files = kernel.read_files([os.fsencode(self._scan.path(number)) for number in numbers], _LARGEST, look=look)
-        return [self._tried(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)], look
+        looks = None if look_for is None else look_for([key_hash(self._scan.key(number)) for number in numbers])
+        paths = [os.fsencode(self._scan.path(number)) for number in numbers]
+        files = kernel.read_files(paths, MAX_BYTES, look=None if looks is None else looks.first)
+        if looks is not None:
+            looks.finish([b"" if isinstance(file, int) else file for file in files])
+        return [self._tried(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)], looks
 
     def _sample(self, number: int, file: memoryview | int) -> Sample[Data]:
         if not isinstance(file, int):
@@ -129,9 +133,5 @@ class ImageDirectoryDataset(MapStyleDataset, Dataset[tuple[Tensor, Any]]):
         if file == kernel.NOT_REGULAR:
             raise OSError(f"{path} is no regular file")
         if file == kernel.LARGER_THAN_LIMIT:
-            raise OSError(f"{path} has more than {_LARGEST} bytes")
+            raise OSError(f"{path} has more than {MAX_BYTES} bytes")
         raise OSError(-file, os.strerror(-file), path)
-
-
-_LARGEST = 1 << 30
-"""Bytes: a larger file is no image."""

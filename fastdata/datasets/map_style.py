@@ -45,16 +45,16 @@ class MapStyleDataset(ImageDataset):
     def __getitems__(self, indices: Sequence[int]) -> list[Pair]:
         """What torch's DataLoader asks for a batch by: the same, some at once."""
         numbers = [range(len(self))[index] for index in indices]
-        epochs = {index.epoch if isinstance(index, EpochIndex) else None for index in indices}
-        if len(epochs) == 1 and len(set(numbers)) == len(numbers):
-            return self.pairs(numbers, self._epoch_of(indices[0]))
-        return [self.pair(n, self._epoch_of(index)) for n, index in zip(numbers, indices, strict=True)]
+        said = all(isinstance(index, EpochIndex) for index in indices)
+        if said or len(set(numbers)) < len(numbers):
+            return self.pairs(numbers, [self._epoch_of(index) for index in indices])
+        return self.pairs(numbers, self._epoch_of(indices[0]))
 
     def _epoch_of(self, index: int) -> int:
         if isinstance(index, EpochIndex):
             return index.epoch
         said = int(self._said.values[0])
-        if said != self._NONE or (self.transform.is_fixed and self.map is None):
+        if said != self._NONE or self._has_fixed_views:
             return max(said, 0)
         return int(torch.empty((), dtype=torch.int64, device="cpu").random_())
 
@@ -62,6 +62,15 @@ class MapStyleDataset(ImageDataset):
     def samples(self) -> "Sequence[tuple[str, Any]]":
         """As torchvision's `samples`: what lies where, and its target; read when asked for."""
         return PlacesAndTargets(self)
+
+    @property
+    def imgs(self) -> "Sequence[tuple[str, Any]]":
+        """The same, under torchvision's older name."""
+        return self.samples
+
+    @property
+    def _has_fixed_views(self) -> bool:
+        return self.transform.is_fixed and not self.is_mapped
 
     def _target_of(self, number: int) -> Any:
         return self._read(number).target

@@ -1,20 +1,27 @@
-"""torch's Subset and ConcatDataset of this package's datasets, as such a dataset again: with keys, views and places."""
+"""Some samples of a dataset, and datasets one after the other, as a dataset again: with keys, views and places.
+
+So are torch's Subset and ConcatDataset of this package's datasets taken.
+"""
 
 import functools
 from abc import abstractmethod
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby, takewhile
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import ConcatDataset, Subset
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from fastdata.datasets.base import Data, ImageDataset, Prepared, Task
+from fastdata.datasets.base import ImageDataset
+from fastdata.datasets.map_style import MapStyleDataset
+from fastdata.datasets.prepared import Data, Prepared, Task
 from fastdata.epoch.identity import fingerprint_of_joined, fingerprint_of_selected, own_numbers
+from fastdata.epoch.orders import check_no_order_is_lost
 from fastdata.errors import ReadError, SampleError
 from fastdata.images.header import Header
-from fastdata.sample import Sample
+from fastdata.sample import Sample, key_hash
 from fastdata.transforms.steps import View
 
 
@@ -22,6 +29,7 @@ def as_image_dataset(dataset: Any) -> ImageDataset:
     """The dataset itself, or what torch has made of some; TypeError for anything else."""
     if isinstance(dataset, ImageDataset):
         return dataset
+    check_no_order_is_lost(dataset)
     if isinstance(dataset, Subset):
         images = as_image_dataset(dataset.dataset)
         return SelectedSamples(images, own_numbers(dataset.indices, images.num_samples))
@@ -56,13 +64,22 @@ class _OtherNumbers(ImageDataset):
         part, own = self._of_one_part(numbers)
         return [self._renumbered(sample, number) for sample, number in zip(part.read_some(own), numbers, strict=False)]
 
-    def prepare(self, numbers: Sequence[int], epoch: int) -> Task:
-        part, own = self._of_one_part(numbers)
-        task = part.prepare(own, epoch)
-        samples: list[Prepared | SampleError] = [
-            self._renumbered(sample, number) for sample, number in zip(task.samples, numbers, strict=False)
-        ]
-        return task._replace(samples=samples)
+    def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> Task:
+        """As of every dataset: what is of one part is prepared at once, wherever it stands among these samples."""
+        located = [self._locate(number) for number in numbers]
+        places: dict[int, list[int]] = {}
+        for place, (part, _) in enumerate(located):
+            places.setdefault(id(part), []).append(place)
+        samples: list[Prepared | SampleError | None] = [None] * len(numbers)
+        read_ns = draw_ns = 0
+        for own in places.values():
+            own_epochs = epochs if isinstance(epochs, int) else [epochs[place] for place in own]
+            task = located[own[0]][0].prepare([located[place][1] for place in own], own_epochs)
+            for place, sample in zip(own, task.samples, strict=False):
+                samples[place] = self._renumbered(sample, numbers[place])
+            read_ns, draw_ns = read_ns + task.read_ns, draw_ns + task.draw_ns
+        first = list(takewhile(lambda sample: sample is not None, samples))
+        return Task(first, read_ns, draw_ns)  # type: ignore[arg-type] # none of them is None
 
     def _of_one_part(self, numbers: Sequence[int]) -> tuple[ImageDataset, list[int]]:
         """The first of these samples, those that are of one dataset."""
@@ -78,13 +95,89 @@ class _OtherNumbers(ImageDataset):
         return sample
 
 
-class SelectedSamples(_OtherNumbers):
+class Selectable(MapStyleDataset):
+    """A dataset of which some samples can be selected."""
+
+    def select(
+        self,
+        where: Callable[[str, Any], bool] | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+        numbers: "Sequence[int] | npt.NDArray[Any] | slice | None" = None,
+    ) -> "SelectedSamples":
+        """Some of the samples as a dataset, with the same keys and views.
+
+        Those for which `where(key, target)` is true; or those of some `keys`, in their order; or by `numbers`, a slice,
+        or a mask (bools, one a sample). ValueError for a key that no sample has, or where nothing is selected,
+        IndexError for a number out of range, TypeError unless one of the three is given.
+        """
+        if sum(given is not None for given in (where, keys, numbers)) != 1:
+            raise TypeError("select by one of where=, keys= and numbers=")
+        if where is not None:
+            chosen = [number for number in range(len(self)) if where(self.key(number), self._target_of(number))]
+        elif keys is not None:
+            chosen = _numbers_of(self, [keys] if isinstance(keys, str) else list(keys))
+        else:
+            chosen = _listed(numbers, len(self))
+        if not len(chosen):
+            raise ValueError(f"none of {len(self)} samples is selected")
+        return SelectedSamples(self, own_numbers(chosen, len(self)))
+
+
+def _numbers_of(dataset: ImageDataset, keys: list[str]) -> list[int]:
+    """The sample numbers of some keys."""
+    hashes = dataset.key_hashes()
+    by_hash = np.argsort(hashes, kind="stable")
+    asked = np.array([key_hash(key) for key in keys], np.uint64)
+    at = np.searchsorted(hashes, asked, sorter=by_hash)
+    numbers: list[int] = by_hash[np.minimum(at, len(by_hash) - 1)].tolist()
+    for key, number in zip(keys, numbers, strict=True):
+        if dataset.key(number) != key:
+            raise ValueError(f"no sample has the key {key!r}; the first one's is {dataset.key(0)!r}")
+    return numbers
+
+
+def _listed(numbers: Any, samples: int) -> Any:
+    """Numbers, those of a slice, or where a mask is true."""
+    if isinstance(numbers, slice):
+        return range(samples)[numbers]
+    listed = np.asarray(numbers)
+    if listed.dtype != np.bool_:
+        return listed.tolist()
+    if listed.shape != (samples,):
+        raise ValueError(f"a mask has one bool for each of {samples} samples, got shape {listed.shape}")
+    return np.flatnonzero(listed)
+
+
+class SelectedSamples(_OtherNumbers, Selectable, Dataset[tuple[Tensor, Any]]):
     """Some samples of a dataset, by their numbers in it (from 0 on), in the order given."""
 
     def __init__(self, dataset: ImageDataset, numbers: npt.NDArray[np.int64]) -> None:
         super().__init__(dataset.transform, dataset.seed, dataset.max_pixels)
         self._dataset = dataset
         self._numbers = numbers
+
+    @property
+    def targets(self) -> Any:
+        """The target of every sample, where the dataset knows its own: int64 of shape (num_samples,), or a list."""
+        targets = self._dataset.targets  # type: ignore[attr-defined] # AttributeError says that there are none
+        if isinstance(targets, np.ndarray):
+            return targets[self._numbers]
+        return [targets[number] for number in self._numbers.tolist()]
+
+    @property
+    def classes(self) -> Any:
+        """The names of the dataset's classes."""
+        return self._dataset.classes  # type: ignore[attr-defined]
+
+    @property
+    def class_to_idx(self) -> Any:
+        """The index of each of them."""
+        return self._dataset.class_to_idx  # type: ignore[attr-defined]
+
+    @property
+    def _has_fixed_views(self) -> bool:
+        return self._dataset.transform.is_fixed and not self.is_mapped
 
     @property
     def num_samples(self) -> int:
@@ -110,7 +203,7 @@ class JoinedDatasets(_OtherNumbers):
 
     def __init__(self, parts: Sequence[ImageDataset]) -> None:
         super().__init__(parts[0].transform, parts[0].seed, parts[0].max_pixels)
-        sizes = {part.transform.output_size for part in parts}
+        sizes = {part.transform.output for part in parts}
         if len(sizes) > 1:
             raise ValueError(
                 f"datasets whose images come out in different sizes can't be one: {sorted(map(str, sizes))}"
@@ -129,6 +222,14 @@ class JoinedDatasets(_OtherNumbers):
     @property
     def is_mapped(self) -> bool:
         return any(part.is_mapped for part in self._parts)
+
+    @property
+    def targets(self) -> Any:
+        """The target of every sample, where the datasets know theirs."""
+        targets = [part.targets for part in self._parts]  # type: ignore[attr-defined]
+        if all(isinstance(some, np.ndarray) for some in targets):
+            return np.concatenate(targets)
+        return [target for some in targets for target in some]
 
     def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
         """As of every dataset. TypeError where parts draw differently: a sample does not say whose it is."""

@@ -17,6 +17,7 @@ from fastdata.datasets.mapping import Map
 from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of_kept
 from fastdata.epoch.cursor import EpochCursor, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
+from fastdata.epoch.orders import Order, orders_of
 from fastdata.epoch.plan import EpochPlan, Last
 from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
@@ -36,7 +37,8 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
 
     Ranks (torch.distributed where it is initialized, else RANK and WORLD_SIZE, or `rank` and `world_size`) and
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;
-    `shuffle` takes a new order over all shards each epoch, keyed by `seed`. With `batch_size` it gives ready batches
+    `shuffle` takes a new order over all shards each epoch, keyed by `seed`; `order` is one other than each sample once:
+    `Weighted`, `Balanced` or `Repeated`. With `batch_size` it gives ready batches
     (for `DataLoader(dataset, batch_size=None)`), the same sequence for any number of workers. `last` says how the
     epoch ends, see `EpochPlan`. `len()` is what one rank gets of a whole epoch, exactly: batches with a
     `batch_size`, else samples.
@@ -50,28 +52,28 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         transform: Transforms = None,
         image: str = IMAGES,
         target: Target = "cls",
-        shuffle: bool = False,
+        shuffle: bool | None = None,
         seed: int = 0,
         *,
         batch_size: int | None = None,
         last: Last = "partial",
         rank: int | None = None,
         world_size: int | None = None,
+        order: Order | None = None,
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
     ) -> None:
         super().__init__(urls, transform, image, target, seed, max_pixels, map)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.shuffle = shuffle
+        orders = orders_of(self, self.num_samples, order, shuffle, self.seed)
+        self.shuffle, self.order = orders.shuffle, order
         self.batch_size = batch_size
         self.last: Last = last
         self.ranks = (rank, world_size)
         self._cursor = EpochCursor(
             # A function of the shards' names: through the dataset itself it would keep their files open.
-            self.num_samples,
-            self.seed,
-            shuffle,
+            orders,
             batch_size,
             last,
             self.ranks,
@@ -143,7 +145,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where the state was taken, with any number of ranks and workers and any batch size.
 
-        StateError if it is another dataset's, seed's or shuffle's; it says what differs.
+        StateError if it is another dataset's, seed's, shuffle's or order's; it says what differs.
         """
         self._iteration = None
         self._cursor.load(state)
@@ -157,13 +159,13 @@ class _Iteration(RunIterator):
         self._dataset = dataset
         self.run = cursor.begin()
         self._needs_partner = self.run.needs_partner
-        self._ids = self.run.batches()
+        self._batches = self.run.batches()
 
     def __next__(self) -> Batch | Pair:
         self._check()
-        ids = next(self._ids)
+        numbers, epochs = next(self._batches)
         self._given += 1
-        pairs = self._dataset.pairs(ids.tolist(), self.run.epoch)
+        pairs = self._dataset.pairs(numbers.tolist(), epochs if isinstance(epochs, int) else epochs.tolist())
         return pairs[0] if self._dataset.batch_size is None else collate(pairs)
 
     def _share(self) -> dict[str, Any]:
@@ -179,5 +181,5 @@ class _Iteration(RunIterator):
         """Go on there; StateError where ranks, workers or batch size are not the ones it was taken with."""
         if state != {"made": state.get("made"), **self._share()}:
             raise StateError(f"the iterator's state is of {dict(state)}, this is {self._share()}: use the same")
-        self._ids = self.run.batches(state["made"])
+        self._batches = self.run.batches(state["made"])
         self._go_on(state["made"])

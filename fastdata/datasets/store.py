@@ -14,11 +14,12 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import BYTES_AT_ONCE, Data, ImageDataset, LookFor, Seen, Transforms
+from fastdata.datasets.base import BYTES_AT_ONCE, ImageDataset, Transforms
 from fastdata.datasets.fields import Declared, Target, Wanted, declared
 from fastdata.datasets.joining import join_tables
-from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.datasets.mapping import Map
+from fastdata.datasets.mix import Selectable
+from fastdata.datasets.prepared import Data, LookFor, Seen, split
 from fastdata.epoch.identity import fingerprint_of_selected
 from fastdata.errors import ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
@@ -96,6 +97,23 @@ class ShardStore(ImageDataset):
         shard, row = self._locate(number)
         return shard.key(row)
 
+    def key_hashes(self) -> npt.NDArray[np.uint64]:
+        return self._kept_of(self._key_hashes())
+
+    @functools.cached_property
+    def targets(self) -> npt.NDArray[np.int64] | list[Any]:
+        """The target of every sample, as torchvision's: int64 where it is the class, which the indexes know.
+
+        Any other is read from each sample, when first asked for.
+        """
+        if self.target != "cls":
+            return [self._target_of(number) for number in range(self.num_samples)]
+        classes = [self._shard(position).rows["cls"] for position in range(len(self.shards))]
+        targets = self._kept_of(np.concatenate(classes).astype(np.int64))
+        for number in np.flatnonzero(targets == NO_CLASS).tolist():
+            targets[number] = self._target_of(number)
+        return targets
+
     def where(self, number: int) -> str:
         shard = self._open[bisect_right(self._ends, self._stored(number))]
         try:
@@ -103,6 +121,10 @@ class ShardStore(ImageDataset):
             return f"{shard.path}, offset {shard.rows['start'][row]}"
         except (OSError, TarError):
             return shard.path
+
+    def _kept_of(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Of a number for each stored sample those of the samples that are kept."""
+        return column if self._kept is None else column[self._kept]
 
     def _stored(self, number: int) -> int:
         """The sample's number among all that lie in the shards."""
@@ -154,23 +176,22 @@ class ShardStore(ImageDataset):
     ) -> Seen:
         """What was found, read in one call of the kernel into one memory; nothing of those with an error."""
         ranges = np.array([_NO_RANGE if isinstance(c, SampleError) else c.range_with_header for c in found], np.int64)
-        look = None if look_for is None else look_for([0 if isinstance(c, SampleError) else c.hashed for c in found])
+        looks = None if look_for is None else look_for([0 if isinstance(c, SampleError) else c.hashed for c in found])
         memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
-        received = kernel.read(ranges, memory, BLOCK, look).tolist()
-        if look is not None and self._checked:
-            look.jobs["checked"] = [isinstance(c, Component) and c.shard.path in self._checked for c in found]
-        samples: list[Sample[Data] | SampleError] = []
-        at = 0
-        for number, component, size in zip(numbers, found, received, strict=False):
-            if isinstance(component, SampleError):
-                samples.append(component)
-                continue
-            part = memory[at : at + component.size + BLOCK]
-            at += len(part)
-            samples.append(self._tried(number, partial(self._sample, number, component, part, size)))
-        return samples, look
+        received = kernel.read(ranges, memory, BLOCK, None if looks is None else looks.first).tolist()
+        parts = split(memory, ranges[:, 2].tolist())
+        if looks is not None:
+            checked = [isinstance(c, Component) and c.shard.path in self._checked for c in found]
+            looks.finish([part[BLOCK:] for part in parts], checked)
+        samples = [
+            self._tried(number, partial(self._sample, number, component, part, size))
+            for number, component, part, size in zip(numbers, found, parts, received, strict=False)
+        ]
+        return samples, looks
 
-    def _sample(self, number: int, component: Component, part: memoryview, received: int) -> Sample[Data]:
+    def _sample(self, number: int, component: Component | SampleError, part: memoryview, received: int) -> Sample[Data]:
+        if isinstance(component, SampleError):
+            raise component
         shard = component.shard
         if received < 0:
             raise OSError(-received, os.strerror(-received), shard.path)
@@ -194,10 +215,10 @@ class ShardStore(ImageDataset):
         return self._target(shard, row, f"number {number}", number)
 
 
-class TarImageMapDataset(ShardStore, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
+class TarImageMapDataset(ShardStore, Selectable, Dataset[tuple[Tensor, Any]]):
     """Images in tar shards, by number: for torch's samplers, weighted ones say, and for `Subset`.
 
-    Arguments are those of `TarImageDataset`; what it is by number is in `MapStyleDataset`.
+    Arguments are those of `TarImageDataset`; what it is by number is in `MapStyleDataset` and `Selectable`.
     """
 
     def __init__(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from multiprocessing import current_process
 from typing import Any
 
-from fastdata.epoch.order import EpochOrder, Ids
+from fastdata.epoch.order import Picks
+from fastdata.epoch.orders import OneEpoch, Orders
 from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples
 from fastdata.epoch.shared import Numbers, SharedNumbers, in_worker, worker_info
 from fastdata.epoch.state import EpochState
@@ -29,7 +30,7 @@ _ENTRY, _ENTRIES = 5, 64
 class Run:
     """One iteration: the order of an epoch, how the ranks share what is left of it, and whose part this is."""
 
-    order: EpochOrder
+    order: OneEpoch
     plan: EpochPlan
     place: Place
     needs_partner: bool = False
@@ -38,8 +39,8 @@ class Run:
     def epoch(self) -> int:
         return self.order.epoch
 
-    def batches(self, made: int = 0) -> Iterator[Ids]:
-        """The sample ids of this place's batches, one array a batch, after those that are made."""
+    def batches(self, made: int = 0) -> Iterator[Picks]:
+        """What this place's batches are made of, after those that are made."""
         steps = self.plan.steps_of(self.place.rank, self.place.worker, self.place.num_workers)
         return batches_of_samples(self.order, self.plan, self.place.rank, steps[made:])
 
@@ -55,9 +56,7 @@ class EpochCursor:
 
     def __init__(
         self,
-        samples: int,
-        seed: int,
-        shuffle: bool,
+        orders: Orders,
         batch_size: int | None,
         last: Last,
         ranks: tuple[int | None, int | None],
@@ -66,7 +65,7 @@ class EpochCursor:
         self.batch_size = batch_size
         self.last: Last = last
         self.ranks = ranks
-        self.seed, self.shuffle, self.samples = seed, shuffle, samples
+        self._orders = orders
         self._fingerprint = fingerprint  # asked only for a state: it may take a look at all shards
         self._numbers = SharedNumbers([0, 0, 0, -1, 0, 0, 0] + [-1] * (_ENTRY * _ENTRIES))
         self._loaded: EpochState | None = None
@@ -83,7 +82,7 @@ class EpochCursor:
     def plan(self, position: int) -> EpochPlan:
         """How the ranks share what is left of an epoch at a position."""
         return EpochPlan(
-            self.samples,
+            self._orders.num_positions,
             1 if self.batch_size is None else self.batch_size,
             self.place().world_size,
             self.last,
@@ -146,8 +145,8 @@ class EpochCursor:
     def _run(self, epoch: int, position: int, needs_partner: bool = False) -> Run:
         return Run(self._order(epoch), self.plan(position), self.place(), needs_partner)
 
-    def _order(self, epoch: int) -> EpochOrder:
-        return EpochOrder(self.samples, self.shuffle, self.seed, epoch)
+    def _order(self, epoch: int) -> OneEpoch:
+        return self._orders.of(epoch)
 
     def next_state(self, needs_partner: bool = False) -> dict[str, Any]:
         """The state from which the next iteration goes on, or, if its iterator is needed, the one that runs."""
@@ -171,7 +170,7 @@ class EpochCursor:
         return self.state_of(run, batches)
 
     def load(self, state: Mapping[str, Any], said: bool = False) -> None:
-        """Go on where the state was taken. StateError if it is not one of this dataset, seed and shuffle.
+        """Go on where the state was taken. StateError if it is not one of this dataset, seed, shuffle and order.
 
         With `said` that is where the next iteration begins, even if nothing is left of the epoch there.
         """
@@ -185,11 +184,15 @@ class EpochCursor:
     def checked(self, state: Mapping[str, Any]) -> EpochState:
         """The state in a dict. StateError, which says what differs, if it is not one of this dataset and order."""
         loaded = EpochState.from_dict({name: value for name, value in state.items() if name != _PARTNER})
-        loaded.check(self._state(0, 0))
+        loaded.check(self._state(loaded.epoch, loaded.position))
         return loaded
 
     def _state(self, epoch: int, position: int) -> EpochState:
-        return EpochState(epoch, position, self.seed, self.shuffle, self.samples, self._fingerprint())
+        orders = self._orders
+        name = orders.name(epoch, position)
+        return EpochState(
+            epoch, position, orders.seed, orders.shuffle, orders.num_positions, self._fingerprint(), order=name
+        )
 
     def _next(self) -> tuple[int, int]:
         """Epoch and position of the next iteration: if nothing is left there, and nobody said it, of the next epoch."""

@@ -4,8 +4,8 @@ Nothing here stores an epoch: a position is turned into a sample id, and a place
 """
 
 import hashlib
-import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,18 @@ LARGEST = 2**48
 _SORTED_UP_TO = 1024
 _LOW_BITS = np.uint64(_SORTED_UP_TO - 1)
 _32 = np.uint64(32)
+
+
+class Picks(NamedTuple):
+    """Samples by number, int64 of shape (N,), and the epoch whose views of them are asked for: one for all, or (N,)."""
+
+    numbers: Ids
+    epochs: int | Ids
+
+    def part(self, start: int, stop: int) -> "Picks":
+        """Those from `start` to `stop`."""
+        epochs = self.epochs if isinstance(self.epochs, int) else self.epochs[start:stop]
+        return Picks(self.numbers[start:stop], epochs)
 
 
 def _check(name: str, value: int, low: int, high: int | None = None) -> None:
@@ -63,6 +75,10 @@ class EpochOrder:
             raise ValueError(f"position {outside.flat[0]} is not within [0, {self.num_samples})")
         return self._at(positions)
 
+    def picks(self, positions: Ids) -> Picks:
+        """The same as a step of a run asks for them: in this epoch's views."""
+        return Picks(self.at(positions), self.epoch)
+
     def _at(self, positions: Ids) -> Ids:
         if not self.shuffle or not positions.size:
             return positions.astype(np.int64)
@@ -70,7 +86,8 @@ class EpochOrder:
         keys = np.frombuffer(digest, "<u8").astype(np.uint64)
         if self.num_samples <= _SORTED_UP_TO:
             return _sorted_permutation(self.num_samples, keys[0])[positions]
-        return _permuted(positions.astype(np.uint64), self.num_samples, keys).astype(np.int64)
+        n = np.array(self.num_samples, np.uint64)
+        return permuted(positions.astype(np.uint64), n, keys.reshape(-1, 2)).astype(np.int64)
 
 
 def _sorted_permutation(n: int, key: np.uint64) -> Ids:
@@ -79,26 +96,31 @@ def _sorted_permutation(n: int, key: np.uint64) -> Ids:
     return (np.sort((splitmix.words(key, ids) & ~_LOW_BITS) | ids) & _LOW_BITS).astype(np.int64)
 
 
-def _permuted(values: Words, n: int, keys: Words) -> Words:
-    root = math.isqrt(n - 1) + 1
-    sizes = np.uint64(root), np.uint64(-(-n // root))
+def permuted(values: Words, n: Words, keys: Words) -> Words:
+    """Where a keyed permutation of [0, n) takes `values`; uint64. `keys` has shape (rounds, 2).
+
+    Or each value has a permutation of its own: then `values` and `n` have shape (N,), and keys (rounds, 2, N).
+    """
+    root = np.ceil(np.sqrt(n.astype(np.float64))).astype(np.uint64)  # n is below 2**53, so root * root >= n
+    sizes = root, (n + root - np.uint64(1)) // root
     values = _feistel(values, sizes, keys)
-    while (outside := np.flatnonzero(values >= np.uint64(n))).size:
-        values.flat[outside] = _feistel(values.flat[outside], sizes, keys)
+    while (outside := np.flatnonzero(values >= n)).size:
+        of_these = (sizes[0][outside], sizes[1][outside]) if n.ndim else sizes
+        values.flat[outside] = _feistel(values.flat[outside], of_these, keys[..., outside] if n.ndim else keys)
     return values
 
 
-def _feistel(values: Words, sizes: tuple[np.uint64, np.uint64], keys: Words) -> Words:
+def _feistel(values: Words, sizes: tuple[Words, Words], keys: Words) -> Words:
     left_size, right_size = sizes
     left = values // right_size
     right = values - left * right_size
-    for left_key, right_key in keys.reshape(-1, 2):
+    for left_key, right_key in keys:
         left = _moved(left, splitmix.words(left_key, right), left_size)
         right = _moved(right, splitmix.words(right_key, left), right_size)
     return left * right_size + right
 
 
-def _moved(values: Words, noise: Words, size: np.uint64) -> Words:
+def _moved(values: Words, noise: Words, size: Words) -> Words:
     """(values + noise scaled to [0, size)) modulo size, for size up to 2**32, without a division."""
     moved = values + ((noise >> _32) * size >> _32)
     return np.minimum(moved, moved - size)  # unsigned: what is below size wraps around to a huge number

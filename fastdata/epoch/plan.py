@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from fastdata.epoch.order import LARGEST, EpochOrder, Ids, _check
+from fastdata.epoch.order import LARGEST, Ids, Picks, _check
+from fastdata.epoch.orders import OneEpoch
 
 Last = Literal["partial", "drop", "pad"]
 
@@ -181,14 +182,14 @@ class EpochPlan:
         return min(self.start + steps * self.global_batch, self.num_samples)
 
 
-def batches_of_samples(order: EpochOrder, plan: EpochPlan, rank: int, steps: range) -> Iterator[Ids]:
-    """The sample ids of a rank's batches at `steps`, one array a step.
+def batches_of_samples(order: OneEpoch, plan: EpochPlan, rank: int, steps: range) -> Iterator[Picks]:
+    """What an order picks for a rank's batches at `steps`, step by step.
 
     Computed for some thousand samples at a time: enough to hide numpy's cost per call, few enough to cost nothing.
     """
     at_once = max(1, _SAMPLES_AT_ONCE // plan.batch_size)
     for first in range(0, len(steps), at_once):
         chunk = steps[first : first + at_once]
-        ids = order.at(plan.positions(rank, chunk[0], chunk[-1] + 1, chunk.step))
-        for begin in range(0, len(ids), plan.batch_size):
-            yield ids[begin : begin + plan.batch_size]
+        picks = order.picks(plan.positions(rank, chunk[0], chunk[-1] + 1, chunk.step))
+        for begin in range(0, len(picks.numbers), plan.batch_size):
+            yield picks.part(begin, begin + plan.batch_size)

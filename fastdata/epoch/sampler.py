@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, DistributedSampler, Subset
 from fastdata.epoch.cursor import EpochCursor, Run, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
 from fastdata.epoch.identity import identity_of
+from fastdata.epoch.orders import Order, orders_of
 from fastdata.epoch.plan import Last
 from fastdata.errors import StateError
 
@@ -39,7 +40,8 @@ class EpochSampler(DistributedSampler[int]):
 
     `batch_size` is the DataLoader's, so that ranks share batches as `EpochPlan` says; None deals single samples
     to the ranks in turn. `last` says how the epoch ends (see `EpochPlan`). `rank` and `world_size` are detected
-    where not given; `seed` is the dataset's own, or 0. Each iteration runs the epoch after the last one, or that which
+    where not given; `seed` is the dataset's own, or 0. `order` is one other than each sample once: `Weighted`,
+    `Balanced` or `Repeated`; a `Mix` has its own. Each iteration runs the epoch after the last one, or that which
     `set_epoch` says.
 
     Resuming needs to know what the training loop has received, which a DataLoader's workers run ahead of. With
@@ -60,12 +62,14 @@ class EpochSampler(DistributedSampler[int]):
         last: Last = "partial",
         rank: int | None = None,
         world_size: int | None = None,
+        order: Order | None = None,
     ) -> None:
         number = len(dataset)  # type: ignore[arg-type]
         identity = identity_of(dataset)
         seed = identity.seed if seed is None else seed
         fingerprint = partial(getattr, identity, "fingerprint")
-        self._cursor = EpochCursor(number, seed, shuffle, batch_size, last, (rank, world_size), fingerprint)
+        orders = orders_of(dataset, number, order, shuffle, seed)
+        self._cursor = EpochCursor(orders, batch_size, last, (rank, world_size), fingerprint)
         place = self._cursor.place()
         super().__init__(dataset, place.world_size, place.rank, shuffle, seed, drop_last=last == "drop")
         self.batch_size = batch_size
@@ -148,9 +152,9 @@ class _SampleIds(RunIterator):
         return -(-self._given // (self._cursor.batch_size or 1))
 
     def _computed_ids(self, run: Run) -> Iterator[EpochIndex]:
-        for batch in run.batches():
-            for number in batch.tolist():
-                yield EpochIndex(number, run.epoch)
+        for numbers, epochs in run.batches():
+            views = [epochs] * len(numbers) if isinstance(epochs, int) else epochs.tolist()
+            yield from map(EpochIndex, numbers.tolist(), views)
 
     def __next__(self) -> EpochIndex:
         if self._run is None:

@@ -14,7 +14,8 @@ class EpochState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far a run has come: `position` samples of epoch `epoch` are delivered, over all ranks.
 
     The other fields say in which order of which dataset that is. It holds for any number of ranks and workers
-    and any batch size. `fingerprint` names the dataset's contents, None where it has no name.
+    and any batch size. `samples` is the length of an epoch; `fingerprint` names the dataset's contents, None where it
+    has no name; `order` names an order other than the plain one.
     """
 
     epoch: Count
@@ -24,10 +25,14 @@ class EpochState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: Count
     fingerprint: str | None
     version: Literal[1] = 1
+    order: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A dict that survives JSON; `from_dict` reads it."""
-        return msgspec.structs.asdict(self)
+        state = msgspec.structs.asdict(self)
+        if self.order is None:  # which older versions don't know
+            del state["order"]
+        return state
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> "EpochState":
@@ -46,7 +51,7 @@ class EpochState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """StateError if this state is not one of `current`'s dataset and order; epoch and position may differ."""
         differences = [
             f"{name} is {getattr(self, name)!r} in the state, {getattr(current, name)!r} here"
-            for name in ("fingerprint", "samples", "seed", "shuffle")
+            for name in ("fingerprint", "samples", "seed", "shuffle", "order")
             if getattr(self, name) != getattr(current, name)
         ]
         if differences:

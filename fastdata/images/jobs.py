@@ -77,10 +77,10 @@ def view_of(job: bytes) -> View:
     return View(box, (width, height), window, bool(flip & 1), antialias, gap or None, vertical, interpolation)
 
 
-class Views(Sequence[View]):
-    """Views, each made of what was drawn, a view or a JOB, only when it is asked for."""
+class LazyViews(Sequence[Any]):
+    """Views, each made of what was drawn, a view or a JOB, only when it is asked for; or lists of such."""
 
-    def __init__(self, drawn: Sequence[View | bytes]) -> None:
+    def __init__(self, drawn: "Sequence[View | bytes | LazyViews]") -> None:
         self._drawn = drawn
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Views(Sequence[View]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return Views(self._drawn[index])
+            return LazyViews(self._drawn[index])
         drawn = self._drawn[index]
         return view_of(drawn) if isinstance(drawn, bytes) else drawn
 

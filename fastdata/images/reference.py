@@ -59,7 +59,7 @@ class Encoded:
 
     @property
     def drawn(self) -> View | bytes:
-        """The view or a JOB, whichever is there: what `Views` takes."""
+        """The view or a JOB, whichever is there: what `LazyViews` takes."""
         return self.view if self._job is None else self._job
 
     @property

@@ -3,31 +3,34 @@
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fastdata.datasets.base import ImageDataset, Prepared, new_rows
+from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.collate import collate_images, collate_targets
-from fastdata.epoch.order import Ids
+from fastdata.datasets.prepared import Prepared, new_rows
+from fastdata.epoch.order import Picks
 from fastdata.errors import SampleError
 from fastdata.images.colour import recolour
-from fastdata.images.jobs import Views
+from fastdata.images.jobs import LazyViews
+from fastdata.loading.layout import Layout
 from fastdata.loading.memory import Memory
 from fastdata.loading.one_thread import keep_torch_in_one_thread
 from fastdata.loading.stats import Stage, StageTimes
-from fastdata.sample import Batch, Pixels, key_hash, on_tensors
-from fastdata.transforms.draw import sample_rngs
+from fastdata.sample import Batch, Pixels, on_tensors
 from fastdata.transforms.steps import View
+from fastdata.transforms.views import Views, rngs_of_view
 
 
 class Setup:
     """What all batches of an iteration have in common."""
 
     def __init__(
-        self, dataset: ImageDataset, epoch: int, memory: Memory, device: torch.device | None, skip: bool
+        self, dataset: ImageDataset, layout: Layout, memory: Memory, device: torch.device | None, skip: bool
     ) -> None:
         self.dataset = dataset
-        self.epoch = epoch
+        self.layout = layout
         self.memory = memory
         self.device = device
         self.skip = skip
@@ -42,19 +45,22 @@ class Drawn(NamedTuple):
 
     key: str
     target: Any
-    view: View | bytes
+    view: View | bytes | LazyViews
     dataset: ImageDataset
+    rng: int
 
 
 class LoadingJob:
-    """A batch of the samples `ids` in the making: what is known of each, what was bad, and in the end its images."""
+    """A batch of picked samples in the making: what is known of each, what was bad, and in the end its images."""
 
-    _images: Tensor
+    _images: Any  # a tensor, or with several views a dict of them by name
     _is_coloured = False  # by the threads already
     _is_copied = False  # on a stream that is not the caller's
 
-    def __init__(self, setup: Setup, ids: Ids) -> None:
-        self.ids: list[int] = ids.tolist()
+    def __init__(self, setup: Setup, picks: Picks) -> None:
+        self.picks = picks
+        self.ids: list[int] = picks.numbers.tolist()
+        self.epochs: int | list[int] = picks.epochs if isinstance(picks.epochs, int) else picks.epochs.tolist()
         self.errors: dict[int, SampleError] = {}
         self._setup = setup
         self._drawn: dict[int, Drawn] = {}
@@ -77,7 +83,8 @@ class LoadingJob:
 
     def _prepare(self, rows: list[int]) -> tuple[list[tuple[int, Prepared]], list[int]]:
         """Read and draw the first of these rows: those that are good, and the rows that are left."""
-        task = self._setup.dataset.prepare([self.ids[row] for row in rows], self._setup.epoch)
+        epochs = self.epochs if isinstance(self.epochs, int) else [self.epochs[row] for row in rows]
+        task = self._setup.dataset.prepare([self.ids[row] for row in rows], epochs)
         self._setup.times.add(Stage.READ, task.read_ns)
         self._setup.times.add(Stage.DRAW, task.draw_ns)
         done, left = rows[: len(task.samples)], rows[len(task.samples) :]
@@ -86,7 +93,8 @@ class LoadingJob:
             if isinstance(sample, SampleError):
                 self._bad(row, sample)
             else:
-                self._drawn[row] = Drawn(sample.key, sample.target, sample.image.drawn, sample.dataset)
+                view = sample.image.drawn if len(sample.images) == 1 else sample.views
+                self._drawn[row] = Drawn(sample.key, sample.target, view, sample.dataset, sample.rng)
                 good.append((row, sample))
         return good, left
 
@@ -107,12 +115,14 @@ class LoadingJob:
         self.errors.clear()
         return error
 
-    def _on_device(self, images: Tensor) -> Tensor:
-        stream = self._setup.copy_stream
+    def _on_device(self, images: Any) -> Any:
+        stream, device = self._setup.copy_stream, self._setup.device
+        if device is None:
+            return images
         if stream is None:
-            return images if self._setup.device is None else images.to(self._setup.device)
+            return on_tensors(lambda tensor: tensor.to(device), images)
         with torch.cuda.stream(stream):
-            images = images.to(self._setup.device, non_blocking=True)
+            images = on_tensors(lambda tensor: tensor.to(device, non_blocking=True), images)
         stream.synchronize()  # this thread's wait, not the training's; the pinned memory is free after it
         self._is_copied = True
         return images
@@ -120,34 +130,47 @@ class LoadingJob:
     def batch(self) -> Batch:
         """The finished batch, for the caller's thread and its current stream."""
         if self._is_copied:
-            self._images.record_stream(torch.cuda.current_stream(self._setup.device))
+            for images in self._images.values() if isinstance(self._images, dict) else [self._images]:
+                images.record_stream(torch.cuda.current_stream(self._setup.device))
         device, drawn = self._setup.device, [self._drawn[row] for row in range(self.rows)]
         targets: Any = collate_targets([sample.target for sample in drawn])
         if device is not None:
             targets = on_tensors(lambda tensor: tensor.to(device, non_blocking=True), targets)
         images = self._images if self._is_coloured else self._recoloured(self._images, drawn)
-        return Batch(images, targets, [sample.key for sample in drawn], Views([sample.view for sample in drawn]))
+        return Batch(images, targets, [sample.key for sample in drawn], LazyViews([sample.view for sample in drawn]))
 
-    def _recoloured(self, images: Tensor, drawn: list[Drawn]) -> Tensor:
-        """The colour steps carried out on images (N, 3, H, W): of each dataset's samples those of its transform."""
+    def _recoloured(self, images: Any, drawn: list[Drawn]) -> Any:
+        """The colour steps carried out on a batch's images: of each dataset's samples those of its transform."""
+        transform = self._setup.dataset.transform
+        if not isinstance(transform, Views):
+            return self._recoloured_view(images, 0, drawn)
+        for group in transform.groups:
+            for number in range(group.count):
+                view = images[group.name][:, number]
+                images[group.name][:, number] = self._recoloured_view(view, group.first + number, drawn)
+        return images
+
+    def _recoloured_view(self, images: Tensor, view: int, drawn: list[Drawn]) -> Tensor:
         by_dataset: dict[ImageDataset, list[int]] = {}
         for row, sample in enumerate(drawn):
             by_dataset.setdefault(sample.dataset, []).append(row)
         for dataset, rows in by_dataset.items():
-            if dataset.transform.pixel_steps:
-                rngs = sample_rngs(dataset.seed, self._setup.epoch, [key_hash(drawn[row].key) for row in rows])
+            transform = dataset.transform.transforms[view]
+            if transform.pixel_steps:
+                rngs = rngs_of_view(np.array([drawn[row].rng for row in rows], np.uint64), view)
                 if len(rows) == len(images):
-                    return recolour(images, dataset.transform, rngs)
-                images[rows] = recolour(images[rows], dataset.transform, rngs)
+                    return recolour(images, transform, rngs)
+                images[rows] = recolour(images[rows], transform, rngs)
         return images
 
 
 class BatchJob(LoadingJob):
     """A batch that is decoded on the CPU into memory of its own; a `crew.Job`."""
 
-    def __init__(self, setup: Setup, ids: Ids) -> None:
-        super().__init__(setup, ids)
+    def __init__(self, setup: Setup, picks: Picks) -> None:
+        super().__init__(setup, picks)
         self._pixels = setup.memory.lend()
+        self._blocks = setup.layout.blocks(self._pixels)
         self._is_coloured = setup.device is None
 
     def fill(self, rows: range) -> None:
@@ -155,27 +178,35 @@ class BatchJob(LoadingJob):
         left = list(rows)
         while left:
             good, left = self._prepare(left)
-            self._decode(good, [self._pixels[row] for row, _ in good])
+            self._decode(good, [pixels for row, _ in good for pixels in self._views(row)])
             if self._is_coloured:
                 self._recolour([row for row, _ in good if row not in self.errors])
 
+    def _views(self, row: int) -> list[Pixels]:
+        return self._setup.layout.views(self._blocks, row)
+
     def _recolour(self, rows: list[int]) -> None:
         """On the CPU: here, so that it runs in all threads."""
-        if any(dataset.transform.pixel_steps for dataset in {self._drawn[row].dataset for row in rows}):
-            keep_torch_in_one_thread()
-            begun = time.perf_counter_ns()
-            images = torch.from_numpy(self._pixels[rows]).permute(0, 3, 1, 2)
-            coloured = self._recoloured(images, [self._drawn[row] for row in rows])
-            self._pixels[rows] = coloured.permute(0, 2, 3, 1).numpy()
-            self._setup.times.add(Stage.MAP, time.perf_counter_ns() - begun)
+        drawn = [self._drawn[row] for row in rows]
+        transforms = {transform for sample in drawn for transform in sample.dataset.transform.transforms}
+        if not any(transform.pixel_steps for transform in transforms):
+            return
+        keep_torch_in_one_thread()
+        begun = time.perf_counter_ns()
+        for view, pixels in enumerate(zip(*map(self._views, rows), strict=True)):
+            images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+            coloured = self._recoloured_view(images, view, drawn).permute(0, 2, 3, 1).numpy()
+            for into, image in zip(pixels, coloured, strict=True):
+                into[:] = image
+        self._setup.times.add(Stage.MAP, time.perf_counter_ns() - begun)
 
     def finish(self) -> None:
         """Settle what was bad, and bring the batch to its device. SampleError where bad samples are not skipped."""
         for row, other in self.replacements().items():
-            self._pixels[row] = self._pixels[other]
-        # Of the whole array, sliced as a tensor: only that keeps the array from being lent again.
-        images = torch.from_numpy(self._pixels)[: self.rows].permute(0, 3, 1, 2)
-        self._images = self._on_device(images)
+            for block in self._blocks:
+                block[row] = block[other]
+        self._blocks.clear()
+        self._images = self._on_device(self._setup.layout.images(self._pixels, self.rows))
 
 
 class MappedJob(LoadingJob):
@@ -183,8 +214,8 @@ class MappedJob(LoadingJob):
 
     _is_coloured = True
 
-    def __init__(self, setup: Setup, ids: Ids) -> None:
-        super().__init__(setup, ids)
+    def __init__(self, setup: Setup, picks: Picks) -> None:
+        super().__init__(setup, picks)
         self._made: dict[int, Tensor] = {}
 
     def fill(self, rows: range) -> None:
@@ -198,7 +229,7 @@ class MappedJob(LoadingJob):
             begun = time.perf_counter_ns()
             for (row, sample), image in zip(good, pixels, strict=True):
                 if row not in self.errors:
-                    self._made[row], target = sample.dataset.finished(sample, image, self._setup.epoch)
+                    self._made[row], target = sample.dataset.finished(sample, [image])
                     self._drawn[row] = self._drawn[row]._replace(target=target)
             self._setup.times.add(Stage.MAP, time.perf_counter_ns() - begun)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from fastdata.epoch.cursor import Run
 from fastdata.loading.batch_job import LoadingJob, Setup
 from fastdata.loading.batch_transform import BatchTransform, batch_seed, transformed
+from fastdata.loading.layout import image_by_image
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.loading.stats import Stage, Stats
 from fastdata.sample import Batch
@@ -74,7 +75,7 @@ class Iteration:
                 self.budget.spend(len(bad))
                 batch = job.batch()
                 if normalize is not None:
-                    batch = batch._replace(images=normalize(batch.images))
+                    batch = batch._replace(images=image_by_image(normalize, batch.images))
                 if batch_transform is not None:
                     seed = batch_seed(self.run, self._delivered, self._setup.dataset.seed)
                     batch = transformed(batch_transform, batch, seed, self._setup.device)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -18,16 +18,20 @@ from fastdata.cpus import available_cpus
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.mix import as_image_dataset
 from fastdata.epoch.cursor import EpochCursor, Run
+from fastdata.epoch.orders import Order, orders_of
 from fastdata.epoch.plan import Last
 from fastdata.loading.batch_job import BatchJob, MappedJob, Setup
 from fastdata.loading.batch_transform import BatchTransform
 from fastdata.loading.crew import Crew
 from fastdata.loading.dali.options import Dali, check_installed
 from fastdata.loading.iteration import BatchCrew, Iteration
+from fastdata.loading.layout import Layout
 from fastdata.loading.memory import Memory
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.loading.stats import Stats
+from fastdata.loading.torch_names import TorchNames, last_of, num_threads_of
 from fastdata.sample import Batch
+from fastdata.transforms.views import Views
 
 
 class Loader:
@@ -41,6 +45,7 @@ class Loader:
 
     dataset: one of this package, or torch's Subset or ConcatDataset of such, whose transform ends in a fixed size. The
     Loader has an epoch of its own, whatever the dataset was told.
+    order: one other than each sample once: `Weighted`, `Balanced` or `Repeated`; a TarImageDataset may have one.
     batch_size: of each rank. num_threads: the CPUs that this process may use, by default.
     shuffle: as in torch; a TarImageDataset's own where it is not given. last: how the epoch ends, see `EpochPlan`.
     prefetch: batches under way at most. device: where the batches go; "cuda" copies them from pinned memory on a stream
@@ -52,6 +57,8 @@ class Loader:
     on_error: "raise" a SampleError for a bad sample, or "skip" it: another of its batch takes its place, and `skipped`
     lists it. With more than `max_skipped` in an epoch, over all ranks, the run stops, on all ranks at the same step.
     rank, world_size: detected where not given, as by the dataset.
+    Of torch's names `drop_last` and `num_workers` are taken for `last="drop"` and `num_threads`; a TypeError for others
+    says what to write.
     """
 
     def __init__(
@@ -61,7 +68,8 @@ class Loader:
         *,
         num_threads: int | None = None,
         shuffle: bool | None = None,
-        last: Last = "partial",
+        order: Order | None = None,
+        last: Last | None = None,
         prefetch: int = 3,
         device: str | torch.device | None = None,
         normalize: Callable[[Tensor], Tensor] | None = None,
@@ -71,13 +79,18 @@ class Loader:
         max_skipped: int = 100,
         rank: int | None = None,
         world_size: int | None = None,
+        **torch_names: Unpack[TorchNames],
     ) -> None:
-        self.dataset = _checked(dataset, batch_size, last)
+        num_threads = num_threads_of(num_threads, torch_names)
+        self.last: Last = last_of(last, torch_names)
+        self.dataset = _checked(dataset, batch_size, self.last)
         _check_numbers(batch_size, num_threads, prefetch, max_skipped)
         self.batch_size = batch_size
         self.num_threads = num_threads or available_cpus()
-        self.shuffle = self.dataset.shuffle if shuffle is None else shuffle
-        self.last: Last = last
+        shuffle = shuffle if shuffle is not None else self.dataset.shuffle or None
+        order = self.dataset.order if order is None else order
+        orders = orders_of(self.dataset, self.dataset.num_samples, order, shuffle, self.dataset.seed)
+        self.shuffle = orders.shuffle
         self.prefetch = prefetch
         self.device = _device(device)
         self.dali = _dali(decoder, self.dataset)
@@ -87,15 +100,14 @@ class Loader:
         self.skipped: list[Skipped] = []
         self._max_skipped = max_skipped
         self._cursor = EpochCursor(
-            self.dataset.num_samples,
-            self.dataset.seed,
-            self.shuffle,
+            orders,
             batch_size,
-            last,
+            self.last,
             self.dataset.ranks if rank is None and world_size is None else (rank, world_size),
             partial(getattr, self.dataset, "fingerprint"),
         )
         self._iteration: Iteration | None = None
+        self._layout = Layout(self.dataset.transform, batch_size)
         self._memory: tuple[int, Memory] | None = None
 
     @property
@@ -133,7 +145,7 @@ class Loader:
         run = self._cursor.begin()
         before = self._iteration.budget if self._iteration else None
         budget = SkipBudget(self._max_skipped, run.plan, self.on_error == "skip", before)
-        setup = Setup(self.dataset, run.epoch, self._batch_memory(), self.device, self.on_error == "skip")
+        setup = Setup(self.dataset, self._layout, self._batch_memory(), self.device, self.on_error == "skip")
         crew = partial(_new_crew, setup, run, self.num_threads, self.prefetch, self.dali)
         self._iteration = Iteration(run, setup, crew, self.num_threads, budget)
         return self._iteration
@@ -141,9 +153,8 @@ class Loader:
     def _batch_memory(self) -> Memory:
         """Kept from epoch to epoch, but not into another process."""
         if self._memory is None or self._memory[0] != os.getpid():
-            width, height = self.dataset.transform.output_size or (0, 0)
             pinned = self.device is not None and self.device.type == "cuda"
-            self._memory = (os.getpid(), Memory((self.batch_size, height, width, 3), pinned, self.prefetch + 3))
+            self._memory = (os.getpid(), Memory((self._layout.size,), pinned, self.prefetch + 3))
         return self._memory[1]
 
     def set_epoch(self, epoch: int) -> None:
@@ -160,7 +171,7 @@ class Loader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on at the very next sample, with any number of ranks and threads and any batch size.
 
-        StateError if the state is another dataset's, seed's or shuffle's; it says what differs.
+        StateError if the state is another dataset's, seed's, shuffle's or order's; it says what differs.
         """
         self._cursor.load(state)
 
@@ -187,7 +198,7 @@ class Loader:
 def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dali | None) -> BatchCrew:
     if dali is None:
         kind = MappedJob if setup.dataset.is_mapped else BatchJob
-        return Crew((kind(setup, ids) for ids in run.batches()), num_threads, prefetch)
+        return Crew((kind(setup, picks) for picks in run.batches()), num_threads, prefetch)
     from fastdata.loading.dali.crew import DaliCrew
 
     return DaliCrew(setup, run.batches(), num_threads, prefetch, dali)
@@ -202,7 +213,7 @@ def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:
             f"the dataset has batch_size={own_batches} and last={own_last!r}, the Loader {batch_size} "
             f"and {last!r}: leave them to the Loader"
         )
-    if images.transform.output_size is None and not images.is_mapped:
+    if images.transform.output is None and not images.is_mapped:
         raise ValueError(
             f"{images.transform} gives images of different sizes: end it with a fixed one, as RandomResizedCrop(224) "
             "or [Resize(256), CenterCrop(224)] have"
@@ -227,6 +238,8 @@ def _batch_transform(function: BatchTransform | None) -> BatchTransform | None:
 def _dali(decoder: Literal["cpu", "dali"] | Dali, dataset: ImageDataset) -> Dali | None:
     if decoder == "cpu":
         return None
+    if isinstance(dataset.transform, Views):
+        raise ValueError("DALI decodes one view of an image: decoder='cpu' decodes several")
     if dataset.is_mapped:
         raise ValueError("map= is of samples on the CPU, and DALI gives whole batches: decoder='cpu' goes with it")
     if decoder != "dali" and not isinstance(decoder, Dali):

@@ -6,12 +6,11 @@ compiled kernel draws by the same rules, with the same arithmetic in the same or
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import assert_never, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from fastdata import splitmix
 from fastdata.errors import DrawError
@@ -41,9 +40,11 @@ def sample_rng(seed: int, epoch: int, key: str) -> int:
     return splitmix.word(int(_start(seed, epoch)), key_hash(key))
 
 
-def sample_rngs(seed: int, epoch: int, key_hashes: npt.ArrayLike) -> splitmix.Words:
-    """The same for some samples, by the `key_hash` of each: uint64, in their shape."""
-    return splitmix.words(_start(seed, epoch), np.asarray(key_hashes, np.uint64))
+def sample_rngs(seed: int, epochs: int | Sequence[int], key_hashes: splitmix.Words) -> splitmix.Words:
+    """The same for some samples, by the `key_hash` of each: uint64, in their shape; in an epoch, or one for each."""
+    if isinstance(epochs, int):
+        return splitmix.words(_start(seed, epochs), key_hashes)
+    return splitmix.words(np.array([_start(seed, epoch) for epoch in epochs], np.uint64), key_hashes)
 
 
 @functools.lru_cache(64)

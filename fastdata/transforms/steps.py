@@ -304,6 +304,16 @@ class Transform:
         return next((s.interpolation for s in self.steps if isinstance(s, RandomResizedCrop | Resize)), "bilinear")
 
     @property
+    def transforms(self) -> "tuple[Transform, ...]":
+        """That of each of an image's views: of the only one."""
+        return (self,)
+
+    @property
+    def output(self) -> tuple[Any, ...] | None:
+        """What is the same for all samples of a batch: their size; None where it is not."""
+        return self.output_size
+
+    @property
     def output_size(self) -> tuple[int, int] | None:
         """(width, height) of what comes out, or None where that depends on the image."""
         size = None

@@ -1,12 +1,15 @@
 """Several views of one image, for methods that compare them: SimCLR, BYOL, DINO."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastdata import splitmix
 from fastdata.transforms.steps import Transform, TransformStep, as_transform
+
+T = TypeVar("T")
 
 _FIRST_NUMBER = 1 << 48  # of a sample's random numbers: those that other views start from, beyond what steps use
 
@@ -54,6 +57,15 @@ class Views:
 
     def __hash__(self) -> int:
         return hash(self.groups)
+
+    def grouped(self, views: Sequence[T], join: Callable[[list[T]], T]) -> dict[str, T]:
+        """Of something for each view, those of each group joined to one, by its name."""
+        return {g.name: join(list(views[g.first : g.first + g.count])) for g in self.groups}
+
+    @property
+    def output(self) -> tuple[Any, ...]:
+        """What is the same for all samples of a batch: names, numbers and sizes."""
+        return tuple((group.name, group.count, group.transform.output_size) for group in self.groups)
 
     @property
     def is_fixed(self) -> bool:

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from fastdata.datasets.base import ImageDataset, Prepared
+from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.collate import collate
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.mix import as_image_dataset
+from fastdata.datasets.prepared import Prepared
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.epoch.sampler import EpochSampler
@@ -133,7 +134,7 @@ def test_a_view_is_drawn_from_seed_epoch_and_key(ours: ImageDataset) -> None:
         sample = ours.read(number)
         header, view = ours.draw(sample, EPOCH)
         assert header == read_header(sample.image)
-        assert view == draw(ours.transform, header.size, sample_rng(SEED, EPOCH, sample.key))
+        assert view == draw(ours.transform.transforms[0], header.size, sample_rng(SEED, EPOCH, sample.key))
         assert ours.draw(sample, EPOCH)[1] == view
         assert ours.draw(sample, EPOCH + 1)[1] != view
 

@@ -85,9 +85,9 @@ class TestSplitting:
             )
             promised, run = len(dataset), iter(dataset).run
             of_rank = [
-                ids
+                picks.numbers
                 for worker in range(workers)
-                for ids in replace(run, place=Place(rank, world_size, worker, workers)).batches()
+                for picks in replace(run, place=Place(rank, world_size, worker, workers)).batches()
             ]
             assert len(of_rank) == promised
             seen += [dataset.read(int(index)).target for ids in of_rank for index in ids]

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -37,7 +36,7 @@ class TestResuming:
             )
             resumed.load_state_dict(state)
             resumed.set_epoch(3)
-            rest += np.concatenate([[], *iter(resumed).run.batches()]).tolist()
+            rest += [number for picks in iter(resumed).run.batches() for number in picks.numbers.tolist()]
         assert sorted(rest) == sorted(order_of(first)[2 * batches :].tolist())
 
     def test_a_state_of_something_else_says_what_differs(self, class_shards: list[str]) -> None:

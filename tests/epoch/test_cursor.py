@@ -27,7 +27,7 @@ lasts = st.sampled_from(("partial", "drop", "pad"))
 
 
 def numbers(run: Run) -> list[int]:
-    return [number for batch in run.batches() for number in batch.tolist()]
+    return [number for batch in run.batches() for number in batch.numbers.tolist()]
 
 
 def order_of(samples: int, epoch: int) -> list[int]:
@@ -68,14 +68,14 @@ def test_an_iteration_that_is_broken_off_counts_as_one(taken: list[int]) -> None
     ours = cursor(20, 1)
     for epoch, batches in enumerate(taken):
         run = ours.begin()
-        begun = run.batches()
+        begun = (picks.numbers for picks in run.batches())
         assert [next(begun).tolist() for _ in range(batches)] == [[number] for number in order_of(20, epoch)[:batches]]
 
 
 def test_what_comes_next_changes_nothing_of_what_runs() -> None:
     ours = cursor(20)
     first = ours.begin()
-    batches = first.batches()
+    batches = (picks.numbers for picks in first.batches())
     begun = [int(next(batches)[0]) for _ in range(5)]
     ours.set_epoch(7)
     second = ours.begin()
@@ -96,7 +96,9 @@ def test_resumed_again_and_again_on_other_ranks_each_sample_comes_exactly_once(
             each.load(state, said=True)
         runs = [each.begin() for each in cursors]
         taken = min(steps, runs[0].plan.steps(0))
-        delivered += [number for run in runs for batch in list(run.batches())[:taken] for number in batch.tolist()]
+        delivered += [
+            number for run in runs for batch in list(run.batches())[:taken] for number in batch.numbers.tolist()
+        ]
         states = [json.loads(json.dumps(each.state_of(run, taken))) for each, run in zip(cursors, runs, strict=True)]
         assert all(each == states[0] for each in states)
         state = states[0]
@@ -159,7 +161,7 @@ def test_the_number_of_batches_a_loop_has_received_is_its_state(
     ours = cursor(samples, batch_size, last=last)
     ours.set_epoch(2)
     run = ours.begin()
-    batches = list(run.batches())
+    batches = [picks.numbers for picks in run.batches()]
     received = data.draw(st.integers(0, len(batches)))
     state = ours.state_after(received)
     assert state == ours.state_of(run, received)

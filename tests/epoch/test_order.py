@@ -303,13 +303,13 @@ def test_a_worker_computes_the_samples_of_its_batches_many_at_a_time(
     rank = data.draw(st.integers(0, plan.world_size - 1))
     worker = data.draw(st.integers(0, num_workers - 1))
     steps = plan.steps_of(rank, worker, num_workers)
-    batches = [ids.tolist() for ids in batches_of_samples(order, plan, rank, steps)]
+    batches = [picks.numbers.tolist() for picks in batches_of_samples(order, plan, rank, steps)]
     assert batches == [order.at(plan.positions(rank, step)).tolist() for step in steps]
 
 
 def test_samples_of_many_chunks_follow_each_other() -> None:
     order, plan = EpochOrder(30_001), EpochPlan(30_001, batch_size=2, world_size=1)
-    ids = np.concatenate(list(batches_of_samples(order, plan, 0, range(plan.steps(0)))))
+    ids = np.concatenate([picks.numbers for picks in batches_of_samples(order, plan, 0, range(plan.steps(0)))])
     assert np.array_equal(ids, order.samples(0, 30_001))
 
 

@@ -104,13 +104,13 @@ def test_a_job_says_all_of_a_view(transform: Transform, width: int, height: int,
 @needs_kernel
 def test_what_is_too_large_or_no_jpeg_is_not_drawn() -> None:
     images = [header_only(100, 100, 1), b"GIF89a", b"", header_only(100, 101, 1)]
-    look = kernel.Look(Transform([Resize(8)]), sample_rngs(0, 0, [1, 2, 3, 4]), 10_000).at(images)
+    look = kernel.Look(Transform([Resize(8)]), sample_rngs(0, 0, np.arange(4, dtype=np.uint64)), 10_000).at(images)
     kinds = [kernel.Kind.DECODABLE, kernel.Kind.NOT_JPEG, kernel.Kind.NOT_JPEG, kernel.Kind.UNDRAWN]
     assert look.headers[:, 3].tolist() == kinds
 
 
 @needs_kernel
 def test_a_look_at_another_number_of_files_is_an_error() -> None:
-    look = kernel.Look(Transform([Resize(8)]), sample_rngs(0, 0, [1, 2]), 10_000)
+    look = kernel.Look(Transform([Resize(8)]), sample_rngs(0, 0, np.arange(2, dtype=np.uint64)), 10_000)
     with pytest.raises(ValueError, match="must be of 1 files"):
         look.at([b""])

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch.utils.dlpack import from_dlpack
 
-from fastdata.datasets.base import Task
 from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.datasets.prepared import Task
 from fastdata.loading import memory as memory_module
 from fastdata.loading.loader import Loader
 from fastdata.loading.memory import Memory
@@ -116,10 +116,10 @@ class TestMemory:
         last_begun = -1
 
         class Watched(ImageDirectoryDataset):
-            def prepare(self, numbers: Sequence[int], epoch: int) -> Task:
+            def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> Task:
                 nonlocal last_begun
                 last_begun = max(last_begun, numbers[0] // 3)
-                return super().prepare(numbers, epoch)
+                return super().prepare(numbers, epochs)
 
         dataset = Watched(folder, pattern="*", labels=None, transform=TRAIN)
         for handed_out, _ in enumerate(Loader(dataset, 3, num_threads=2, prefetch=4)):

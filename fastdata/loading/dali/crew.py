@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from fastdata.epoch.order import Ids
+from fastdata.epoch.order import Picks
 from fastdata.loading.batch_job import BatchJob, LoadingJob, Setup
 from fastdata.loading.crew import Crew
 from fastdata.loading.dali.job import DaliJob
@@ -72,14 +71,14 @@ class DaliCrew:
     At most `prefetch` batches are begun and not yet handed out, one of them being read; DALI has the others.
     """
 
-    def __init__(self, setup: Setup, ids: Iterator[Ids], num_threads: int, prefetch: int, options: Dali) -> None:
+    def __init__(self, setup: Setup, batches: Iterator[Picks], num_threads: int, prefetch: int, options: Dali) -> None:
         if setup.device is not None and setup.device.type != "cuda":
             raise ValueError(f"DALI decodes on the CPU or on a CUDA device, not on {setup.device}")
         self._setup = setup
         self._num_threads = num_threads
         self._options = options
         self._queue = max(1, min(options.queue, prefetch - 1))
-        self._crew = Crew((DaliJob(setup, batch) for batch in ids), num_threads, max(1, prefetch - self._queue))
+        self._crew = Crew((DaliJob(setup, batch) for batch in batches), num_threads, max(1, prefetch - self._queue))
         self._feed = _Feed(self._crew)
         self._pipeline: Any = None
         self._closed = False
@@ -137,9 +136,9 @@ class DaliCrew:
         """A pipeline that begins with what is not handed out yet."""
         from nvidia.dali import Pipeline, fn, types
 
-        batch_size, height, width, _ = self._setup.memory.shape
         device = self._setup.device
-        transform = self._setup.dataset.transform
+        (transform,) = self._setup.dataset.transform.transforms
+        width, height = transform.output_size or (0, 0)
         hints: dict[str, Any] = {}
         if device is not None:
             hints = {
@@ -149,7 +148,7 @@ class DaliCrew:
                 "jpeg_fancy_upsampling": True,  # as libjpeg does
             }
         pipeline = Pipeline(
-            batch_size=batch_size,
+            batch_size=self._setup.layout.batch_size,
             num_threads=self._num_threads,
             device_id=None if device is None else device.index,
             prefetch_queue_depth=self._queue,
@@ -186,7 +185,7 @@ class DaliCrew:
 
         A pipeline can't be used after an error, so a new one begins with the batches behind it.
         """
-        job = BatchJob(self._setup, np.array(self._feed.under_way.popleft().ids))
+        job = BatchJob(self._setup, self._feed.under_way.popleft().picks)
         self._begin_again()
         with ThreadPoolExecutor(self._num_threads) as threads:
             list(threads.map(job.fill, (range(row, row + 1) for row in range(job.rows))))

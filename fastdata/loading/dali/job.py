@@ -3,12 +3,11 @@
 import time
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fastdata.datasets.base import Prepared
-from fastdata.epoch.order import Ids
+from fastdata.datasets.prepared import Prepared, new_rows
+from fastdata.epoch.order import Picks
 from fastdata.loading.batch_job import LoadingJob, Setup
 from fastdata.loading.dali.encoded import DaliImage, dali_image, layout, placeholder
 from fastdata.loading.stats import Stage
@@ -20,8 +19,8 @@ class DaliJob(LoadingJob):
 
     inputs: tuple[Any, ...]  # there from `finish` on
 
-    def __init__(self, setup: Setup, ids: Ids) -> None:
-        super().__init__(setup, ids)
+    def __init__(self, setup: Setup, picks: Picks) -> None:
+        super().__init__(setup, picks)
         self._for_dali: dict[int, DaliImage] = {}
         self._by_cpu: dict[int, Pixels] = {}
         self._others: dict[int, int] = {}
@@ -41,8 +40,7 @@ class DaliJob(LoadingJob):
             self._setup.times.add(Stage.DECODE, time.perf_counter_ns() - begun)
 
     def _decode_here(self, row: int, sample: Prepared) -> None:
-        _, height, width, _ = self._setup.memory.shape
-        pixels = np.empty((height, width, 3), np.uint8)
+        (pixels,) = new_rows([sample])
         (error,) = self._setup.dataset.decode_into([sample], [pixels]).errors
         if error is None:
             self._by_cpu[row] = pixels

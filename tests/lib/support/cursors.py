@@ -1,11 +1,12 @@
 """Datasets of an EpochCursor alone, which give what it says: no image is read."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from torch.utils.data import IterableDataset
 
 from fastdata.epoch.cursor import EpochCursor
+from fastdata.epoch.orders import PlainOrders
+from fastdata.epoch.plan import Last
 
 SEED = 3
 
@@ -14,10 +15,16 @@ def fingerprint() -> str:
     return "numbers"
 
 
-def cursor(samples: int, batch_size: int | None = None, rank: int = 0, world_size: int = 1, **how: Any) -> EpochCursor:
+def cursor(
+    samples: int,
+    batch_size: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    shuffle: bool = True,
+    last: Last = "partial",
+) -> EpochCursor:
     """A rank's cursor over so many samples, in an order by SEED."""
-    how = {"shuffle": True, "last": "partial", **how}
-    return EpochCursor(samples, SEED, batch_size=batch_size, ranks=(rank, world_size), fingerprint=fingerprint, **how)
+    return EpochCursor(PlainOrders(samples, shuffle, SEED), batch_size, last, (rank, world_size), fingerprint)
 
 
 class Numbers(IterableDataset[tuple[int, int]]):
@@ -28,4 +35,4 @@ class Numbers(IterableDataset[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         run = self.cursor.begin()
-        return ((run.epoch, number) for batch in run.batches() for number in batch.tolist())
+        return ((run.epoch, number) for batch in run.batches() for number in batch.numbers.tolist())

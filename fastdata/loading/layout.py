@@ -1,0 +1,73 @@
+"""Where the views of a batch's samples lie in its memory."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastdata.sample import Pixels
+from fastdata.transforms.steps import Transform
+from fastdata.transforms.views import Views
+
+
+class Layout:
+    """Of batches of up to `batch_size` samples: one array of images, or with `Views` one for each group of them."""
+
+    def __init__(self, transform: Transform | Views, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._names: tuple[str, ...] | None = None
+        if isinstance(transform, Views):
+            self._names = tuple(group.name for group in transform.groups)
+            sizes = [(group.count, *_size(group.transform)) for group in transform.groups]
+        else:
+            sizes = [(1, *_size(transform))]
+        self._shapes = [(batch_size, count, height, width, 3) for count, width, height in sizes]
+
+    @property
+    def size(self) -> int:
+        """Bytes of a batch."""
+        return sum(math.prod(shape) for shape in self._shapes)
+
+    def blocks(self, memory: Pixels) -> list[Pixels]:
+        """The memory of a batch, as an array (batch_size, count, H, W, 3) for each group."""
+        blocks, first = [], 0
+        for shape in self._shapes:
+            blocks.append(memory[first : first + math.prod(shape)].reshape(shape))
+            first += math.prod(shape)
+        return blocks
+
+    def views(self, blocks: list[Pixels], row: int) -> list[Pixels]:
+        """The views of the sample in a row, each (H, W, 3)."""
+        return [block[row, number] for block in blocks for number in range(block.shape[1])]
+
+    def images(self, memory: Pixels, rows: int) -> Any:
+        """The first `rows` of a batch: a tensor (rows, 3, H, W), or a dict of such of shape (rows, count, 3, H, W).
+
+        They hold the whole of `memory`, which keeps it from being lent again.
+        """
+        blocks = [block[:rows].permute(0, 1, 4, 2, 3) for block in self._tensors(torch.from_numpy(memory))]
+        return blocks[0][:, 0] if self._names is None else dict(zip(self._names, blocks, strict=True))
+
+    def _tensors(self, memory: Tensor) -> list[Tensor]:
+        blocks, first = [], 0
+        for shape in self._shapes:
+            blocks.append(memory[first : first + math.prod(shape)].view(shape))
+            first += math.prod(shape)
+        return blocks
+
+
+def _size(transform: Transform) -> tuple[int, int]:
+    return transform.output_size or (0, 0)  # of no fixed size: a `map` makes something else of it
+
+
+def image_by_image(function: Callable[[Tensor], Any], images: Any) -> Any:
+    """What a function of images (N, C, H, W) makes of a batch's, group by group where there are several."""
+    if not isinstance(images, dict):
+        return function(images)
+    made = {}
+    for name, group in images.items():
+        result = function(group.flatten(0, 1))
+        made[name] = result.unflatten(0, group.shape[:2])
+    return made
