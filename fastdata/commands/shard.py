@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 import typer
 
 from fastdata.commands import shard_options as options
-from fastdata.commands.shard_options import Jpeg, MissingFields
+from fastdata.commands.shard_options import Check, Jpeg, MissingFields
 
 if TYPE_CHECKING:
     from fastdata.packing.convert import Conversion
@@ -42,6 +42,7 @@ def shard(
     seed: options.Seed = 0,
     jobs: options.Jobs = None,
     overwrite: options.Overwrite = False,
+    check: options.CheckImages = None,
     jpeg: options.JpegAs = Jpeg.KEEP,
     max_side: options.MaxSide = None,
     quality: options.Quality = None,
@@ -73,7 +74,7 @@ def shard(
     report.hint_at_places(source, images)
     packed = partial(pack, source, dst, parts, division, shuffle=shuffle, seed=seed, jpeg=images, jobs=jobs)
     with _termination(), _progress(len(source.scan)) as progress:
-        made = packed(overwrite=overwrite, progress=progress)
+        made = packed(check=None if check is None else check is Check.DECODE, overwrite=overwrite, progress=progress)
     for manifest in made:
         typer.echo(report.summary(dst, manifest, labelled=bool((source.scan.targets >= 0).any())))
     report.hint_at_large_samples(division, made)

@@ -17,6 +17,13 @@ class Jpeg(StrEnum):
     ENCODE = "encode"
 
 
+class Check(StrEnum):
+    """Whether images are read to their ends."""
+
+    DECODE = "decode"
+    NONE = "none"
+
+
 class MissingFields(StrEnum):
     """What becomes of an image without a field or a row that was asked for."""
 
@@ -88,6 +95,10 @@ Seed = Annotated[int, _option(_SHARDS, "Of --split and --shuffle.", min=0)]
 Jobs = Annotated[int | None, _option(_SHARDS, "Processes (one for each CPU).", min=1)]
 Overwrite = Annotated[bool, _option(_SHARDS, "Replace the datasets of these names.", "--overwrite")]
 
+CheckImages = Annotated[
+    Check | None,
+    _option(_IMAGES, "Read each JPEG to its end, so that training need not; the default where the kernel is compiled."),
+]
 JpegAs = Annotated[Jpeg, _option(_IMAGES, "Images as they are, with restart markers, or encoded anew.")]
 MaxSide = Annotated[int | None, _option(_IMAGES, "With encode: longer side in pixels (512).", min=1)]
 Quality = Annotated[int | None, _option(_IMAGES, "With encode: JPEG quality (92).", min=1, max=100)]

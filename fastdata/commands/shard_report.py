@@ -62,6 +62,8 @@ def summary(directory: Path, manifest: "Manifest", labelled: bool) -> str:
     classes = "class indexes" if labelled and not manifest.classes else f"{len(manifest.classes)} classes"
     text = printable(f"{directory / manifest.name}.json: {manifest.nsamples} samples, {classes}")
     text += f"; shards: {len(manifest.shards)}, {megabytes:.1f} MB"
+    if made.damaged:
+        text += f"\n{made.damaged} images are damaged: whoever loads them gets an error, or skips them"
     if made.jpeg == "keep":
         return text
     text += f"\n{made.jpeg}: {made.changed} of {manifest.nsamples} images changed, from {made.source_bytes / 1e6:.1f}"

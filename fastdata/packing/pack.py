@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fastdata import __version__
 from fastdata.cpus import available_cpus
 from fastdata.epoch.order import EpochOrder
+from fastdata.packing.check import can_check
 from fastdata.packing.convert import Conversion, Encode, Keep
 from fastdata.packing.engines import write_shards
 from fastdata.packing.lock import alone
@@ -48,6 +49,7 @@ class _Recipe:
     shuffle: bool
     seed: int
     jpeg: Conversion
+    check: bool
 
 
 def pack(
@@ -60,6 +62,7 @@ def pack(
     seed: int = 0,
     jpeg: Conversion = KEEP,
     jobs: int | None = None,
+    check: bool | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Manifest]:
@@ -73,6 +76,9 @@ def pack(
     in lower case, and `<key>.cls`, its class index in ASCII, if it has a target. Samples keep the folder's order;
     `shuffle` permutes them by `seed`, for readers that shuffle in a buffer only: fastdata does not need it.
 
+    With `check` (default: where the compiled kernel is there) images are read to their ends, and a shard in which none
+    is damaged is noted as checked: whoever decodes a part of one of its images need not do that again.
+
     `jobs` processes (default: a CPU each) write the same bytes, whatever their number. They are spawned, so a
     script that calls this needs the usual `if __name__ == "__main__":`.
 
@@ -83,7 +89,10 @@ def pack(
     """
     directory = Path(directory)
     source = scan if isinstance(scan, Source) else Source(scan)
-    recipe = _Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg)
+    if check and not can_check():
+        raise ValueError("check=True needs the compiled kernel, without which this fastdata was installed")
+    check = can_check() if check is None else check
+    recipe = _Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg, check)
     _check_names(recipe.split)
     _refuse_conflicts(source, jpeg)
     if directory.resolve() == Path(source.scan.root).resolve():
@@ -121,13 +130,13 @@ def _plan(source: Source, folder: Path, recipe: _Recipe) -> dict[str, list[Plann
         in_tar = np.fromiter((size_in_tar(source, sizes, i) for i in ids.tolist()), np.int64, len(ids))
         bounds = pairwise(plan_shards(in_tar, recipe.division).bounds().tolist())
         plans[name] = [
-            _planned(source, sizes, ids[start:stop], folder / f"{name}-{number:06d}.tar", recipe.jpeg)
+            _planned(source, sizes, ids[start:stop], folder / f"{name}-{number:06d}.tar", recipe)
             for number, (start, stop) in enumerate(bounds)
         ]
     return plans
 
 
-def _planned(source: Source, sizes: Sizes, ids: NDArray[np.int64], path: Path, jpeg: Conversion) -> PlannedShard:
+def _planned(source: Source, sizes: Sizes, ids: NDArray[np.int64], path: Path, recipe: _Recipe) -> PlannedShard:
     """The shard of these samples."""
     scan, numbers = source.scan, ids.tolist()
     files, keys = Paths.of(scan.paths[i] for i in numbers), [scan.key(i) for i in numbers]
@@ -136,7 +145,8 @@ def _planned(source: Source, sizes: Sizes, ids: NDArray[np.int64], path: Path, j
         PlannedField(name, Paths.of(paths[i] for i in numbers), sizes.fields[name][ids])
         for name, paths in source.fields.items()
     ]
-    return PlannedShard(path, scan.root, files, keys, scan.targets[ids], sizes.images[ids], jpeg, columns, fields)
+    targets, bytes_of = scan.targets[ids], sizes.images[ids]
+    return PlannedShard(path, scan.root, files, keys, targets, bytes_of, recipe.jpeg, columns, fields, recipe.check)
 
 
 def _refuse_conflicts(source: Source, jpeg: Conversion) -> None:
@@ -167,5 +177,6 @@ def _manifest(name: str, source: Source, recipe: _Recipe, shards: Sequence[Writt
         changed=sum(shard.changed for shard in shards),
         refused=sum(shard.refused for shard in shards),
         image_bytes=sum(shard.image_bytes for shard in shards),
+        damaged=sum(shard.damaged for shard in shards),
     )
     return Manifest(name, tuple(shard.entry for shard in shards), tuple(source.scan.classes), made)

@@ -74,7 +74,7 @@ class PlannedShard(NamedTuple):
     """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes.
 
     Beside the images come the samples' json (`columns`, b"" for a sample without; empty if no sample has any), and the
-    files of `fields`.
+    files of `fields`. With `check` images are read to their ends.
     """
 
     path: Path
@@ -86,6 +86,7 @@ class PlannedShard(NamedTuple):
     conversion: Conversion
     columns: Sequence[bytes] = ()
     fields: Sequence[PlannedField] = ()
+    check: bool = False
 
 
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from fastdata.errors import PackError
+from fastdata.packing.check import is_undamaged
 from fastdata.packing.convert import Conversion, Converted, convert
 from fastdata.packing.plan import PlannedShard
 from fastdata.packing.verify import verified
@@ -22,6 +25,7 @@ class Written(NamedTuple):
     changed: int
     refused: int
     image_bytes: int
+    damaged: int
 
 
 def extension_of(path: str) -> str:
@@ -41,7 +45,7 @@ def write_shard(planned: PlannedShard, report: Progress) -> Written:
 
 
 def _write(planned: PlannedShard, report: Progress) -> Written:
-    changed = refused = image_bytes = 0
+    changed = refused = image_bytes = damaged = 0
     samples = zip(planned.files, planned.keys, planned.targets, planned.sizes, strict=True)
     with ShardWriter(planned.path) as shard:
         for number, (file, key, target, size) in enumerate(samples):
@@ -56,8 +60,11 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
             changed += image.data is not data
             refused += image.refused
             image_bytes += len(image.data)
+            # What was made here was decoded for it.
+            damaged += planned.check and image.data is data and not is_undamaged(data)
             report(1, len(data) + sum(map(len, fields.values())))
-    return Written(verified(planned), int(planned.sizes.sum()), changed, refused, image_bytes)
+    entry = msgspec.structs.replace(verified(planned), checked=planned.check and not damaged)
+    return Written(entry, int(planned.sizes.sum()), changed, refused, image_bytes, damaged)
 
 
 def _fields(planned: PlannedShard, number: int) -> dict[str, bytes]:

@@ -57,7 +57,8 @@ class Made(Struct, frozen=True):
 
     `split` is the fraction of the source's samples, as '9/10'. `jpeg` says what happened to the images: `changed` of
     them were written anew, and `refused` were kept as they were, because they could not be converted. The images had
-    `source_bytes` bytes together, and have `image_bytes` in the shards.
+    `source_bytes` bytes together, and have `image_bytes` in the shards. `damaged` is the number of those in which
+    something was found wrong, where shards were checked.
     """
 
     version: Text
@@ -69,6 +70,7 @@ class Made(Struct, frozen=True):
     changed: Count
     refused: Count
     image_bytes: Count
+    damaged: Count = 0
 
 
 class Manifest(Struct, frozen=True):

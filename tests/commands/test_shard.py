@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fastdata.commands.info import describe
+from fastdata.images import kernel
 from fastdata.sources import manifest
 from support.commands import Command
 from support.pictures import encoded, jpeg, photo
@@ -144,3 +145,17 @@ def test_names_of_a_table_can_not_steer_the_terminal(fastdata: Command, source: 
     assert result.status == 1
     assert "\\x1b[2J" in result.err
     assert "\x1b" not in result.err
+
+
+@pytest.mark.skipif(kernel.KERNEL is None, reason="the kernel is not built")
+def test_damaged_images_are_told_of_unless_nobody_checks(fastdata: Command, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "class").mkdir(parents=True)
+    whole = jpeg(320, 240)
+    cut_short = whole[: len(whole) // 2] + bytes(len(whole) // 2)
+    for name, data in (("good", whole), ("bad", cut_short)):
+        (tmp_path / "photos" / "class" / f"{name}.jpg").write_bytes(data)
+    told = fastdata("shard", tmp_path / "photos", tmp_path / "checked")
+    assert "1 images are damaged" in told.out
+    told = fastdata("shard", tmp_path / "photos", tmp_path / "plain", "--check", "none")
+    assert "images are damaged" not in told.out
+    assert not any(shard.checked for shard in manifest.load(tmp_path / "plain" / "train.json").shards)

@@ -48,6 +48,7 @@ def test_the_json_is_a_wids_index(tmp_path: Path) -> None:
         "nsamples": 11,
         "filesize": 20480,
         "sha256": "1" * 64,
+        "checked": False,
     }
 
 
