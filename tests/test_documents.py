@@ -1,4 +1,4 @@
-"""README's Python, run for real: each block after the first one in a process of its own, on small photos and shards."""
+"""The Python of README and docs, run: each block after a page's first one in a process of its own, on small photos."""
 
 import os
 import re
@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from fastdata.packing.collect import collect
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
-from support.pictures import jpeg
+from support.pictures import encoded, jpeg, photo
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 LIMIT = 180  # seconds; each takes three
 
 # What would take long, or a GPU; everything else runs as it stands.
 SMALLER = {"batch_size=256": "batch_size=8", "photos, 256": "photos, 8", "range(90)": "range(2)"}
-SMALLER |= {"max_epochs=90": "max_epochs=2", 'device="cuda"': 'device="cpu"', "(224)": "(32)", "(256)": "(36)"}
+SMALLER |= {"max_epochs=90": "max_epochs=2", 'device="cuda"': 'device="cpu"', "(224": "(32", "(256)": "(36)"}
+SMALLER |= {"(96": "(16"}
 
 YOURS = """
 import warnings
@@ -38,23 +42,28 @@ def train_step(images, targets):
     torch.nn.functional.cross_entropy(model(images.float()), targets.clamp(min=0)).backward()
     optimizer.step()
 """
-"""What README says is the reader's."""
+"""What the pages say is the reader's."""
 
 AFTERWARDS = "assert steps or 'train_step' not in {block!r}, 'no step was taken'"
 
 
-def blocks() -> list[tuple[str, str]]:
-    """The blocks in their order, each with the heading that it stands under."""
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The blocks of a page in their order, each with the heading that it stands under."""
     found, heading = [], ""
-    for match in re.finditer(r"^#+ ([^\n]+)$|^```(\w*)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL):
+    for match in re.finditer(r"^#+ ([^\n]+)$|^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
         heading = match[1] or heading
         if match[3] is not None:
-            assert match[2] == "python", f"a block that is not run, under {heading!r}"
+            assert match[2] == "python", f"a block that is not run, under {heading!r} of {page.name}"
             found.append((heading, match[3]))
     return found
 
 
-SETUP, EXAMPLES = blocks()[0][1], blocks()[1:]
+EXAMPLES = [
+    pytest.param(setup, heading, code, id=f"{page.stem}: {heading}")
+    for page in PAGES
+    for (_, setup), *others in [blocks(page)]
+    for heading, code in others
+]
 
 
 def smaller(code: str) -> str:
@@ -72,11 +81,27 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg(64, 48, number))
     pack(scan_classes(root / "photos" / "train"), root / "shards", division=ShardCount(2), jobs=1)
+    write_pairs(root)
     (root / "photos" / "scraped").mkdir()
     for number in range(10):
         contents = b"<html>not found</html>" if number in (3, 7) else jpeg(64, 48, number)
         (root / "photos" / "scraped" / f"{number}.jpg").write_bytes(contents)
     return root
+
+
+def write_pairs(root: Path) -> None:
+    """Twelve photos with captions and masks, their shards, and a table."""
+    (root / "pairs" / "images" / "class0").mkdir(parents=True)
+    rows = ["file,label"]
+    for number in range(12):
+        name = root / "pairs" / "images" / "class0" / f"{number:02}"
+        name.with_suffix(".jpg").write_bytes(jpeg(64, 48, number))
+        name.with_suffix(".txt").write_text(f"number {number}")
+        name.with_suffix(".seg.png").write_bytes(encoded(photo(64, 48, number), "PNG", mode="L"))
+        rows.append(f"class0/{number:02}.jpg,{number % 3}")
+    (root / "labels.csv").write_text("\n".join(rows))
+    source = collect(root / "pairs" / "images", "**/*.jpg", fields=["txt", "seg.png"])
+    pack(source, root / "pairs", division=ShardCount(2), jobs=1)
 
 
 def run(place: Path, code: str) -> str:
@@ -92,15 +117,15 @@ def run(place: Path, code: str) -> str:
 
 
 def test_the_first_block_is_what_the_others_go_on_from_and_each_replacement_is_of_use() -> None:
-    assert "import fastdata as fd" in SETUP
-    everything = "".join(code for _, code in blocks())
+    assert all("import fastdata as fd" in blocks(page)[0][1] for page in PAGES)
+    everything = "".join(code for page in PAGES for _, code in blocks(page))
     assert not [large for large in SMALLER if large not in everything]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("heading", "code"), [pytest.param(*block, id=block[0]) for block in EXAMPLES])
-def test_readmes_code_runs_and_prints_what_it_should(place: Path, heading: str, code: str) -> None:
-    printed = run(place, "\n".join([YOURS, smaller(SETUP), smaller(code), AFTERWARDS.format(block=code)]))
+@pytest.mark.parametrize(("setup", "heading", "code"), EXAMPLES)
+def test_the_code_runs_and_prints_what_it_should(place: Path, setup: str, heading: str, code: str) -> None:
+    printed = run(place, "\n".join([YOURS, smaller(setup), smaller(code), AFTERWARDS.format(block=code)]))
     if heading == "Bad images":  # the one that raises, then those that are skipped
         told = [line.split()[:2] for line in printed.splitlines()]
         assert told == [[key, f"photos/scraped/{key}.jpg"] for key in ("3", "3", "7")]
