@@ -31,7 +31,7 @@ from fastdata.transforms.draw import draw, sample_rng, sample_rngs
 from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
 from fastdata.transforms.views import Views, rng_of_view
 
-Transforms = Transform | Views | Iterable[TransformStep] | None
+Transforms = Transform | Views | TransformStep | Iterable[TransformStep] | None
 
 # Decoding leaves the CPU's caches without what reading and drawing need, which then take twice as long: so that is done
 # for several samples first. Not for more of them than the caches hold.

@@ -52,7 +52,7 @@ def _start(seed: int, epoch: int) -> np.uint64:
     return np.uint64(int.from_bytes(blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest(), "little"))
 
 
-def draw(transform: Transform | Iterable[TransformStep], image_size: tuple[int, int], rng: int) -> View:
+def draw(transform: Transform | TransformStep | Iterable[TransformStep], image_size: tuple[int, int], rng: int) -> View:
     """One view of an upright image of `image_size` (width, height), by the random numbers from `rng` on.
 
     DrawError where there is none: a side below 1, a crop that is larger than the image, or one that pads before a step

@@ -274,7 +274,7 @@ class Transform:
         object.__setattr__(self, "steps", steps)
         for step in steps:
             if not isinstance(step, Step | PixelStep):
-                raise TypeError(f"a transform's steps are {Step | PixelStep}, got {step!r}")
+                raise TypeError(f"a transform's steps are fastdata's, as fd.CenterCrop(224), got {step!r}{_HINT}")
         _check_order(steps)
         resizing = [step for step in steps if isinstance(step, RandomResizedCrop | Resize)]
         if len(resizing) > 1:
@@ -347,10 +347,15 @@ def _check_order(steps: Sequence[TransformStep]) -> None:
             )
 
 
-def as_transform(transform: Transform | Iterable[TransformStep] | None) -> Transform:
-    """`transform` itself, a list of steps with the defaults, or for None the one that leaves images as they are."""
+_HINT = "; fd.from_torchvision(compose) makes these of torchvision's, and any other function is a dataset's map="
+
+
+def as_transform(transform: Transform | TransformStep | Iterable[TransformStep] | None) -> Transform:
+    """`transform` itself, a step or a list of steps with the defaults; for None, what leaves images as they are."""
     if isinstance(transform, Transform):
         return transform
+    if isinstance(transform, TransformStep):
+        return Transform((transform,))
     if transform is not None and not isinstance(transform, Iterable):
-        raise TypeError(f"a transform is a list of steps, a Transform or None, got {transform!r}")
+        raise TypeError(f"a transform is a step, a list of them, a Transform or None, got {transform!r}{_HINT}")
     return Transform(tuple(transform or ()))

@@ -151,10 +151,14 @@ def test_what_makes_no_sense_is_refused_with_what_was_wrong(make, message):
 
 
 def test_a_step_of_another_kind_is_a_type_error():
-    with pytest.raises(TypeError, match="a transform's steps are"):
+    with pytest.raises(TypeError, match=r"a transform's steps are.*fd.from_torchvision.*map="):
         Transform(["flip"])
-    with pytest.raises(TypeError, match="a transform is a list of steps"):
-        draw(Resize(3), (9, 9), 0)
+    with pytest.raises(TypeError, match=r"a transform is a step, a list.*fd.from_torchvision.*map="):
+        draw(len, (9, 9), 0)
+
+
+def test_a_step_alone_is_a_transform():
+    assert draw(Resize(3), (9, 9), 0) == draw([Resize(3)], (9, 9), 0)
 
 
 @pytest.mark.parametrize(
