@@ -42,7 +42,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             f"the image claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}: "
             "raise max_pixels if that is meant"
         )
-    if header.jpeg is not None and _scans(data) > MAX_SCANS:
+    if header.jpeg is not None and _may_have_scans(data, header.jpeg) and _scans(data) > MAX_SCANS:
         raise DecodeError(f"a JPEG of more than {MAX_SCANS} scans: a decompression bomb")
     return header
 
@@ -71,6 +71,12 @@ def header_or_error(image: bytes | memoryview, max_pixels: int) -> Header | Deco
         return read_header(bytes(image), max_pixels)
     except DecodeError as error:
         return error.without_frames()
+
+
+def _may_have_scans(data: bytes, jpeg: JpegHeader) -> bool:
+    """Whether more scans than the first are decoded: not where that is sequential and of all components."""
+    _, start, _ = jpeg.segments[-1]
+    return jpeg.progressive or data[start + 4] < jpeg.components
 
 
 def _scans(data: bytes) -> int:

@@ -298,6 +298,17 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_before_they_are_decoded():
         read_header(image[:start] + last_scan * 600 + b"\xff\xd9")
 
 
+def test_scans_behind_one_of_all_components_are_an_error_and_those_of_one_each_are_counted():
+    image = encoded(photo(64, 64), "JPEG")
+    start = image.rindex(b"\xff\xda")
+    of_one_component = bytes.fromhex("ffda0008010100003f0000000000")
+    behind = image[:-2] + of_one_component * 600 + b"\xff\xd9"
+    with pytest.raises(DecodeError, match="can't decode"):
+        decode(behind, whole(64, 64))
+    with pytest.raises(DecodeError, match="more than 500 scans"):
+        read_header(image[:start] + of_one_component * 600 + b"\xff\xd9")
+
+
 def test_the_limit_can_be_raised_for_images_as_they_are(monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PIXELS", 100)
     image = encoded(photo(30, 20), "JPEG")
