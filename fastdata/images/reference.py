@@ -108,6 +108,7 @@ def decode_into(images: Sequence[Encoded], rows: Sequence[Pixels]) -> Decoded:
                 source = _decode(image, part)
                 decoded = time.perf_counter_ns()
                 resample(source, image.view, image.header, row)
+                del source  # before the next is made: else two take turns, and their memory is given back and taken
             except DecodeError as caught:
                 error = caught.without_frames()
         done = time.perf_counter_ns()
