@@ -14,7 +14,7 @@ import torch
 import fastdata as fd
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.follow import boxes_in_view, mask_in_view, points_in_view, upright_mask
-from support.annotated import COUNT, FIELDS, SEED, TRAIN, components, key, mask_of, npy, plain
+from support.annotated import COUNT, FIELDS, SEED, TRAIN, Annotated, components, key, mask_of, npy, plain
 from support.pictures import encoded, jpeg, photo
 
 
@@ -176,3 +176,38 @@ class TestRefusals:
         ):
             with pytest.raises(error, match=problem):
                 make(fields)
+
+    def test_what_follows_a_view_is_refused_beside_what_it_can_not_follow(
+        self, annotated: Annotated, tmp_path: Path
+    ) -> None:
+        """It would be left behind, and no error would say so."""
+        follows: list[Any] = [fd.Mask("seg.png"), fd.Boxes("json", "objects.bbox"), fd.Points("npy")]
+        moving = [fd.RandAugment(), fd.TrivialAugmentWide(), fd.RandomApply([fd.Grayscale(), fd.RandAugment()])]
+        for steps in ([*TRAIN, step] for step in moving):
+            for field in (*follows, fd.Coco(tmp_path / "never read")):
+                with pytest.raises(ValueError, match=r"crops, resizes and flips, but not .*, which moves pixels: take"):
+                    fd.TarImageDataset(annotated.shards, steps, target=field)
+                with pytest.raises(ValueError, match=r"^field 'it': masks, boxes and points follow crops"):
+                    fd.ImageDirectoryDataset(
+                        annotated.folder, "**/*.jpg", steps, None, fields={"caption": "txt", "it": field}
+                    )
+            image, _ = fd.TarImageMapDataset(annotated.shards, steps, target=["txt", "json"])[0]
+            assert image.shape == (3, 24, 24)
+        staying = [
+            *TRAIN,
+            fd.ColorJitter(0.4),
+            fd.GaussianBlur(3),
+            fd.RandomApply([fd.Grayscale()]),
+            fd.RandomErasing(),
+        ]
+        _, mask = fd.TarImageMapDataset(annotated.shards, staying, target=follows[0])[0]
+        assert mask.shape == (24, 24)
+
+
+def test_fields_follow_what_dali_decodes(make: Callable[..., Any]) -> None:
+    pytest.importorskip("nvidia.dali")
+    expected, dalis = (fd.Loader(make(FIELDS), 4, shuffle=True, decoder=decoder) for decoder in ("cpu", "dali"))
+    for ours, dali in zip(expected, dalis, strict=True):
+        assert (ours.keys, ours.views) == (dali.keys, dali.views)
+        assert plain(ours.targets) == plain(dali.targets)
+        assert (ours.images.float() - dali.images.float()).abs().mean() < 1

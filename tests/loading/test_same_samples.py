@@ -29,7 +29,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[*RECIPES, *FIELDS])
 def recipe(request: pytest.FixtureRequest, tables: Path) -> Recipe:
-    return (RECIPES | fields(tables))[request.param]
+    recipes = {**RECIPES, **fields(tables)}
+    return recipes[str(request.param)]
 
 
 def expected(recipe: Recipe, samples: Annotated) -> list[Shown]:
