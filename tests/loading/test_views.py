@@ -27,7 +27,9 @@ from support.pictures import jpeg
 BATCH_SIZE = 5
 SMALL: list[Any] = [fd.RandomResizedCrop((8, 12), scale=(0.05, 0.4)), fd.RandomHorizontalFlip()]
 VIEWS = fd.Views(global_=(2, TRAIN), local=(3, SMALL))
-COLOURED = fd.Views(global_=(2, [*TRAIN, fd.ColorJitter(0.4), fd.RandomErasing(0.5)]), local=(3, SMALL))
+COLOURED = fd.Views(
+    global_=(2, [*TRAIN, fd.ColorJitter(0.4), fd.RandomErasing(0.5)]), local=(3, [*SMALL, fd.ColorJitter(0.4)])
+)
 SHAPES = {"global": (2, 3, 24, 24), "local": (3, 3, 8, 12)}
 
 
@@ -180,6 +182,32 @@ def test_a_bad_sample_is_skipped_in_all_views(folder: Path, tmp_path: Path, data
         for name, images in images_of(batch).items():
             assert torch.equal(images[2], images[3])
             assert torch.equal(images[[0, 1, 3, 4]], images_of(whole)[name][[0, 1, 3, 4]])
+
+
+def test_of_samples_that_are_decoded_together_the_bad_one_is_named(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(CUT_OFF if file.stem == "011" else file.read_bytes())
+    dataset = map_style(tmp_path, transform=VIEWS)
+    prepared: Any = dataset.prepare(range(14), 0).samples
+    rows = [np.empty((image.view.window.height, image.view.window.width, 3), np.uint8) for image in _images(prepared)]
+    errors = dataset.decode_into(prepared, rows).errors
+    assert [error and error.key for error in errors] == [*[None] * 11, "011", None, None]
+    with pytest.raises(fd.DecodeError, match="sample '011'"):
+        dataset.__getitems__(range(14))
+
+
+def _images(prepared: list[Any]) -> list[Any]:
+    return [image for sample in prepared for image in sample.images]
+
+
+def test_an_image_that_one_of_the_transforms_has_no_view_of_is_a_bad_sample(folder: Path) -> None:
+    dataset = map_style(folder, transform=fd.Views(small=(1, TRAIN), large=(1, [fd.RandomCrop(40)])))
+    loader = fd.Loader(dataset, COUNT, on_error="skip")
+    (batch,) = loader
+    assert [skipped.key for skipped in loader.skipped] == [f"{number:03}" for number in range(2, COUNT, 3)]
+    assert batch.keys[:4] == ["000", "001", "003", "003"]
+    with pytest.raises(fd.DrawError, match="sample '002'"):
+        dataset[2]
 
 
 @pytest.fixture(scope="module")
