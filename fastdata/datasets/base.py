@@ -183,11 +183,9 @@ class ImageDataset(ABC):
         return self._in_view(Prepared(number, sample.key, sample.target, images, self, rng))
 
     def _in_view(self, sample: Prepared) -> Prepared | SampleError:
-        """The sample with the fields that follow its view; TargetError where one can't."""
-        if not follows(sample.target):
+        """The sample with the fields that follow its view, of which Views has none; TargetError where one can't."""
+        if isinstance(self.transform, Views) or not follows(sample.target):
             return sample
-        if isinstance(self.transform, Views):
-            raise TypeError("masks, boxes and points follow one view of an image, and Views has several")
         try:
             return sample._replace(target=in_view(sample.target, sample.image.header, sample.image.view))
         except TargetError as error:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import Transforms
-from fastdata.datasets.fields import Target, Wanted, declared
+from fastdata.datasets.fields import Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
 from fastdata.datasets.mix import Selectable
@@ -76,6 +76,7 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
         if target is None:
             return None
         check_components(target.components, labelled)
+        check_followed(target, self.transform)
         scan = self._scan
         hashes = partial(np.fromiter, (key_hash(key) for key in scan.keys), np.uint64, len(scan))
         joined = join_tables(target, hashes, scan.key)

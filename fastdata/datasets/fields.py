@@ -16,7 +16,7 @@ from fastdata.sources.coco import Coco
 from fastdata.sources.join import Joined
 from fastdata.sources.table import Table
 from fastdata.sources.targets import StoredBoxes, StoredMask, StoredPoints
-from fastdata.transforms.fields import Field, field_of
+from fastdata.transforms.fields import Boxes, Field, Mask, Points, field_of
 from fastdata.transforms.follow import (
     boxes_in_view,
     mask_in_view,
@@ -25,7 +25,8 @@ from fastdata.transforms.follow import (
     upright_boxes,
     upright_points,
 )
-from fastdata.transforms.steps import View
+from fastdata.transforms.steps import Transform, View
+from fastdata.transforms.views import Views
 
 OneTarget = str | Field | Table | Coco
 Target = OneTarget | Sequence[str] | Mapping[str, OneTarget] | None
@@ -100,6 +101,26 @@ def _checked_name(name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"fields are known by their names, got {name!r}: say a dict of names and fields")
     return name
+
+
+def check_followed(target: Declared, transform: Transform | Views) -> None:
+    """ValueError where a field is to follow its image's view, and the transform has something that it can't follow."""
+    following = [name for name, field in target.fields.items() if isinstance(field, Mask | Boxes | Points | Coco)]
+    if not following:
+        return
+    which = f"field {following[0]!r}: " if target.named else ""
+    if isinstance(transform, Views):
+        raise ValueError(
+            f"{which}masks, boxes and points follow one view of an image, and Views has several: leave them out of the "
+            "target, or give the dataset one transform instead of Views"
+        )
+    for _, step in transform.pixel_steps:
+        if step.moves_pixels:
+            raise ValueError(
+                f"{which}masks, boxes and points follow crops, resizes and flips, but not {step}, which moves pixels: "
+                "take steps that leave them in place (ColorJitter, GaussianBlur, RandomErasing, …), or move image and "
+                "target together in a map= of both"
+            )
 
 
 def follows(target: Any) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import BYTES_AT_ONCE, ImageDataset, Transforms
-from fastdata.datasets.fields import Declared, Target, Wanted, declared
+from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
 from fastdata.datasets.mix import Selectable
@@ -59,6 +59,8 @@ class ShardStore(ImageDataset):
     ) -> None:
         super().__init__(transform, seed, max_pixels, map)
         fields = _components_of_shards(declared(target))
+        if fields is not None:
+            check_followed(fields, self.transform)
         self.image = tuple(image.lower().split(";"))
         if not all(self.image):
             raise ValueError(f"image must name extensions, as 'jpg;png', got {image!r}")

@@ -168,6 +168,10 @@ class RandAugment(PixelStep):
     def commutes_with_flips(self) -> bool:
         return False
 
+    @property
+    def moves_pixels(self) -> bool:
+        return True
+
     def draw(self, numbers: Numbers, size: tuple[int, int]) -> list[Change]:
         rounds = _Rounds(_RAND, self.num_magnitude_bins, _resampling(self.interpolation), _levels(self.fill), size)
         magnitudes = np.full(len(numbers), float(self.magnitude))
@@ -198,6 +202,10 @@ class TrivialAugmentWide(PixelStep):
     @property
     def commutes_with_flips(self) -> bool:
         return False
+
+    @property
+    def moves_pixels(self) -> bool:
+        return True
 
     def draw(self, numbers: Numbers, size: tuple[int, int]) -> list[Change]:
         bins = self.num_magnitude_bins

@@ -139,6 +139,10 @@ class RandomApply(PixelStep):
     def commutes_with_flips(self) -> bool:
         return all(step.commutes_with_flips for step in self.transforms)
 
+    @property
+    def moves_pixels(self) -> bool:
+        return any(step.moves_pixels for step in self.transforms)
+
     def draw(self, numbers: Numbers, size: tuple[int, int]) -> list[Change]:
         changes, used = [], 1
         for step in self.transforms:

@@ -137,6 +137,11 @@ class PixelStep(TransformStep):
         """Whether the same pixels come out if an image is mirrored before it or after it."""
         return True
 
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether it shows something elsewhere than where it was, so that masks and boxes are left behind."""
+        return False
+
     def draw(self, numbers: npt.NDArray[np.float64], size: tuple[int, int]) -> list[Change]:
         """What it does, one after the other, to n images of `size` (width, height), by their random `numbers`.
 

@@ -38,9 +38,11 @@ class Views:
     def __init__(
         self, groups: Mapping[str, tuple[int, Transform | Iterable[TransformStep]]] | None = None, **named: object
     ) -> None:
-        given = dict(groups or {}) | {name.removesuffix("_"): group for name, group in named.items()}
-        made, first = [], 0
-        for name, group in given.items():
+        given = [*(groups or {}).items(), *((name.removesuffix("_"), group) for name, group in named.items())]
+        made: list[Group] = []
+        first = 0
+        for name, group in given:
+            _check_name(name, [other.name for other in made])
             count, transform = _checked(name, group)
             made.append(Group(name, first, count, transform))
             first += count
@@ -73,8 +75,17 @@ class Views:
         return all(group.transform.is_fixed for group in self.groups)
 
 
+def _check_name(name: object, others: Sequence[str]) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"Views: names are strings, got {name!r}")
+    if not name:
+        raise ValueError("Views: a group needs a name, such as views=(2, [RandomResizedCrop(224)])")
+    if name in others:
+        raise ValueError(f"Views: {name!r} is given twice (an underscore at a keyword's end is left out)")
+
+
 def _checked(name: str, group: object) -> tuple[int, Transform]:
-    if not isinstance(group, tuple) or len(group) != 2 or not isinstance(group[0], int):
+    if not isinstance(group, tuple) or len(group) != 2 or type(group[0]) is not int:
         raise TypeError(f"Views: {name} must be (how many, their steps), got {group!r}")
     count, transform = group[0], as_transform(group[1])
     if count < 1:

@@ -1,29 +1,21 @@
-"""The fields of a sample are the same wherever it lies and whoever loads it."""
+"""The fields of a sample: what they become in its view, in a batch, and where they are bad."""
 
 import io
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 import fastdata as fd
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.follow import boxes_in_view, mask_in_view, points_in_view, upright_mask
 from support.annotated import COUNT, FIELDS, SEED, TRAIN, Annotated, components, key, mask_of, npy, plain
 from support.pictures import encoded, jpeg, photo
-
-
-def samples(batches: Any) -> Iterator[tuple[Any, Any]]:
-    """Images and targets of batches, one by one."""
-    for images, targets in batches:
-        for row, image in enumerate(images):
-            yield plain(image), {name: plain(column[row]) for name, column in targets.items()}
 
 
 def test_fields_follow_the_view_of_their_sample(make: Callable[..., Any]) -> None:
@@ -94,32 +86,6 @@ def test_points_that_change_places_take_their_visibility_with_them(tmp_path: Pat
     mirrored, target = [fd.RandomHorizontalFlip(1.0)], fd.Points("npy", flip_pairs=[(0, 1)])
     ((_, shown),) = fd.TarImageDataset(str(tmp_path / "a.tar"), mirrored, target=target)
     assert shown.tolist() == [[9, 5, 2], [38, 5, 1], [19, 20, 1]]
-
-
-# Python 3.12 warns of forking a process with threads, which torch has.
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_fields_are_the_same_in_folder_shards_workers_and_threads(annotated: Annotated) -> None:
-    found = []
-    for dataset in (annotated.of_folder(FIELDS), annotated.of_shards(FIELDS)):
-        found += [list(samples(fd.Loader(dataset, 4, shuffle=True, num_threads=threads))) for threads in (1, 3)]
-        for workers in (0, 2):
-            sampler = fd.EpochSampler(dataset, batch_size=4, seed=SEED)
-            batches = DataLoader(dataset, 4, sampler=sampler, num_workers=workers, collate_fn=fd.collate)
-            found.append(list(samples(batches)))
-    iterable = fd.TarImageDataset(annotated.shards, TRAIN, target=FIELDS, seed=SEED, shuffle=True, batch_size=4)
-    found += [list(samples(DataLoader(iterable, batch_size=None, num_workers=0)))]
-    assert len(found[0]) == COUNT
-    assert all(each == found[0] for each in found)
-
-
-def test_fields_are_the_same_after_a_resume(make: Callable[..., Any]) -> None:
-    loader = fd.Loader(make(FIELDS), 4, shuffle=True)
-    whole = list(samples(loader))
-    loader = fd.Loader(make(FIELDS), 4, shuffle=True)
-    next(iter(loader))
-    resumed = fd.Loader(make(FIELDS), 3, shuffle=True, num_threads=2)
-    resumed.load_state_dict(loader.state_dict())
-    assert list(samples(resumed)) == whole[4:]
 
 
 def test_a_batch_has_each_field_by_its_own_rule(make: Callable[..., Any]) -> None:
@@ -210,3 +176,38 @@ class TestRefusals:
         ):
             with pytest.raises(error, match=problem):
                 make(fields)
+
+    def test_what_follows_a_view_is_refused_beside_what_it_can_not_follow(
+        self, annotated: Annotated, tmp_path: Path
+    ) -> None:
+        """It would be left behind, and no error would say so."""
+        follows: list[Any] = [fd.Mask("seg.png"), fd.Boxes("json", "objects.bbox"), fd.Points("npy")]
+        moving = [fd.RandAugment(), fd.TrivialAugmentWide(), fd.RandomApply([fd.Grayscale(), fd.RandAugment()])]
+        for steps in ([*TRAIN, step] for step in moving):
+            for field in (*follows, fd.Coco(tmp_path / "never read")):
+                with pytest.raises(ValueError, match=r"crops, resizes and flips, but not .*, which moves pixels: take"):
+                    fd.TarImageDataset(annotated.shards, steps, target=field)
+                with pytest.raises(ValueError, match=r"^field 'it': masks, boxes and points follow crops"):
+                    fd.ImageDirectoryDataset(
+                        annotated.folder, "**/*.jpg", steps, None, fields={"caption": "txt", "it": field}
+                    )
+            image, _ = fd.TarImageMapDataset(annotated.shards, steps, target=["txt", "json"])[0]
+            assert image.shape == (3, 24, 24)
+        staying = [
+            *TRAIN,
+            fd.ColorJitter(0.4),
+            fd.GaussianBlur(3),
+            fd.RandomApply([fd.Grayscale()]),
+            fd.RandomErasing(),
+        ]
+        _, mask = fd.TarImageMapDataset(annotated.shards, staying, target=follows[0])[0]
+        assert mask.shape == (24, 24)
+
+
+def test_fields_follow_what_dali_decodes(make: Callable[..., Any]) -> None:
+    pytest.importorskip("nvidia.dali")
+    expected, dalis = (fd.Loader(make(FIELDS), 4, shuffle=True, decoder=decoder) for decoder in ("cpu", "dali"))
+    for ours, dali in zip(expected, dalis, strict=True):
+        assert (ours.keys, ours.views) == (dali.keys, dali.views)
+        assert plain(ours.targets) == plain(dali.targets)
+        assert (ours.images.float() - dali.images.float()).abs().mean() < 1

@@ -64,14 +64,6 @@ def sampled(make: Any, num_workers: int = 0, **how: Any) -> list[Batch]:
     return list(DataLoader(dataset, BATCH, sampler=sampler, num_workers=num_workers, collate_fn=collate, **how))
 
 
-def test_threads_workers_and_one_at_a_time_give_the_same(make: Any) -> None:
-    expected = list(loader(make))
-    assert_same_batches(list(loader(make, num_threads=1)), expected)
-    assert_same_batches(list(loader(make, num_threads=3)), expected)
-    assert_same_batches(sampled(make), expected)
-    assert_same_batches(sampled(make, num_workers=2), expected)
-
-
 @pytest.mark.slow
 def test_spawned_workers_do_too(make: Any) -> None:
     assert_same_batches(sampled(make, num_workers=2, multiprocessing_context="spawn"), list(loader(make)))

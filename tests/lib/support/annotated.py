@@ -38,7 +38,7 @@ def mask_of(number: int) -> Any:
 
 
 def components(number: int) -> dict[str, bytes]:
-    """A sample; some have images that EXIF orientation turns."""
+    """A sample; some have images that EXIF orientation turns, and one is a PNG in spite of its name."""
     width, height = SIZES[number % 3]
     rng = np.random.default_rng(number)
     boxes = [
@@ -47,11 +47,12 @@ def components(number: int) -> dict[str, bytes]:
     meta = {"id": number, "objects": {"bbox": boxes, "category": list(range(len(boxes)))}}
     orientation = 6 if number % 5 == 3 else 3 if number % 5 == 4 else 1
     return {
-        "jpg": encoded(photo(width, height, number), orientation=orientation),
+        "jpg": encoded(photo(width, height, number), "PNG" if number == 7 else "JPEG", orientation=orientation),
         "seg.png": encoded(mask_of(number), "PNG", mode="L"),
         "json": json.dumps(meta).encode(),
         "npy": npy(rng.uniform(0, (width, height), (3, 2))),
         "txt": f"photo {number}".encode(),
+        "idx": b"%d" % number,
     }
 
 

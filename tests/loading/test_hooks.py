@@ -1,26 +1,20 @@
-"""Keys, views, colour steps and `map=`: the same for each sample, wherever it lies and whoever loads it."""
+"""Keys, colour steps and `map=` of batches: of several datasets, of DALI, in place of bad samples, on a device."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import ConcatDataset
 
 import fastdata as fd
 from fastdata.sample import Batch
-from support.maps import jitter, with_target
-from support.numbered import COUNT, TRAIN, iterable, map_style
+from support.maps import jitter
+from support.numbered import COUNT, TRAIN, map_style
 
 EPOCH, BATCH_SIZE = 2, 5
 COLOURED = [*TRAIN, fd.ColorJitter(0.4, 0.4, 0.4, 0.1), fd.RandomGrayscale(0.3), fd.RandomErasing(0.5, value="random")]
-OPTIONS: dict[str, dict[str, Any]] = {
-    "map": {"map": jitter},
-    "map of image and target": {"map": with_target},
-    "colour": {"transform": COLOURED},
-    "colour, then map": {"transform": COLOURED, "map": jitter},
-}
 
 Content = dict[str, tuple[Any, ...]]
 
@@ -41,62 +35,6 @@ def loaded(dataset: Any, **options: Any) -> fd.Loader:
     loader = fd.Loader(dataset, BATCH_SIZE, **{"num_threads": 2, "shuffle": True} | options)
     loader.set_epoch(EPOCH)
     return loader
-
-
-def by_data_loader(dataset: Any, workers: int) -> Iterator[Batch]:
-    dataset.set_epoch(EPOCH)
-    if isinstance(dataset, fd.TarImageDataset):
-        return iter(DataLoader(dataset, batch_size=None, num_workers=workers))
-    return iter(DataLoader(dataset, BATCH_SIZE, num_workers=workers, collate_fn=fd.collate, shuffle=True))
-
-
-def resumed(dataset: Any) -> Iterator[Batch]:
-    first = loaded(dataset)
-    batches = iter(first)
-    yield from (next(batches), next(batches))
-    state = first.state_dict()
-    first.close()
-    second = fd.Loader(dataset, 4, num_threads=1, shuffle=True)
-    second.load_state_dict(state)
-    yield from second
-
-
-def on_two_ranks(dataset: Any) -> Iterator[Batch]:
-    for rank in range(2):
-        yield from loaded(dataset, rank=rank, world_size=2)
-
-
-WAYS: dict[str, Callable[[Path, list[str], dict[str, Any]], Iterable[Batch]]] = {
-    "shards": lambda folder, shards, how: loaded(iterable(shards, **how)),
-    "1 thread": lambda folder, shards, how: loaded(map_style(folder, **how), num_threads=1),
-    "3 threads": lambda folder, shards, how: loaded(map_style(folder, **how), num_threads=3),
-    "no workers": lambda folder, shards, how: by_data_loader(map_style(folder, **how), 0),
-    "2 workers": lambda folder, shards, how: by_data_loader(map_style(folder, **how), 2),
-    "shards, no workers": lambda folder, shards, how: by_data_loader(iterable(shards, **how, batch_size=4), 0),
-    "shards, 2 workers": lambda folder, shards, how: by_data_loader(iterable(shards, **how, batch_size=4), 2),
-    "2 ranks": lambda folder, shards, how: on_two_ranks(iterable(shards, **how)),
-    "resumed": lambda folder, shards, how: resumed(map_style(folder, **how)),
-}
-
-
-# Python 3.12 warns of forking a process with threads, which torch has.
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-@pytest.mark.parametrize("options", OPTIONS)
-def test_each_sample_is_the_same_whoever_loads_it(folder: Path, shards: list[str], options: str) -> None:
-    expected = by_key(loaded(map_style(folder, **OPTIONS[options])))
-    assert sorted(expected) == [f"{number:03}" for number in range(COUNT)]
-    plain = by_key(loaded(map_style(folder)))
-    assert sum(expected[key][-1] != plain[key][-1] for key in plain) > COUNT // 2
-    assert all(expected[key][0] == plain[key][0] for key in plain)
-    for name, way in WAYS.items():
-        assert by_key(way(folder, shards, OPTIONS[options])) == expected, name
-
-
-@pytest.mark.parametrize("options", OPTIONS)
-def test_another_epoch_is_another_draw(folder: Path, options: str) -> None:
-    loader = loaded(map_style(folder, **OPTIONS[options]))
-    first, second = by_key(loader), by_key(loader)
-    assert sum(first[key][-1] != second[key][-1] for key in first) > COUNT // 2
 
 
 @pytest.mark.parametrize("threads", [1, 3])
