@@ -87,12 +87,10 @@ def _sizes_of(dataset: Any, sizes: Sequence[Size]) -> ImageSizes:
 def _buckets_of(images: ImageSizes, sizes: Sequence[Size]) -> Ids:
     """The bucket of each image by (width, height), int64. Exactly rounded operations alone: the same everywhere."""
     aspects = np.array([_aspect(size) for size in sizes])
-    known = images[:, 0] > 0
-    width, height = np.maximum(images, 1).astype(np.float64).T
+    width, height = np.maximum(images, 1).astype(np.float64).T  # of unknown size: a square
     # Midway between the logarithms of two aspect ratios is that of their geometric mean.
-    buckets = np.searchsorted(aspects[:-1] * aspects[1:], (width / height) ** 2)
-    squarest = np.argmin(np.maximum(aspects, 1 / aspects))
-    return np.where(known, buckets, squarest)
+    buckets: Ids = np.searchsorted(aspects[:-1] * aspects[1:], (width / height) ** 2).astype(np.int64)
+    return buckets
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,6 +61,9 @@ def test_in_shards_they_are_the_same(tmp_path: Path) -> None:
         shard.write("z", {"txt": b"no image"})
     packed = fd.TarImageMapDataset(tmp_path / "0.tar", image="jpg;png;tiff;webp;bmp", target=None)
     assert packed.image_sizes.tolist() == [list(size) for size in [*EXPECTED, (0, 0)]]
+    for number, (data, _) in enumerate(FILES.values()):
+        assert packed.read_beginning(number, 20) == data[:20]
+        assert packed.read_beginning(number, 1 << 30) == data
 
 
 def test_what_is_gone_or_a_pipe_or_too_large_has_none(some: fd.ImageDirectoryDataset, tmp_path: Path) -> None:

@@ -75,6 +75,22 @@ def test_a_loader_hears_of_new_weights(mix: Mix) -> None:
     assert set(second.targets.tolist()) == set(range(5)) != set(first.targets.tolist())
 
 
+def test_an_epoch_that_has_begun_keeps_its_weights(mix: Mix) -> None:
+    loader = Loader(mix, 7, shuffle=True)
+    loader.set_epoch(2)
+    mix.set_weights({"some": 1, "all": 1}, from_epoch=2)
+    next(iter(loader))
+    for epoch in (0, 1, 2):
+        with pytest.raises(ValueError, match=r"epoch 2 has begun.* from_epoch=3 on"):
+            mix.set_weights({"some": 1, "all": 2}, from_epoch=epoch)
+    with pytest.raises(ValueError, match="epoch 2 has begun"):  # the same as from 0 on, but begun anew
+        mix.set_weights({"some": 3, "all": 7}, from_epoch=1)
+    mix.set_weights({"some": 0.5, "all": 0.5}, from_epoch=2)
+    mix.set_weights({"some": 3, "all": 7}, from_epoch=0)
+    mix.set_weights({"some": 0, "all": 1}, from_epoch=3)
+    assert [counts(mix, epoch).get("some", 0) for epoch in (2, 3)] == [21, 0]
+
+
 def test_a_state_is_of_its_weights(mix: Mix) -> None:
     state = EpochSampler(mix, 4).state_dict(batches=0)
     other = EpochSampler(mix, 4)
