@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
+from fastdata.datasets import base, store
 from fastdata.datasets.mixture import Mix
 from fastdata.datasets.prepared import Prepared
 from fastdata.epoch.repeated import Repeated
@@ -41,6 +42,24 @@ def test_keys_are_of_their_part_and_no_two_are_the_same(mix: Mix) -> None:
         assert isinstance(prepared, Prepared)
         assert mix.draw(sample, 3)[1] == prepared.image.view
     assert [sample.key for sample in mix.prepare([5, 0, 6], 0).samples] == ["all/000", "some/000", "all/001"]
+
+
+@pytest.mark.parametrize("numbers", [[5, 0, 6, 1, 7], [0, 1, 5, 6], [7, 6, 5, 0]], ids=str)
+def test_parts_that_prepare_fewer_than_asked_for_leave_the_rest_in_order(
+    mix: Mix, numbers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [mix.prepare([number], 3).samples[0] for number in numbers]
+    for module in (base, store):
+        monkeypatch.setattr(module, "BYTES_AT_ONCE", 1)  # so that every photo is more than that
+    prepared: list[Any] = []
+    while len(prepared) < len(numbers):
+        samples = mix.prepare(numbers[len(prepared) :], 3).samples
+        assert samples
+        prepared += samples
+    assert [(sample.number, sample.key) for sample in prepared] == [(n, mix.key(n)) for n in numbers]
+    assert [sample.image.view for sample in prepared] == [sample.image.view for sample in expected]  # type: ignore[union-attr]
+    assert [sample.target for sample in prepared] == [sample.target for sample in expected]  # type: ignore[union-attr]
+    assert len(mix.prepare(numbers, 3).samples) < len(numbers)
 
 
 def test_each_part_has_its_share(folder: Path, shards: list[str]) -> None:
