@@ -6,6 +6,7 @@ from .datasets.mixture import Mix as Mix
 from .datasets.shards import TarImageDataset as TarImageDataset
 from .datasets.store import TarImageMapDataset as TarImageMapDataset
 from .epoch.balanced import Balanced as Balanced
+from .epoch.buckets import Buckets as Buckets
 from .epoch.order import EpochOrder as EpochOrder
 from .epoch.plan import EpochPlan as EpochPlan
 from .epoch.plan import Place as Place

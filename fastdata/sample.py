@@ -17,6 +17,9 @@ T = TypeVar("T")
 _MISSING: Final[Any] = object()
 
 Pixels = npt.NDArray[np.uint8]
+
+Size = tuple[int, int]
+"""(height, width) in pixels, as steps have it."""
 """An image: uint8, shape (height, width, 3), RGB."""
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp")

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from fastdata.datasets.fields import follows, in_view
+from fastdata.datasets.image_sizes import read_image_sizes
 from fastdata.datasets.mapping import Map, SampleMap
 from fastdata.datasets.prepared import Data, DecodedSamples, LookFor, Looks, Prepared, Seen, Task, new_rows
 from fastdata.epoch.orders import Order
@@ -26,8 +27,9 @@ from fastdata.images.colour import recolour
 from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header
 from fastdata.images.reference import Encoded
-from fastdata.sample import Pair, Pixels, Sample, key_hash
+from fastdata.sample import Pair, Pixels, Sample, Size, key_hash
 from fastdata.transforms.draw import draw, sample_rng, sample_rngs
+from fastdata.transforms.sized import sized
 from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
 from fastdata.transforms.views import Views, rng_of_view
 
@@ -90,6 +92,21 @@ class ImageDataset(ABC):
     def where(self, number: int) -> str:
         """The file of sample `number`, or its shard and offset, for messages."""
 
+    @functools.cached_property
+    def image_sizes(self) -> npt.NDArray[np.int32]:
+        """Width and height of every sample's upright image, int32 of shape (num_samples, 2); 0 where they can't be
+        read. Looked up when first asked for, in the beginnings of all files.
+        """
+        return read_image_sizes(self)
+
+    def check_size(self, size: Size) -> None:
+        """ValueError where images can't come out in another size, (height, width), than the transform's own."""
+        sized(self.transform, size)
+
+    def read_beginning(self, number: int, length: int) -> bytes:
+        """The first bytes of sample `number`'s image. OSError, TarError or ReadError where it can't be read."""
+        return self._read(number).image[:length]
+
     @abstractmethod
     def _read(self, number: int) -> Sample[bytes]: ...
 
@@ -141,13 +158,14 @@ class ImageDataset(ABC):
         header = read_header(sample.image, self.max_pixels)
         return header, draw(self.transform.transforms[0], header.size, sample_rng(self.seed, epoch, sample.key))
 
-    def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> Task:
+    def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int], size: Size | None = None) -> Task:
         """Read and draw the first of these samples: at least one, and no more than `decode_into` should get at once.
 
-        Views are those of an epoch, or of an epoch for each number.
+        Views are those of an epoch, or of an epoch for each number, of the transform's own size or of another.
         """
         begun = time.perf_counter_ns()
-        look_for = None if kernel.KERNEL is None else partial(self._look, epochs)
+        transforms = self._transforms(size)
+        look_for = None if kernel.KERNEL is None else partial(self._look, transforms, epochs)
         samples, look = self._read_some(numbers, look_for)
         read = time.perf_counter_ns()
         prepared: list[Prepared | SampleError] = []
@@ -155,28 +173,32 @@ class ImageDataset(ABC):
             if isinstance(sample, SampleError):
                 prepared.append(sample)
             elif look is None or (images := look.encoded(place, sample.image)) is None:
-                prepared.append(self._drawn(number, sample, epochs if isinstance(epochs, int) else epochs[place]))
+                epoch = epochs if isinstance(epochs, int) else epochs[place]
+                prepared.append(self._drawn(transforms, number, sample, epoch))
             else:
                 made = Prepared(number, sample.key, sample.target, images, self, look.rngs[place])
                 prepared.append(self._in_view(made))
         return Task(prepared, read - begun, time.perf_counter_ns() - read)
 
-    def _look(self, epochs: int | Sequence[int], key_hashes: Sequence[int]) -> Looks:
+    def _transforms(self, size: Size | None) -> tuple[Transform, ...]:
+        """That of each view, whose images come out in this size; with None in its own."""
+        return self.transform.transforms if size is None else (sized(self.transform, size),)
+
+    def _look(self, transforms: Sequence[Transform], epochs: int | Sequence[int], key_hashes: Sequence[int]) -> Looks:
         """What the kernel is to find out about the first samples, by their keys."""
         if not isinstance(epochs, int):
             epochs = epochs[: len(key_hashes)]
         rngs = sample_rngs(self.seed, epochs, np.array(key_hashes, np.uint64))
-        return Looks(self.transform.transforms, rngs, self.max_pixels)
+        return Looks(transforms, rngs, self.max_pixels)
 
-    def _drawn(self, number: int, sample: Sample[Data], epoch: int) -> Prepared | SampleError:
+    def _drawn(
+        self, transforms: Sequence[Transform], number: int, sample: Sample[Data], epoch: int
+    ) -> Prepared | SampleError:
         """A sample whose views are drawn here, or what is wrong with it."""
         data, rng = bytes(sample.image), sample_rng(self.seed, epoch, sample.key)
         try:
             header = read_header(data, self.max_pixels)
-            views = [
-                draw(transform, header.size, rng_of_view(rng, view))
-                for view, transform in enumerate(self.transform.transforms)
-            ]
+            views = [draw(transform, header.size, rng_of_view(rng, view)) for view, transform in enumerate(transforms)]
         except (DecodeError, DrawError) as error:
             return error.at(sample.key, self.where(number)).without_frames()
         images = tuple(Encoded(data, header, view) for view in views)
@@ -216,21 +238,23 @@ class ImageDataset(ABC):
             raise error
         return Sample(sample.key, pixels, sample.target)
 
-    def pair(self, number: int, epoch: int) -> Pair:
+    def pair(self, number: int, epoch: int, size: Size | None = None) -> Pair:
         """Sample `number` as torch has it: (uint8 tensor of shape (3, H, W), target), or what `map` makes of that.
 
-        With `Views` the image is a dict by name of uint8 tensors of shape (count, 3, H, W).
+        With `Views` the image is a dict by name of uint8 tensors of shape (count, 3, H, W). A `size`, (height, width),
+        takes the place of the transform's own.
         """
-        (pair,) = self.pairs([number], epoch)
+        (pair,) = self.pairs([number], epoch, size)
         return pair
 
-    def pairs(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> list[Pair]:
+    def pairs(self, numbers: Sequence[int], epochs: int | Sequence[int], size: Size | None = None) -> list[Pair]:
         """The same of some samples at once. SampleError for the first that can't be read or decoded."""
         _stay_in_one_thread(os.getpid())
         pairs: list[Pair] = []
         while left := numbers[len(pairs) : len(pairs) + _SAMPLES_AT_ONCE]:
             good = []
-            for sample in self.prepare(left, epochs if isinstance(epochs, int) else epochs[len(pairs) :]).samples:
+            own_epochs = epochs if isinstance(epochs, int) else epochs[len(pairs) :]
+            for sample in self.prepare(left, own_epochs, size).samples:
                 if isinstance(sample, SampleError):
                     raise sample
                 good.append(sample)

@@ -40,14 +40,21 @@ class MapStyleDataset(ImageDataset):
 
         IndexError beyond.
         """
-        return self.pair(range(len(self))[index], self._epoch_of(index))
+        size = index.size if isinstance(index, EpochIndex) else None
+        return self.pair(range(len(self))[index], self._epoch_of(index), size)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Pair]:
-        """What torch's DataLoader asks for a batch by: the same, some at once."""
+        """What torch's DataLoader asks for a batch by: the same, some at once.
+
+        ValueError where the order's batches, each of a size of its own, are not the DataLoader's.
+        """
         numbers = [range(len(self))[index] for index in indices]
-        said = all(isinstance(index, EpochIndex) for index in indices)
-        if said or len(set(numbers)) < len(numbers):
-            return self.pairs(numbers, [self._epoch_of(index) for index in indices])
+        said = [index for index in indices if isinstance(index, EpochIndex)]
+        sizes = list({index.size for index in said} or {None})
+        if len(sizes) > 1:
+            raise ValueError(f"a batch of images of {sizes}: give EpochSampler the DataLoader's batch_size")
+        if len(said) == len(indices) or len(set(numbers)) < len(numbers):
+            return self.pairs(numbers, [self._epoch_of(index) for index in indices], sizes[0])
         return self.pairs(numbers, self._epoch_of(indices[0]))
 
     def _epoch_of(self, index: int) -> int:

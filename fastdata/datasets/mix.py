@@ -21,7 +21,7 @@ from fastdata.epoch.identity import fingerprint_of_joined, fingerprint_of_select
 from fastdata.epoch.orders import check_no_order_is_lost
 from fastdata.errors import ReadError, SampleError
 from fastdata.images.header import Header
-from fastdata.sample import Sample, key_hash
+from fastdata.sample import Sample, Size, key_hash
 from fastdata.transforms.steps import View
 
 
@@ -64,7 +64,11 @@ class _OtherNumbers(ImageDataset):
         part, own = self._of_one_part(numbers)
         return [self._renumbered(sample, number) for sample, number in zip(part.read_some(own), numbers, strict=False)]
 
-    def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> Task:
+    def read_beginning(self, number: int, length: int) -> bytes:
+        part, own = self._locate(number)
+        return part.read_beginning(own, length)
+
+    def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int], size: Size | None = None) -> Task:
         """As of every dataset: what is of one part is prepared at once, wherever it stands among these samples."""
         located = [self._locate(number) for number in numbers]
         places: dict[int, list[int]] = {}
@@ -74,7 +78,7 @@ class _OtherNumbers(ImageDataset):
         read_ns = draw_ns = 0
         for own in places.values():
             own_epochs = epochs if isinstance(epochs, int) else [epochs[place] for place in own]
-            task = located[own[0]][0].prepare([located[place][1] for place in own], own_epochs)
+            task = located[own[0]][0].prepare([located[place][1] for place in own], own_epochs, size)
             for place, sample in zip(own, task.samples, strict=False):
                 samples[place] = self._renumbered(sample, numbers[place])
             read_ns, draw_ns = read_ns + task.read_ns, draw_ns + task.draw_ns
@@ -191,6 +195,13 @@ class SelectedSamples(_OtherNumbers, Selectable, Dataset[tuple[Tensor, Any]]):
     def is_mapped(self) -> bool:
         return self._dataset.is_mapped
 
+    @functools.cached_property
+    def image_sizes(self) -> npt.NDArray[np.int32]:
+        return self._dataset.image_sizes[self._numbers]
+
+    def check_size(self, size: Size) -> None:
+        self._dataset.check_size(size)
+
     def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
         return self._dataset.draw(sample, epoch)
 
@@ -222,6 +233,14 @@ class JoinedDatasets(_OtherNumbers):
     @property
     def is_mapped(self) -> bool:
         return any(part.is_mapped for part in self._parts)
+
+    @functools.cached_property
+    def image_sizes(self) -> npt.NDArray[np.int32]:
+        return np.concatenate([part.image_sizes for part in self._parts])
+
+    def check_size(self, size: Size) -> None:
+        for part in self._parts:
+            part.check_size(size)
 
     @property
     def targets(self) -> Any:

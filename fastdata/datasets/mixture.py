@@ -14,7 +14,7 @@ from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.datasets.mix import JoinedDatasets, as_image_dataset
 from fastdata.epoch.order import Ids
 from fastdata.epoch.orders import Order, checked_length
-from fastdata.epoch.parts import Parts, PartsOrders
+from fastdata.epoch.parts import Parts, PartsOrders, Schedule
 from fastdata.epoch.sampler import EpochIndex
 from fastdata.epoch.shares import whole_weights
 from fastdata.errors import SampleError
@@ -60,13 +60,20 @@ class Mix(JoinedDatasets, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
     def set_weights(self, weights: Mapping[str, float], from_epoch: int) -> None:
         """Have these weights, one for each part, from an epoch on (until the next for which weights were said).
 
-        To be said before that epoch begins, and again, as was said before, when a run is resumed.
+        To be said before that epoch begins, and again, as was said before, when a run is resumed. ValueError where it
+        has begun in this process with others.
         """
         if set(weights) != set(self.names):
             raise ValueError(f"set_weights needs a weight for each of {self.names}, got {list(weights)}")
         if from_epoch < 0:
             raise ValueError(f"from_epoch must be at least 0, got {from_epoch}")
-        self.own_order.schedule[from_epoch] = whole_weights([weights[name] for name in self.names])
+        whole, schedule = whole_weights([weights[name] for name in self.names]), self.own_order.schedule
+        if from_epoch <= schedule.begun and not np.array_equal(whole, schedule.get(from_epoch, [])):
+            raise ValueError(
+                f"epoch {schedule.begun} has begun, with what was said before: say these weights "
+                f"from_epoch={schedule.begun + 1} on, or make another Mix"
+            )
+        schedule[from_epoch] = whole
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -118,7 +125,7 @@ class _OwnOrder(Order):
     """That of a Mix."""
 
     def __init__(self, mix: Mix, num_samples: int | None) -> None:
-        self.schedule: dict[int, Ids] = {}
+        self.schedule = Schedule()
         self._parts = Parts(mix.sizes)
         self._length = checked_length(num_samples, int(mix.sizes.sum()))
 

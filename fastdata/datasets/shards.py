@@ -37,8 +37,8 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
 
     Ranks (torch.distributed where it is initialized, else RANK and WORLD_SIZE, or `rank` and `world_size`) and
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;
-    `shuffle` takes a new order over all shards each epoch, keyed by `seed`; `order` is one other than each sample once:
-    `Weighted`, `Balanced` or `Repeated`. With `batch_size` it gives ready batches
+    `shuffle` takes a new order over all shards each epoch, keyed by `seed`; `order` is another than the plain one:
+    `Weighted`, `Balanced`, `Repeated` or `Buckets`. With `batch_size` it gives ready batches
     (for `DataLoader(dataset, batch_size=None)`), the same sequence for any number of workers. `last` says how the
     epoch ends, see `EpochPlan`. `len()` is what one rank gets of a whole epoch, exactly: batches with a
     `batch_size`, else samples.
@@ -163,9 +163,9 @@ class _Iteration(RunIterator):
 
     def __next__(self) -> Batch | Pair:
         self._check()
-        numbers, epochs = next(self._batches)
+        numbers, epochs, size = next(self._batches)
         self._given += 1
-        pairs = self._dataset.pairs(numbers.tolist(), epochs if isinstance(epochs, int) else epochs.tolist())
+        pairs = self._dataset.pairs(numbers.tolist(), epochs if isinstance(epochs, int) else epochs.tolist(), size)
         return pairs[0] if self._dataset.batch_size is None else collate(pairs)
 
     def _share(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from fastdata.sources import manifest
 from fastdata.sources.cache import local
 from fastdata.sources.index import NO_CLASS, index_count, index_summary
 from fastdata.sources.shard import Component, Shard, ShardCache
-from fastdata.sources.tar import BLOCK
+from fastdata.sources.tar import BLOCK, pread
 from fastdata.sources.targets import read_field
 from fastdata.sources.urls import Urls, expand
 from fastdata.transforms.fields import Field, Label
@@ -150,6 +150,10 @@ class ShardStore(ImageDataset):
         component = self._component(number)
         key, image = component.shard.read_component(component)
         return Sample(key, image, self._target(component.shard, component.row, key, number))
+
+    def read_beginning(self, number: int, length: int) -> bytes:
+        component = self._component(number)
+        return pread(component.opened.fd, min(length, component.size), component.offset)
 
     def _component(self, number: int) -> Component:
         """Where a sample's image lies. ReadError where it has none."""

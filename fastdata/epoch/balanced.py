@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset, Subset
 from fastdata.epoch.identity import own_numbers
 from fastdata.epoch.order import Ids
 from fastdata.epoch.orders import Order, checked_length
-from fastdata.epoch.parts import Parts, PartsOrders
+from fastdata.epoch.parts import Parts, PartsOrders, Schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Balanced(Order):
         members = np.argsort(targets, kind="stable").astype(np.int64)
         _, sizes = np.unique(targets, return_counts=True)
         length = checked_length(self.num_samples, samples)
-        schedule = {0: np.ones(len(sizes), np.int64)}
+        schedule = Schedule({0: np.ones(len(sizes), np.int64)})
         return PartsOrders(length, shuffle, seed, Parts(sizes.astype(np.int64), members), schedule, "Balanced")
 
 

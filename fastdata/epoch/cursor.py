@@ -10,7 +10,7 @@ from multiprocessing import current_process
 from typing import Any
 
 from fastdata.epoch.order import Picks
-from fastdata.epoch.orders import OneEpoch, Orders
+from fastdata.epoch.orders import OneEpoch, Orders, OrdersOfBatches
 from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples
 from fastdata.epoch.shared import Numbers, SharedNumbers, in_worker, worker_info
 from fastdata.epoch.state import EpochState
@@ -65,7 +65,7 @@ class EpochCursor:
         self.batch_size = batch_size
         self.last: Last = last
         self.ranks = ranks
-        self._orders = orders
+        self._declared = orders
         self._fingerprint = fingerprint  # asked only for a state: it may take a look at all shards
         self._numbers = SharedNumbers([0, 0, 0, -1, 0, 0, 0] + [-1] * (_ENTRY * _ENTRIES))
         self._loaded: EpochState | None = None
@@ -82,7 +82,7 @@ class EpochCursor:
     def plan(self, position: int) -> EpochPlan:
         """How the ranks share what is left of an epoch at a position."""
         return EpochPlan(
-            self._orders.num_positions,
+            self._declared.num_positions,
             1 if self.batch_size is None else self.batch_size,
             self.place().world_size,
             self.last,
@@ -116,7 +116,9 @@ class EpochCursor:
         self._go_to(epoch, position, said=True, keep_begun=begun == epoch)
 
     def begin(self) -> Run:
-        """The next iteration begins."""
+        """The next iteration begins. ValueError where its order needs batches, and nobody has said how large."""
+        if self.batch_size is None and isinstance(self._declared, OrdersOfBatches):
+            raise ValueError("this order picks whole batches: say batch_size=, which is then that of the DataLoader")
         key = self._key()
         with self._numbers.lock() as values:
             found = self._found(key) if key is not None else None
@@ -144,6 +146,12 @@ class EpochCursor:
 
     def _run(self, epoch: int, position: int, needs_partner: bool = False) -> Run:
         return Run(self._order(epoch), self.plan(position), self.place(), needs_partner)
+
+    @property
+    def _orders(self) -> Orders:
+        """Those of the batches that all ranks together take now."""
+        declared = self._declared
+        return declared.of_batches(self.plan(0).global_batch) if isinstance(declared, OrdersOfBatches) else declared
 
     def _order(self, epoch: int) -> OneEpoch:
         return self._orders.of(epoch)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdata import splitmix
+from fastdata.sample import Size
 
 Ids = npt.NDArray[np.int64]
 Words = splitmix.Words
@@ -25,15 +26,19 @@ _32 = np.uint64(32)
 
 
 class Picks(NamedTuple):
-    """Samples by number, int64 of shape (N,), and the epoch whose views of them are asked for: one for all, or (N,)."""
+    """Samples by number, int64 of shape (N,), and the epoch whose views of them are asked for: one for all, or (N,).
+
+    `size` is that in which their images come out; None for the transform's own.
+    """
 
     numbers: Ids
     epochs: int | Ids
+    size: Size | None = None
 
     def part(self, start: int, stop: int) -> "Picks":
         """Those from `start` to `stop`."""
         epochs = self.epochs if isinstance(self.epochs, int) else self.epochs[start:stop]
-        return Picks(self.numbers[start:stop], epochs)
+        return Picks(self.numbers[start:stop], epochs, self.size)
 
 
 def _check(name: str, value: int, low: int, high: int | None = None) -> None:

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from fastdata.epoch.order import LARGEST, EpochOrder, Ids, Picks, _check
+from fastdata.sample import Size
 
 # What an order draws once more in the same epoch has views of an epoch of its own, which no run reaches.
 _AGAIN = 2**32
@@ -43,6 +44,26 @@ class Orders(Protocol):
 
     def of(self, epoch: int) -> OneEpoch:
         """That of an epoch. ValueError for one out of range."""
+
+
+@runtime_checkable
+class SizedEpoch(OneEpoch, Protocol):
+    """An epoch whose batches come in sizes of their own."""
+
+    def size_at(self, position: int) -> Size:
+        """That of the batch, over all ranks, which begins at a position."""
+
+
+@runtime_checkable
+class OrdersOfBatches(Orders, Protocol):
+    """Orders that pick whole batches, and so depend on how many samples a batch has over all ranks."""
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """In which images come out."""
+
+    def of_batches(self, samples: int) -> Orders:
+        """Those for batches of so many samples."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Each part is gone through in passes of its own, without repeats, from one epoch 
 """
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -41,18 +40,24 @@ class Parts:
         return at if self.members is None else self.members[at]
 
 
+class Schedule(dict[int, Ids]):
+    """Whole weights by the epoch from which on they hold, until the next; `begun` is the last epoch that was picked of.
+
+    It may go on, but for what has begun.
+    """
+
+    begun = -1
+
+
 @dataclass(frozen=True, eq=False)
 class PartsOrders:
-    """Orders of parts whose weights are those of `schedule`, whole numbers by the epoch from which on they hold.
-
-    The schedule is looked up whenever an epoch is, so that it may go on.
-    """
+    """Orders of parts whose weights are those of `schedule`, which is looked up whenever an epoch is."""
 
     num_positions: int
     shuffle: bool
     seed: int
     parts: Parts
-    schedule: Mapping[int, Ids]
+    schedule: Schedule
     kind: str
 
     def name(self, epoch: int, position: int) -> str:
@@ -86,6 +91,7 @@ class PartsEpoch:
     def picks(self, positions: Ids) -> Picks:
         """As `OneEpoch` says; a sample's views are those of its part's own pass, by number."""
         orders = self.orders
+        orders.schedule.begun = max(orders.schedule.begun, self.epoch)
         if orders.shuffle:
             positions = self._shuffled_within_windows(positions)
         parts, turns = self.interleaving.at(positions + self.start)

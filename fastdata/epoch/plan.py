@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fastdata.epoch.order import LARGEST, Ids, Picks, _check
-from fastdata.epoch.orders import OneEpoch
+from fastdata.epoch.orders import OneEpoch, SizedEpoch
 
 Last = Literal["partial", "drop", "pad"]
 
@@ -188,8 +188,10 @@ def batches_of_samples(order: OneEpoch, plan: EpochPlan, rank: int, steps: range
     Computed for some thousand samples at a time: enough to hide numpy's cost per call, few enough to cost nothing.
     """
     at_once = max(1, _SAMPLES_AT_ONCE // plan.batch_size)
+    size_at = order.size_at if isinstance(order, SizedEpoch) else None
     for first in range(0, len(steps), at_once):
         chunk = steps[first : first + at_once]
         picks = order.picks(plan.positions(rank, chunk[0], chunk[-1] + 1, chunk.step))
-        for begin in range(0, len(picks.numbers), plan.batch_size):
-            yield picks.part(begin, begin + plan.batch_size)
+        for step, begin in zip(chunk, range(0, len(picks.numbers), plan.batch_size), strict=True):
+            batch = picks.part(begin, begin + plan.batch_size)
+            yield batch if size_at is None else batch._replace(size=size_at(plan.position_after(step)))

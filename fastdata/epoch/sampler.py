@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 from torch.utils.data import Dataset, DistributedSampler, Subset
@@ -12,27 +13,36 @@ from fastdata.epoch.identity import identity_of
 from fastdata.epoch.orders import Order, orders_of
 from fastdata.epoch.plan import Last
 from fastdata.errors import StateError
+from fastdata.sample import Size
 
 
 class EpochIndex(int):
-    """A sample's number that carries the epoch for which it is asked, so that workers, persistent or not, know it."""
+    """A sample's number that carries the epoch for which it is asked, so that workers, persistent or not, know it.
+
+    And the size in which its image comes out, where that is not the transform's own.
+    """
 
     epoch: int
+    size: Size | None
 
-    def __new__(cls, number: int, epoch: int) -> "EpochIndex":
+    def __new__(cls, number: int, epoch: int, size: Size | None = None) -> "EpochIndex":
         made = super().__new__(cls, number)
-        made.epoch = epoch
+        made.epoch, made.size = epoch, size
         return made
 
     # ConcatDataset subtracts the numbers of the datasets before.
     def __sub__(self, other: int) -> "EpochIndex":
-        return EpochIndex(int(self) - int(other), self.epoch)
+        return self.renumbered(int(self) - int(other))
 
     def __add__(self, other: int) -> "EpochIndex":
-        return EpochIndex(int(self) + int(other), self.epoch)
+        return self.renumbered(int(self) + int(other))
 
-    def __reduce__(self) -> tuple[type["EpochIndex"], tuple[int, int]]:
-        return EpochIndex, (int(self), self.epoch)
+    def renumbered(self, number: int) -> "EpochIndex":
+        """The same of another number."""
+        return EpochIndex(number, self.epoch, self.size)
+
+    def __reduce__(self) -> tuple[type["EpochIndex"], tuple[int, int, Size | None]]:
+        return EpochIndex, (int(self), self.epoch, self.size)
 
 
 class EpochSampler(DistributedSampler[int]):
@@ -40,8 +50,8 @@ class EpochSampler(DistributedSampler[int]):
 
     `batch_size` is the DataLoader's, so that ranks share batches as `EpochPlan` says; None deals single samples
     to the ranks in turn. `last` says how the epoch ends (see `EpochPlan`). `rank` and `world_size` are detected
-    where not given; `seed` is the dataset's own, or 0. `order` is one other than each sample once: `Weighted`,
-    `Balanced` or `Repeated`; a `Mix` has its own. Each iteration runs the epoch after the last one, or that which
+    where not given; `seed` is the dataset's own, or 0. `order` is another than the plain one: `Weighted`, `Balanced`,
+    `Repeated` or `Buckets`; a `Mix` has its own. Each iteration runs the epoch after the last one, or that which
     `set_epoch` says.
 
     Resuming needs to know what the training loop has received, which a DataLoader's workers run ahead of. With
@@ -152,9 +162,9 @@ class _SampleIds(RunIterator):
         return -(-self._given // (self._cursor.batch_size or 1))
 
     def _computed_ids(self, run: Run) -> Iterator[EpochIndex]:
-        for numbers, epochs in run.batches():
+        for numbers, epochs, size in run.batches():
             views = [epochs] * len(numbers) if isinstance(epochs, int) else epochs.tolist()
-            yield from map(EpochIndex, numbers.tolist(), views)
+            yield from map(EpochIndex, numbers.tolist(), views, repeat(size))
 
     def __next__(self) -> EpochIndex:
         if self._run is None:
@@ -198,7 +208,7 @@ class _HandedOn(Sequence[int]):
 
     def __getitem__(self, index: Any) -> Any:
         found = self.indices[index]
-        return EpochIndex(int(found), index.epoch) if isinstance(index, EpochIndex) else found
+        return index.renumbered(int(found)) if isinstance(index, EpochIndex) else found
 
 
 def _hand_on_epochs(dataset: Any) -> None:

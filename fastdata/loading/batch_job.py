@@ -1,6 +1,7 @@
 """One batch from sample ids to tensors: the work that the Loader's threads share."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from fastdata.loading.layout import Layout
 from fastdata.loading.memory import Memory
 from fastdata.loading.one_thread import keep_torch_in_one_thread
 from fastdata.loading.stats import Stage, StageTimes
-from fastdata.sample import Batch, Pixels, on_tensors
+from fastdata.sample import Batch, Pixels, Size, on_tensors
 from fastdata.transforms.steps import View
 from fastdata.transforms.views import Views, rngs_of_view
 
@@ -27,10 +28,15 @@ class Setup:
     """What all batches of an iteration have in common."""
 
     def __init__(
-        self, dataset: ImageDataset, layout: Layout, memory: Memory, device: torch.device | None, skip: bool
+        self,
+        dataset: ImageDataset,
+        layouts: Mapping[Size | None, Layout],
+        memory: Memory,
+        device: torch.device | None,
+        skip: bool,
     ) -> None:
         self.dataset = dataset
-        self.layout = layout
+        self.layouts = layouts
         self.memory = memory
         self.device = device
         self.skip = skip
@@ -84,7 +90,7 @@ class LoadingJob:
     def _prepare(self, rows: list[int]) -> tuple[list[tuple[int, Prepared]], list[int]]:
         """Read and draw the first of these rows: those that are good, and the rows that are left."""
         epochs = self.epochs if isinstance(self.epochs, int) else [self.epochs[row] for row in rows]
-        task = self._setup.dataset.prepare([self.ids[row] for row in rows], epochs)
+        task = self._setup.dataset.prepare([self.ids[row] for row in rows], epochs, self.picks.size)
         self._setup.times.add(Stage.READ, task.read_ns)
         self._setup.times.add(Stage.DRAW, task.draw_ns)
         done, left = rows[: len(task.samples)], rows[len(task.samples) :]
@@ -170,7 +176,8 @@ class BatchJob(LoadingJob):
     def __init__(self, setup: Setup, picks: Picks) -> None:
         super().__init__(setup, picks)
         self._pixels = setup.memory.lend()
-        self._blocks = setup.layout.blocks(self._pixels)
+        self._layout = setup.layouts[picks.size]
+        self._blocks = self._layout.blocks(self._pixels)
         self._is_coloured = setup.device is None
 
     def fill(self, rows: range) -> None:
@@ -183,7 +190,7 @@ class BatchJob(LoadingJob):
                 self._recolour([row for row, _ in good if row not in self.errors])
 
     def _views(self, row: int) -> list[Pixels]:
-        return self._setup.layout.views(self._blocks, row)
+        return self._layout.views(self._blocks, row)
 
     def _recolour(self, rows: list[int]) -> None:
         """On the CPU: here, so that it runs in all threads."""
@@ -206,7 +213,7 @@ class BatchJob(LoadingJob):
             for block in self._blocks:
                 block[row] = block[other]
         self._blocks.clear()
-        self._images = self._on_device(self._setup.layout.images(self._pixels, self.rows))
+        self._images = self._on_device(self._layout.images(self._pixels, self.rows))
 
 
 class MappedJob(LoadingJob):

@@ -1,15 +1,23 @@
 """Where the views of a batch's samples lie in its memory."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastdata.sample import Pixels
+from fastdata.sample import Pixels, Size
+from fastdata.transforms.sized import sized
 from fastdata.transforms.steps import Transform
 from fastdata.transforms.views import Views
+
+
+def layouts(transform: Transform | Views, batch_size: int, sizes: Sequence[Size]) -> "dict[Size | None, Layout]":
+    """That of an epoch's batches: of the transform's own size (None), or of each of the `sizes` that its order has."""
+    if not sizes:
+        return {None: Layout(transform, batch_size)}
+    return {size: Layout(sized(transform, size), batch_size) for size in sizes}
 
 
 class Layout:

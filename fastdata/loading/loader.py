@@ -18,14 +18,14 @@ from fastdata.cpus import available_cpus
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.mix import as_image_dataset
 from fastdata.epoch.cursor import EpochCursor, Run
-from fastdata.epoch.orders import Order, orders_of
+from fastdata.epoch.orders import Order, OrdersOfBatches, orders_of
 from fastdata.epoch.plan import Last
 from fastdata.loading.batch_job import BatchJob, MappedJob, Setup
 from fastdata.loading.batch_transform import BatchTransform
 from fastdata.loading.crew import Crew
 from fastdata.loading.dali.options import Dali, check_installed
 from fastdata.loading.iteration import BatchCrew, Iteration
-from fastdata.loading.layout import Layout
+from fastdata.loading.layout import layouts
 from fastdata.loading.memory import Memory
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.loading.stats import Stats
@@ -45,7 +45,7 @@ class Loader:
 
     dataset: one of this package, or torch's Subset or ConcatDataset of such, whose transform ends in a fixed size. The
     Loader has an epoch of its own, whatever the dataset was told.
-    order: one other than each sample once: `Weighted`, `Balanced` or `Repeated`; a TarImageDataset may have one.
+    order: another than the plain one: `Weighted`, `Balanced`, `Repeated` or `Buckets`; a TarImageDataset may have one.
     batch_size: of each rank. num_threads: the CPUs that this process may use, by default.
     shuffle: as in torch; a TarImageDataset's own where it is not given. last: how the epoch ends, see `EpochPlan`.
     prefetch: batches under way at most. device: where the batches go; "cuda" copies them from pinned memory on a stream
@@ -107,7 +107,10 @@ class Loader:
             partial(getattr, self.dataset, "fingerprint"),
         )
         self._iteration: Iteration | None = None
-        self._layout = Layout(self.dataset.transform, batch_size)
+        sizes = orders.sizes if isinstance(orders, OrdersOfBatches) else ()
+        if sizes and self.dali is not None:
+            raise ValueError("DALI's pipeline has images of one size: decoder='cpu' decodes those of Buckets")
+        self._layouts = layouts(self.dataset.transform, batch_size, sizes)
         self._memory: tuple[int, Memory] | None = None
 
     @property
@@ -145,7 +148,7 @@ class Loader:
         run = self._cursor.begin()
         before = self._iteration.budget if self._iteration else None
         budget = SkipBudget(self._max_skipped, run.plan, self.on_error == "skip", before)
-        setup = Setup(self.dataset, self._layout, self._batch_memory(), self.device, self.on_error == "skip")
+        setup = Setup(self.dataset, self._layouts, self._batch_memory(), self.device, self.on_error == "skip")
         crew = partial(_new_crew, setup, run, self.num_threads, self.prefetch, self.dali)
         self._iteration = Iteration(run, setup, crew, self.num_threads, budget)
         return self._iteration
@@ -154,7 +157,8 @@ class Loader:
         """Kept from epoch to epoch, but not into another process."""
         if self._memory is None or self._memory[0] != os.getpid():
             pinned = self.device is not None and self.device.type == "cuda"
-            self._memory = (os.getpid(), Memory((self._layout.size,), pinned, self.prefetch + 3))
+            largest = max(layout.size for layout in self._layouts.values())
+            self._memory = (os.getpid(), Memory((largest,), pinned, self.prefetch + 3))
         return self._memory[1]
 
     def set_epoch(self, epoch: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
+from fastdata.datasets import base, store
 from fastdata.datasets.mixture import Mix
 from fastdata.datasets.prepared import Prepared
 from fastdata.epoch.repeated import Repeated
@@ -43,6 +44,24 @@ def test_keys_are_of_their_part_and_no_two_are_the_same(mix: Mix) -> None:
     assert [sample.key for sample in mix.prepare([5, 0, 6], 0).samples] == ["all/000", "some/000", "all/001"]
 
 
+@pytest.mark.parametrize("numbers", [[5, 0, 6, 1, 7], [0, 1, 5, 6], [7, 6, 5, 0]], ids=str)
+def test_parts_that_prepare_fewer_than_asked_for_leave_the_rest_in_order(
+    mix: Mix, numbers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [mix.prepare([number], 3).samples[0] for number in numbers]
+    for module in (base, store):
+        monkeypatch.setattr(module, "BYTES_AT_ONCE", 1)  # so that every photo is more than that
+    prepared: list[Any] = []
+    while len(prepared) < len(numbers):
+        samples = mix.prepare(numbers[len(prepared) :], 3).samples
+        assert samples
+        prepared += samples
+    assert [(sample.number, sample.key) for sample in prepared] == [(n, mix.key(n)) for n in numbers]
+    assert [sample.image.view for sample in prepared] == [sample.image.view for sample in expected]  # type: ignore[union-attr]
+    assert [sample.target for sample in prepared] == [sample.target for sample in expected]  # type: ignore[union-attr]
+    assert len(mix.prepare(numbers, 3).samples) < len(numbers)
+
+
 def test_each_part_has_its_share(folder: Path, shards: list[str]) -> None:
     parts = {"some": (map_style(folder).select(numbers=range(5)), 30), "all": (iterable(shards), 70.0)}
     for epoch in range(3):
@@ -73,6 +92,22 @@ def test_a_loader_hears_of_new_weights(mix: Mix) -> None:
     mix.set_weights({"some": 1, "all": 0}, from_epoch=1)
     (second,) = loader
     assert set(second.targets.tolist()) == set(range(5)) != set(first.targets.tolist())
+
+
+def test_an_epoch_that_has_begun_keeps_its_weights(mix: Mix) -> None:
+    loader = Loader(mix, 7, shuffle=True)
+    loader.set_epoch(2)
+    mix.set_weights({"some": 1, "all": 1}, from_epoch=2)
+    next(iter(loader))
+    for epoch in (0, 1, 2):
+        with pytest.raises(ValueError, match=r"epoch 2 has begun.* from_epoch=3 on"):
+            mix.set_weights({"some": 1, "all": 2}, from_epoch=epoch)
+    with pytest.raises(ValueError, match="epoch 2 has begun"):  # the same as from 0 on, but begun anew
+        mix.set_weights({"some": 3, "all": 7}, from_epoch=1)
+    mix.set_weights({"some": 0.5, "all": 0.5}, from_epoch=2)
+    mix.set_weights({"some": 3, "all": 7}, from_epoch=0)
+    mix.set_weights({"some": 0, "all": 1}, from_epoch=3)
+    assert [counts(mix, epoch).get("some", 0) for epoch in (2, 3)] == [21, 0]
 
 
 def test_a_state_is_of_its_weights(mix: Mix) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.epoch.parts import Parts, PartsOrders
+from fastdata.epoch.parts import Parts, PartsOrders, Schedule
 from fastdata.errors import StateError
 from support.orders import SAMPLES, SEED, cursor, mix, picked
 
@@ -56,7 +56,7 @@ def test_a_later_change_of_weights_leaves_a_state_what_it_is() -> None:
 
 @given(n=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_each_pass_over_a_part_has_each_sample_once(n: int, seed: int) -> None:
-    orders = PartsOrders(2 * n, True, seed, Parts(np.array([n, 7])), {0: np.array([1, 1])}, "Mix")
+    orders = PartsOrders(2 * n, True, seed, Parts(np.array([n, 7])), Schedule({0: np.array([1, 1])}), "Mix")
     passes: dict[int, list[int]] = {}
     for epoch in range(2):
         for number, view in picked(orders, epoch):
@@ -66,7 +66,7 @@ def test_each_pass_over_a_part_has_each_sample_once(n: int, seed: int) -> None:
 
 
 def test_short_passes_are_in_every_order() -> None:
-    orders = PartsOrders(6, True, SEED, Parts(np.array([3, 3])), {0: np.array([1, 0])}, "Mix")
+    orders = PartsOrders(6, True, SEED, Parts(np.array([3, 3])), Schedule({0: np.array([1, 0])}), "Mix")
     seen = Counter(
         tuple(n for n, v in picked(orders, epoch) if v == view) for epoch in range(600) for view in (2 * epoch,)
     )
@@ -75,11 +75,11 @@ def test_short_passes_are_in_every_order() -> None:
 
 
 def test_each_pass_is_in_an_order_of_its_own() -> None:
-    orders = PartsOrders(5000, True, SEED, Parts(np.array([5000])), {0: np.array([1])}, "Mix")
+    orders = PartsOrders(5000, True, SEED, Parts(np.array([5000])), Schedule({0: np.array([1])}), "Mix")
     firsts = [{number for number, _ in picked(orders, epoch)[:1000]} for epoch in range(2)]
     assert 100 < len(firsts[0] & firsts[1]) < 300
 
 
 def test_an_order_over_many_windows_has_each_position_once() -> None:
-    orders = PartsOrders(2500, True, SEED, Parts(np.array([2500])), {0: np.array([1])}, "Mix")
+    orders = PartsOrders(2500, True, SEED, Parts(np.array([2500])), Schedule({0: np.array([1])}), "Mix")
     assert sorted(number for number, _ in picked(orders, 0)) == list(range(2500))

@@ -13,6 +13,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from fastdata.datasets.collate import collate
 from fastdata.datasets.mixture import Mix
 from fastdata.epoch.balanced import Balanced
+from fastdata.epoch.buckets import Buckets
 from fastdata.epoch.orders import Order
 from fastdata.epoch.repeated import Repeated
 from fastdata.epoch.sampler import EpochSampler
@@ -25,6 +26,7 @@ from support.numbered import COUNT, iterable, map_style
 
 EPOCH, BATCH = 2, 6
 CLASSES = np.arange(COUNT) % 3
+SIZES = [(16, 24), (20, 20), (30, 20)]
 WEIGHTS = np.random.default_rng(1).uniform(0, 4, COUNT)
 
 
@@ -39,6 +41,10 @@ KINDS: dict[str, Make] = {
     "weighted": lambda folder, _: (map_style(folder), {"order": Weighted(WEIGHTS, 48), "shuffle": True}),
     "balanced": lambda folder, _: (map_style(folder), {"order": Balanced(48, CLASSES), "shuffle": True}),
     "repeated": lambda folder, _: (map_style(folder), {"order": Repeated(2, 72), "shuffle": True}),
+    "buckets": lambda folder, _: (
+        map_style(folder).select(numbers=slice(36)),
+        {"order": Buckets(SIZES), "shuffle": True},
+    ),
     "mix": lambda folder, shards: (mix(folder, shards), {"shuffle": True}),
 }
 
@@ -99,7 +105,9 @@ def test_a_run_goes_on_at_the_very_next_sample_on_other_ranks(make: Any, receive
 
 
 @pytest.mark.parametrize(
-    "order", [Weighted(WEIGHTS), Balanced(48), Repeated(2)], ids=["weighted", "balanced", "repeated"]
+    "order",
+    [Weighted(WEIGHTS), Balanced(48), Repeated(2), Buckets(SIZES)],
+    ids=["weighted", "balanced", "repeated", "buckets"],
 )
 def test_shards_that_are_iterated_over_have_an_order(shards: list[str], order: Order) -> None:
     expected = list(Loader(iterable(shards), BATCH, order=order))
@@ -115,7 +123,7 @@ def test_shards_that_are_iterated_over_have_an_order(shards: list[str], order: O
 def test_a_sample_comes_in_new_views(make: Any) -> None:
     views: Counter[tuple[int, bytes]] = Counter()
     made = loader(make)
-    for batch in [*made, *made]:
+    for batch in [*made, *made, *made]:
         images = [image.numpy().tobytes() for image in batch.images]
         views.update(zip(batch.targets.tolist(), images, strict=True))
     assert Counter(target for target, _ in views).most_common(1)[0][1] > 2
@@ -129,7 +137,7 @@ def test_a_state_is_of_its_order(make: Any, folder: Path) -> None:
 
 
 def test_shards_and_folder_have_the_same_order(folder: Path, shards: list[str]) -> None:
-    for order in (Weighted(WEIGHTS), Balanced(targets=CLASSES), Repeated(2)):
+    for order in (Weighted(WEIGHTS), Balanced(targets=CLASSES), Repeated(2), Buckets(SIZES)):
         of_folder = Loader(map_style(folder), BATCH, shuffle=True, order=order)
         of_shards = Loader(iterable(shards), BATCH, shuffle=True, order=order)
         assert_same_batches(list(of_folder), list(of_shards))

@@ -18,6 +18,7 @@ from fastdata.datasets.prepared import Task
 from fastdata.loading import memory as memory_module
 from fastdata.loading.loader import Loader
 from fastdata.loading.memory import Memory
+from fastdata.sample import Size
 from support.numbered import TRAIN, map_style
 
 
@@ -116,10 +117,10 @@ class TestMemory:
         last_begun = -1
 
         class Watched(ImageDirectoryDataset):
-            def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int]) -> Task:
+            def prepare(self, numbers: Sequence[int], epochs: int | Sequence[int], size: Size | None = None) -> Task:
                 nonlocal last_begun
                 last_begun = max(last_begun, numbers[0] // 3)
-                return super().prepare(numbers, epochs)
+                return super().prepare(numbers, epochs, size)
 
         dataset = Watched(folder, pattern="*", labels=None, transform=TRAIN)
         for handed_out, _ in enumerate(Loader(dataset, 3, num_threads=2, prefetch=4)):

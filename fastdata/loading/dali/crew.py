@@ -148,7 +148,7 @@ class DaliCrew:
                 "jpeg_fancy_upsampling": True,  # as libjpeg does
             }
         pipeline = Pipeline(
-            batch_size=self._setup.layout.batch_size,
+            batch_size=self._setup.layouts[None].batch_size,
             num_threads=self._num_threads,
             device_id=None if device is None else device.index,
             prefetch_queue_depth=self._queue,

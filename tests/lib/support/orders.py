@@ -8,7 +8,7 @@ import numpy as np
 from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.order import Picks
 from fastdata.epoch.orders import Order, Orders, orders_of
-from fastdata.epoch.parts import Parts, PartsOrders
+from fastdata.epoch.parts import Parts, PartsOrders, Schedule
 
 SEED, SAMPLES = 3, 50
 TARGETS = np.array([0] * 30 + [1] * 15 + [4] * 5)
@@ -23,7 +23,7 @@ def over(order: Order | None, shuffle: bool | None = True, seed: int = SEED) -> 
 def mix(num_samples: int = 60, schedule: dict[int, list[int]] | None = None, shuffle: bool = True) -> PartsOrders:
     """Of parts of 30, 15 and 5 samples."""
     whole = {first: np.array(weights) for first, weights in (schedule or {0: [3, 2, 1]}).items()}
-    return PartsOrders(num_samples, shuffle, SEED, Parts(np.array([30, 15, 5])), whole, "Mix")
+    return PartsOrders(num_samples, shuffle, SEED, Parts(np.array([30, 15, 5])), Schedule(whole), "Mix")
 
 
 def picked(orders: Orders, epoch: int) -> list[tuple[int, int]]:
