@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,8 +50,11 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def losses(printed: str) -> list[float]:
-    """Those of the epochs."""
-    return [float(line.split("loss ")[1].split(",")[0]) for line in printed.splitlines() if "loss " in line]
+    """Those of the epochs, each the mean over the ranks that tell one, whose lines may run into each other."""
+    of_epochs: dict[int, list[float]] = {}
+    for epoch, loss in re.findall(r"epoch (\d+): loss (\d+\.\d{4})", printed):
+        of_epochs.setdefault(int(epoch), []).append(float(loss))
+    return [float(np.mean(of_epochs[epoch])) for epoch in range(len(of_epochs))]
 
 
 def on_ranks(ranks: int, recipe: str, *arguments: object) -> str:
@@ -79,8 +83,11 @@ def test_each_is_short_and_says_what_it_shows() -> None:
 def both_views(folder: Path, transform: fd.Views, name: str) -> dict[str, torch.Tensor]:
     """The views of a group, by key."""
     dataset = fd.ImageDirectoryDataset(folder, labels=None, transform=transform)
-    batches = fd.Loader(dataset, 16, shuffle=True)
-    return {key: views for batch in batches for key, views in zip(batch.keys, batch.images[name], strict=True)}  # type: ignore[call-overload]
+    found: dict[str, torch.Tensor] = {}
+    for batch in fd.Loader(dataset, 16, shuffle=True):
+        images, _ = batch
+        found |= dict(zip(batch.keys, images[name], strict=True))
+    return found
 
 
 def test_two_views_of_an_image_differ_and_come_again_in_another_run(classes: Path) -> None:
@@ -110,9 +117,9 @@ def test_two_ranks_train_as_one_of_their_batches_together(classes: Path, capsys:
     arguments = ["--data", str(classes), "--size", "24", "--epochs", "4", "--batch-size"]
     simclr.main([*arguments, "24"])
     alone = losses(capsys.readouterr().out)
-    of_two = sorted(on_ranks(2, "simclr", *arguments, 12).splitlines())  # by epoch, each rank's own half of the loss
-    halves = np.array([losses(line) for line in of_two]).reshape(4, 2)
-    np.testing.assert_allclose(halves.mean(axis=1), alone, atol=2e-3)
+    of_two = losses(on_ranks(2, "simclr", *arguments, 12))
+    assert len(of_two) == 4
+    np.testing.assert_allclose(of_two, alone, atol=2e-3)
 
 
 def test_dinos_student_learns_of_every_other_view(classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,7 +242,7 @@ def test_what_is_mixed_has_targets_in_proportion_to_its_pixels() -> None:
         mixed, targets = timm_a2.mix(4, images.clone(), torch.arange(4))
         torch.testing.assert_close(mixed.mean((1, 2, 3)), targets @ torch.arange(4.0))
         torch.testing.assert_close(targets.sum(dim=1), torch.ones(4))
-        seen.add(len(mixed[0].unique()) > 1)
+        seen.add(float(mixed[0].std()) > 0)
     assert seen == {True, False}  # CutMix, and Mixup
 
 

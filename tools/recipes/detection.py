@@ -24,7 +24,8 @@ def centernet_loss(logits: Tensor, targets: list[dict[str, Tensor]]) -> Tensor:
         hot[row, true["labels"], y, x] = 1
         errors = errors + (boxes[y, x] - true["boxes"]).abs().sum() / 80
     focal = nn.BCEWithLogitsLoss((hot - logits[:, 4:].detach().sigmoid()).square(), reduction="sum")
-    return (focal(logits[:, 4:], hot) + errors) / len(targets)
+    loss: Tensor = (focal(logits[:, 4:], hot) + errors) / len(targets)
+    return loss
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -34,9 +35,9 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(option, type=type(default), default=default)
     args = parser.parse_args(argv)
     coco, crop = fd.Coco(args.annotations, min_visibility=0.3), fd.RandomResizedCrop(args.size, (0.3, 1.0))
-    steps = {"train": [crop, fd.RandomHorizontalFlip()], "test": [fd.Resize((args.size, args.size))]}
-    data = {k: fd.ImageDirectoryDataset(args.data, labels=None, transform=s, fields=coco) for k, s in steps.items()}
-    loader = fd.Loader(data["train"], args.batch_size, shuffle=True, device=args.device)
+    train = fd.ImageDirectoryDataset(args.data, None, [crop, fd.RandomHorizontalFlip()], None, fields=coco)
+    test = fd.ImageDirectoryDataset(args.data, None, [fd.Resize((args.size, args.size))], None, fields=coco)
+    loader = fd.Loader(train, args.batch_size, shuffle=True, device=args.device)
     layers = [fd.Normalize.imagenet(), nn.Conv2d(3, 64, 16, 8, 4), nn.ReLU(), nn.Conv2d(64, 4 + len(coco.classes), 1)]
     model = nn.Sequential(*layers).to(args.device)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
             optimizer.step()
         print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
     found = []
-    for batch in fd.Loader(data["test"], args.batch_size, device=args.device):
+    for batch in fd.Loader(test, args.batch_size, device=args.device):
         logits, views = model(batch.images).detach(), batch.views
         boxes, heat = decoded(logits), logits[:, 4:].sigmoid()
         peaks = (heat > 0.3) & (heat == nn.functional.max_pool2d(heat, 3, stride=1, padding=1))
