@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -113,15 +114,6 @@ def test_each_view_is_told_from_all_others_but_itself() -> None:
     assert simclr.nt_xent(embedded).item() == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-def test_two_ranks_train_as_one_of_their_batches_together(classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--data", str(classes), "--size", "24", "--epochs", "4", "--batch-size"]
-    simclr.main([*arguments, "24"])
-    alone = losses(capsys.readouterr().out)
-    of_two = losses(on_ranks(2, "simclr", *arguments, 12))
-    assert len(of_two) == 4
-    np.testing.assert_allclose(of_two, alone, atol=2e-3)
-
-
 def test_dinos_student_learns_of_every_other_view(classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generator = torch.Generator().manual_seed(0)
     said, taught = torch.randn(8, 3, 5, generator=generator), torch.randn(2, 3, 5, generator=generator)
@@ -170,6 +162,19 @@ def test_clip_finds_images_by_their_captions(captions: str, capsys: pytest.Captu
     assert (found == torch.arange(24) % 6).float().mean() > 0.9
 
 
+@pytest.mark.parametrize("recipe", [simclr, dino, clip], ids=lambda recipe: recipe.__name__.split(".")[-1])
+def test_two_ranks_train_as_one_of_their_batches_together(
+    recipe: ModuleType, classes: Path, captions: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = f"--data {captions if recipe is clip else classes} --size 24 --epochs 3".split()
+    arguments += ["--local-size", "16"] if recipe is dino else []
+    recipe.main([*arguments, "--batch-size", "24"])
+    alone = losses(capsys.readouterr().out)
+    assert len(alone) == 3
+    of_two = losses(on_ranks(2, Path(str(recipe.__file__)).stem, *arguments, "--batch-size", 12))
+    np.testing.assert_allclose(of_two, alone, atol=3e-3)
+
+
 # --- fields that follow the view
 
 
@@ -181,8 +186,8 @@ def rectangles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "images").mkdir()
     (root / "masks").mkdir()
     for number in range(24):
-        pixels, mask = photo(64, 56, number) // 3, np.zeros((56, 64), np.uint8)
-        left, top, width, height = (int(rng.integers(*span)) for span in ((2, 36), (2, 30), (16, 26), (16, 24)))
+        pixels, mask = photo(128, 112, number) // 3, np.zeros((112, 128), np.uint8)
+        left, top, width, height = (int(rng.integers(*span)) for span in ((4, 72), (4, 60), (32, 52), (32, 48)))
         where = slice(top, top + height), slice(left, left + width)
         pixels[where], mask[where] = (230, 40, 30), 1
         mask[:1] = 255
@@ -211,15 +216,16 @@ def test_segmentation_learns(rectangles: Path, capsys: pytest.CaptureFixture[str
 def test_boxes_found_are_those_of_the_source(rectangles: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     files = f"--data {rectangles}/images --annotations {rectangles}/coco.json --out {tmp_path}/results.json"
-    detection.main(f"{files} --batch-size 8 --size 64 --epochs 60".split())
+    detection.main(f"{files} --batch-size 8 --size 64 --epochs 100".split())
     true = {a["image_id"]: a["bbox"] for a in json.loads((rectangles / "coco.json").read_text())["annotations"]}
     best: dict[int, Any] = {}
     for result in json.loads((tmp_path / "results.json").read_text()):
         assert result["category_id"] == 7
         if result["score"] > best.get(result["image_id"], result)["score"] or result["image_id"] not in best:
             best[result["image_id"]] = result
-    near = [np.abs(np.subtract(best[i]["bbox"], box)).max() < 8 for i, box in true.items() if i in best]
-    assert sum(near) > 0.7 * len(true)
+    errors = [np.abs(np.subtract(best[image]["bbox"], box)).max() for image, box in true.items() if image in best]
+    assert len(errors) > 0.7 * len(true)
+    assert np.median(errors) < 16  # of 128 pixels, which the model sees as 64
 
 
 # --- a training recipe, extraction, and classes in balance
