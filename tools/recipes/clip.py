@@ -58,6 +58,8 @@ def main(argv: list[str] | None = None) -> Clip:
             loss.backward()
             optimizer.step()
         print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
+    if dist.is_initialized():
+        dist.destroy_process_group()
     return net
 
 

@@ -53,6 +53,8 @@ def main(argv: list[str] | None = None) -> None:
             dist.all_reduce(taught.div_(dist.get_world_size())) if dist.is_initialized() else None
             centre.lerp_(taught.mean((0, 1)), 0.1)
         print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

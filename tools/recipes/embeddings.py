@@ -43,6 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     path = args.out / f"{rank:05}-of-{ranks:05}.npz"
     np.savez(path, keys=np.array(keys), embeddings=torch.cat(embedded).numpy())
     print(f"{path}: {len(keys)} of {dataset.num_samples} images", flush=True)
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -52,6 +52,8 @@ def main(argv: list[str] | None = None) -> None:
             loss.backward()
             optimizer.step()
         print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
