@@ -74,6 +74,7 @@ from .transforms.steps import RandomResizedCrop as RandomResizedCrop
 from .transforms.steps import RandomVerticalFlip as RandomVerticalFlip
 from .transforms.steps import Resize as Resize
 from .transforms.steps import Transform as Transform
+from .transforms.steps import TransformStep as TransformStep
 from .transforms.steps import View as View
 from .transforms.torchvision import Converted as Converted
 from .transforms.torchvision import from_torchvision as from_torchvision

@@ -90,9 +90,9 @@ class Batch(list[Any]):
         self._keys, self._views = keys, views
 
     @property
-    def images(self) -> "Tensor":
-        images: Tensor = self[0]
-        return images
+    def images(self) -> Any:
+        """A tensor; with `Views` a dict of such by name."""
+        return self[0]
 
     @property
     def targets(self) -> Any:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import Transforms
-from fastdata.datasets.fields import Target, Wanted, check_followed, declared
+from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
 from fastdata.datasets.mix import Selectable
@@ -65,16 +66,23 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
         else:
             self._scan = folder.scan_pattern(root, pattern, labels)
         self.left_out: Mapping[str, int] = {}
-        self._fields = self._join(fields, labels is not None) if fields is not None else None
-        self.classes = self._scan.classes
-        self.class_to_idx = self._scan.class_to_idx
-        self.targets = self._scan.targets
-
-    def _join(self, fields: Target, labelled: bool) -> Wanted | None:
-        """The fields with their tables joined; where these leave out samples, the scan is of the others."""
         target = declared(fields)
-        if target is None:
-            return None
+        self._fields = None if target is None else self._join(target, labels is not None)
+        self.classes = (target and target.classes) or self._scan.classes
+        self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
+
+    @functools.cached_property
+    def targets(self) -> npt.NDArray[np.int64] | list[Any]:
+        """The target of every sample, as torchvision's: int64 where it is the label.
+
+        Any other is read from each sample, or its table, when first asked for.
+        """
+        if self._fields is None:
+            return self._scan.targets
+        return [self._target_of(number) for number in range(self.num_samples)]
+
+    def _join(self, target: Declared, labelled: bool) -> Wanted:
+        """The fields with their tables joined; where these leave out samples, the scan is of the others."""
         check_components(target.components, labelled)
         check_followed(target, self.transform)
         scan = self._scan
@@ -108,7 +116,7 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
             return file.read(length)
 
     def _target_of(self, number: int) -> Any:
-        label = int(self.targets[number])
+        label = int(self._scan.targets[number])
         if self._fields is None:
             return label
         try:

@@ -46,6 +46,14 @@ class Declared:
         """What is stored with the samples."""
         return [field.component for field in self.fields.values() if isinstance(field, Field)]
 
+    @property
+    def classes(self) -> list[str] | None:
+        """The names that a target's places stand for, where it is a table's column or COCO's labels; else None."""
+        if self.named:
+            return None
+        (field,) = self.fields.values()
+        return list(field.classes) if isinstance(field, Table | Coco) and field.classes is not None else None
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -67,7 +67,7 @@ class ShardStore(ImageDataset):
         self.target = target
         self.shards = [local(url) for url in expand(urls)]
         listed = manifest.listed(self.shards, whole=_has_glob(urls))
-        self.classes = list(listed.classes)
+        self.classes = (fields and fields.classes) or list(listed.classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         known = listed.entries
         counts = (known[shard].nsamples if shard in known else index_count(shard) for shard in self.shards)

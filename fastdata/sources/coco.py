@@ -49,6 +49,11 @@ class Coco:
         """The names of the categories, each at the place that is its label."""
         return list(self._instances().classes)
 
+    @property
+    def category_ids(self) -> list[int]:
+        """The id of each of them, as COCO's results name a category: that of label i is `category_ids[i]`."""
+        return list(self._instances().category_ids)
+
     def read(self) -> "CocoRows":
         """Its images. ValueError or OSError where the file is no such json."""
         field = Boxes(format="xywh", min_area=self.min_area, min_visibility=self.min_visibility, upright=self.upright)
@@ -66,6 +71,7 @@ class Instances:
 
     path: str
     classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
     file_names: list[str]
     image_ids: Ints
     ends: Ints
@@ -151,6 +157,7 @@ def _read(path: str, crowds: bool, state: tuple[int, int]) -> Instances:
     return Instances(
         path,
         tuple(category.name for category in categories),
+        tuple(category.id for category in categories),
         [image.file_name for image in file.images],
         np.array([image.id for image in file.images], np.int64),
         np.searchsorted(owners, np.arange(len(file.images)), side="right"),

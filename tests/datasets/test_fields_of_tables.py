@@ -51,6 +51,26 @@ def test_a_table_leaves_samples_out(make: Callable[..., Any], table: Path) -> No
     assert [target for _, target in copy] == [10, 30, 50, 70, 90]
 
 
+def test_a_tables_targets_and_classes_are_the_datasets(make: Callable[..., Any], table: Path) -> None:
+    split = make(fd.Table(table, "file", "split", classes=["val", "train"]))
+    assert list(split.targets) == [number % 2 for number in range(COUNT)]
+    assert split.classes == ["val", "train"]
+    assert split.class_to_idx == {"val": 0, "train": 1}
+    numbers = make(fd.Table(table, "file", "label"))
+    assert list(numbers.targets) == [10 * number for number in range(COUNT)]
+    assert numbers.classes == []
+    assert [each["caption"] for each in make({"caption": "txt"}).targets[:2]] == ["photo 0", "photo 1"]
+
+
+def test_classes_in_balance_are_those_of_the_table(make: Callable[..., Any], tmp_path: Path) -> None:
+    rows = [f"{key(number)}.jpg,{'rare' if number == 3 else 'frequent'}" for number in range(COUNT)]
+    (tmp_path / "labels.csv").write_text("file,label\n" + "\n".join(rows))
+    dataset = make(fd.Table(tmp_path / "labels.csv", "file", "label", classes=["frequent", "rare"]))
+    (batch,) = fd.Loader(dataset, 20, order=fd.Balanced(num_samples=20))
+    assert batch.targets.bincount().tolist() == [10, 10]
+    assert batch.keys.count(key(3)) == 10
+
+
 def test_a_fingerprint_tells_which_samples_are_left_not_what_labels_they_have(
     make: Callable[..., Any], table: Path
 ) -> None:

@@ -27,6 +27,7 @@ def write(path: Path, **changes: Any) -> Path:
 def test_boxes_and_labels_are_those_of_the_image_in_the_files_order(tmp_path: Path) -> None:
     coco = Coco(write(tmp_path / "i.json"))
     assert coco.classes == ["person", "dog", "toothbrush"]
+    assert coco.category_ids == [1, 18, 90]
     rows = coco.read()
     assert rows.names == ["b.jpg", "a.jpg", "c.jpg"]
     found = [rows.value(row) for row in range(3)]
