@@ -60,7 +60,8 @@ class ShardWriter:
         """
         self._check(key, components)
         start, at = self.size, self.size
-        parts, pieces = {}, []
+        parts: dict[str, Member] = {}
+        pieces: list[bytes] = []
         for extension, component in components.items():
             name, data = f"{key}.{extension}", bytes(component)  # no copy, unless what was given may still change
             header = member_header(name, len(data))
