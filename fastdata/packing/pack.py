@@ -43,6 +43,7 @@ from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.manifest import Made, Manifest
 from fastdata.sources.paths import Keys, Paths
+from fastdata.sources.urls import local_folder
 
 DEFAULT_DIVISION = ShardSize(10**9)
 KEEP = Keep()
@@ -94,11 +95,11 @@ def pack(
     the dataset is the one of an undisturbed run. What another call has left there is removed.
 
     Raises FileExistsError where output is there already (`overwrite` replaces a dataset once the new one is complete),
-    ValueError for arguments that don't fit, such as masks beside images that `Encode` would shrink, PackError for a
-    file that is empty, changes or can't be read, for a shard that can't be written, and while another process packs
-    into `directory` or hidden files there are not fastdata's.
+    ValueError for a `directory` that is a URL of something else, and for arguments that don't fit, such as masks beside
+    images that `Encode` would shrink, PackError for a file that is empty, changes or can't be read, for a shard that
+    can't be written, and while another process packs into `directory` or hidden files there are not fastdata's.
     """
-    directory = Path(directory)
+    directory = local_folder(directory)
     source = scan if isinstance(scan, Source) else Source(scan)
     recipe = _Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg)
     _check_names(recipe.split)
