@@ -60,30 +60,30 @@ def seconds(run: Callable[[Path], None], out: Path) -> float:
     return taken
 
 
+def compare(directory: Path, size: int, arguments: argparse.Namespace) -> list[str]:
+    """The row of files of this size."""
+    root, jobs = directory / "files", arguments.jobs
+    paths = make_files(root, size, arguments.megabytes * 10**6)
+    total = sum((root / path).stat().st_size for path in paths) / 1e6
+    ours, theirs = [], []
+    for _ in range(arguments.rounds):
+        theirs.append(seconds(lambda out: pack_by_tar(root, paths, out, jobs), directory / "tar"))
+        ours.append(seconds(lambda out: pack_by_fastdata(root, out, jobs), directory / "shards"))
+    ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+    speeds = [f"{total / statistics.median(times):.0f}" for times in (ours, theirs)]
+    return [f"{size:,}", *speeds, f"{statistics.median(ratios):.2f}", " ".join(f"{ratio:.2f}" for ratio in ratios)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=900, help="bytes of the files of each size together")
+    parser.add_argument("--megabytes", type=int, default=900, help="of the files of each size together")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     table = Table("bytes a file", "fastdata MB/s", "tar and sync MB/s", "ratio, median of rounds", "ratios")
     for size in (25_000, 110_000):
         with tempfile.TemporaryDirectory() as name:
-            directory = Path(name)
-            paths = make_files(directory / "files", size, arguments.megabytes * 10**6)
-            total = sum((directory / "files" / path).stat().st_size for path in paths) / 1e6
-            ours, theirs = [], []
-            for _ in range(arguments.rounds):
-                theirs.append(
-                    seconds(lambda out: pack_by_tar(directory / "files", paths, out, arguments.jobs), directory / "tar")
-                )
-                ours.append(
-                    seconds(lambda out: pack_by_fastdata(directory / "files", out, arguments.jobs), directory / "out")
-                )
-        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-        figures = [total / statistics.median(times) for times in (ours, theirs)]
-        listed = " ".join(f"{ratio:.2f}" for ratio in ratios)
-        table.add_row(f"{size:,}", *(f"{f:.0f}" for f in figures), f"{statistics.median(ratios):.2f}", listed)
+            table.add_row(*compare(Path(name), size, arguments))
     Console().print(table)
 
 
