@@ -49,15 +49,18 @@ def measure(source: Source) -> Sizes:
     return Sizes(images, fields, times)
 
 
-def size_in_tar(source: Source, sizes: Sizes, i: int) -> int:
-    """Bytes that a sample takes in a tar file with its image as it is, or a little more."""
-    key = source.scan.key(i)
-    size = _member(f"{key}.{extension_of(source.scan.paths[i])}", int(sizes.images[i]))
-    if source.scan.targets[i] >= 0:
-        size += _member(f"{key}.cls", 1)
-    if source.columns and source.columns[i]:
-        size += _member(f"{key}.json", len(source.columns[i]))
-    return size + sum(_member(f"{key}.{name}", int(n[i])) for name, n in sizes.fields.items() if n[i] >= 0)
+def sizes_in_tar(source: Source, sizes: Sizes) -> NDArray[np.int64]:
+    """Bytes that each sample takes in a tar file with its image as it is, or a little more: int64 of shape (N,)."""
+    scan = source.scan
+    components = [("cls", np.where(scan.targets >= 0, 1, -1)), *sizes.fields.items()]
+    if source.columns:
+        components.append(("json", np.fromiter((len(json) or -1 for json in source.columns), np.int64, len(scan))))
+    images = (_header(f"{key}.{extension_of(path)}") for key, path in zip(scan.keys, scan.paths, strict=True))
+    total = np.fromiter(images, np.int64, len(scan)) + _padded(sizes.images)
+    for name, in_bytes in components:
+        headers = np.fromiter((_header(f"{key}.{name}") for key in scan.keys), np.int64, len(scan))
+        total += np.where(in_bytes >= 0, headers + _padded(in_bytes), 0)
+    return total
 
 
 def _size_and_time(path: str) -> tuple[int, int]:
@@ -91,8 +94,13 @@ def _check_extension(source: Source, i: int, path: str) -> None:
             )
 
 
-def _member(name: str, size: int) -> int:
-    encoded = os.fsencode(name)
-    plain = name.isascii() and len(encoded) <= _PLAIN_NAME
-    header = BLOCK if plain else 2 * BLOCK + padded(len(encoded) + _PAX_RECORDS)
-    return header + padded(size)
+def _header(name: str) -> int:
+    """Bytes of a member's headers."""
+    if name.isascii() and len(name) <= _PLAIN_NAME:
+        return BLOCK
+    return 2 * BLOCK + padded(len(os.fsencode(name)) + _PAX_RECORDS)
+
+
+def _padded(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What data of so many bytes take: whole blocks."""
+    return (sizes + BLOCK - 1) // BLOCK * BLOCK

@@ -25,7 +25,7 @@ from fastdata.packing.convert import Conversion, Encode, Keep
 from fastdata.packing.engines import write_shards
 from fastdata.packing.journal import NOTE, files_of, fingerprint, finished
 from fastdata.packing.lock import alone
-from fastdata.packing.measure import Sizes, measure, size_in_tar
+from fastdata.packing.measure import Sizes, measure, sizes_in_tar
 from fastdata.packing.plan import Division, PlannedField, PlannedShard, ShardSize, plan_shards, split_samples
 from fastdata.packing.publish import (
     STAGING,
@@ -42,7 +42,7 @@ from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.manifest import Made, Manifest
-from fastdata.sources.paths import Keys, Paths
+from fastdata.sources.paths import Keys
 from fastdata.sources.urls import local_folder
 
 DEFAULT_DIVISION = ShardSize(10**9)
@@ -166,12 +166,12 @@ def _check_names(names: Iterable[str]) -> None:
 def _plan(source: Source, folder: Path, recipe: _Recipe) -> dict[str, list[PlannedShard]]:
     """The shards of each split, to be written into the folder."""
     sizes = measure(source)
+    in_tar = sizes_in_tar(source, sizes)
     samples = len(source.scan)
     plans: dict[str, list[PlannedShard]] = {}
     for name, chosen in split_samples(samples, recipe.split, recipe.seed).items():
         ids = chosen[EpochOrder(len(chosen), recipe.shuffle, recipe.seed).samples(0, len(chosen))]
-        in_tar = np.fromiter((size_in_tar(source, sizes, i) for i in ids.tolist()), np.int64, len(ids))
-        bounds = pairwise(plan_shards(in_tar, recipe.division).bounds().tolist())
+        bounds = pairwise(plan_shards(in_tar[ids], recipe.division).bounds().tolist())
         plans[name] = [
             _planned(source, sizes, ids[start:stop], folder / f"{name}-{number:06d}.tar", recipe.jpeg)
             for number, (start, stop) in enumerate(bounds)
@@ -181,14 +181,11 @@ def _plan(source: Source, folder: Path, recipe: _Recipe) -> dict[str, list[Plann
 
 def _planned(source: Source, sizes: Sizes, ids: NDArray[np.int64], path: Path, jpeg: Conversion) -> PlannedShard:
     """The shard of these samples."""
-    scan, numbers = source.scan, ids.tolist()
-    files = Paths.of(scan.paths[i] for i in numbers)
+    scan = source.scan
+    files = scan.paths.take(ids)
     keys = Keys(files, scan.keys.apart[ids])
-    columns = [source.columns[i] for i in numbers] if source.columns else ()
-    fields = [
-        PlannedField(name, Paths.of(paths[i] for i in numbers), sizes.fields[name][ids])
-        for name, paths in source.fields.items()
-    ]
+    columns = [source.columns[i] for i in ids.tolist()] if source.columns else ()
+    fields = [PlannedField(name, paths.take(ids), sizes.fields[name][ids]) for name, paths in source.fields.items()]
     return PlannedShard(
         path, scan.root, files, keys, scan.targets[ids], sizes.images[ids], jpeg, columns, fields, sizes.times[ids]
     )
