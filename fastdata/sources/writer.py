@@ -16,6 +16,7 @@ from fastdata.sources.tar import BLOCK, Member
 from fastdata.sources.webdataset import split_name
 
 _TOGETHER = 1 << 20  # bytes that are hashed and written at once: what was just read is still in a core's cache
+_ON_THE_WAY = 8 << 20  # bytes that the disk is told of at once
 _PIECES = 1000  # that one call of writev takes; POSIX systems allow 1024
 
 
@@ -40,7 +41,7 @@ class ShardWriter:
         self._rows = RowsBuilder(self.path)
         self._digest = hashlib.sha256()
         self._pieces: list[bytes] = []
-        self._waiting = 0
+        self._waiting = self._begun = 0
         self._stack = ExitStack()
 
     @property
@@ -86,9 +87,14 @@ class ShardWriter:
     def _flush(self) -> None:
         for piece in self._pieces:
             self._digest.update(piece)
-        _write_all(self._file.fileno(), self._pieces)
+        fd = self._file.fileno()
+        _write_all(fd, self._pieces)
         self._pieces.clear()
         self._waiting = 0
+        if self.size - self._begun >= _ON_THE_WAY and hasattr(os, "posix_fadvise"):
+            # Has the disk begin with what was written, which else waits for fsync, and that for the disk.
+            os.posix_fadvise(fd, self._begun, self.size - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self.size
 
     def _check(self, key: str, components: Mapping[str, bytes]) -> None:
         """Raises ValueError for a sample that can't be written, or not be read back."""
