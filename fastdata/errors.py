@@ -56,10 +56,15 @@ class TargetError(SampleError):
 class TarError(ValueError):
     """A shard that can't be read: names the shard, the byte offset, what is wrong and what to do."""
 
+    offset = -1
+    problem = ""
+
     @classmethod
     def at(cls, path: str, offset: int, problem: str) -> "TarError":
         """The error at a byte offset of the file at `path`."""
-        return cls(f"{path}, offset {offset}: {problem}")
+        error = cls(f"{path}, offset {offset}: {problem}")
+        error.offset, error.problem = offset, problem
+        return error
 
 
 class ManifestError(ValueError):

@@ -95,6 +95,18 @@ def index(
 
 
 @app.command()
+def verify(
+    dst: Annotated[str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path, URL or glob).")],
+    decode: Annotated[bool, typer.Option("--decode", help="Decode each image, too.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Threads (one for each CPU).")] = None,
+) -> None:
+    """Read shards to their ends: are they what their json says, whole, and what their indexes say?"""
+    from fastdata.commands.verify import show_faults
+
+    show_faults(dst, decode=decode, jobs=jobs)
+
+
+@app.command()
 def demo(
     directory: Annotated[Path, typer.Argument(help="Folder for what it makes.")] = Path("fastdata-demo"),
     images: Annotated[int, typer.Option(min=1, help="How many photos.")] = 200,

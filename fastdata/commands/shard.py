@@ -1,5 +1,6 @@
 """`fastdata shard`: what its options mean."""
 
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ import typer
 
 from fastdata.commands import shard_options as options
 from fastdata.commands.shard_options import Check, Jpeg, MissingFields
+from fastdata.commands.terminal import printable
+from fastdata.commands.verify import show_faults
 
 if TYPE_CHECKING:
     from fastdata.packing.convert import Conversion
@@ -43,6 +46,7 @@ def shard(
     jobs: options.Jobs = None,
     overwrite: options.Overwrite = False,
     check: options.CheckImages = None,
+    verify: options.Verify = False,
     jpeg: options.JpegAs = Jpeg.KEEP,
     max_side: options.MaxSide = None,
     quality: options.Quality = None,
@@ -73,12 +77,16 @@ def shard(
     report.hint_at_masks(beside.images, len(source.scan))
     report.hint_at_places(source, images)
     packed = partial(pack, source, dst, parts, division, shuffle=shuffle, seed=seed, jpeg=images, jobs=jobs)
-    with _termination(), _progress(len(source.scan)) as progress:
-        made = packed(check=None if check is None else check is Check.DECODE, overwrite=overwrite, progress=progress)
+    checked = None if check is None else check is Check.DECODE
+    with _termination(), _told(), _progress(len(source.scan)) as progress:
+        made = packed(check=checked, overwrite=overwrite, progress=progress)
     for manifest in made:
         typer.echo(report.summary(dst, manifest, labelled=bool((source.scan.targets >= 0).any())))
     report.hint_at_large_samples(division, made)
     report.tell_what_is_missing(source, beside.others)
+    if verify:
+        for manifest in made:
+            show_faults(str(dst / f"{manifest.name}.json"), decode=False, jobs=jobs)
 
 
 def _listed(text: str | None) -> list[str]:
@@ -146,6 +154,30 @@ def _termination() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class _Told(logging.Handler):
+    """What packing tells, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = "warning: " if record.levelno >= logging.WARNING else ""
+        typer.echo(printable(f"{warning}{record.getMessage()}"), err=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Shows what packing tells about a run that it goes on with, or leaves to be gone on with."""
+    log, handler = logging.getLogger("fastdata.packing"), _Told()
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
 
 
 @contextmanager

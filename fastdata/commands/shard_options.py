@@ -35,8 +35,22 @@ def _option(group: str, help: str, *names: str, **how: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=group, **how)
 
 
-Source = Annotated[Path, typer.Argument(help="Folder of class folders; with other --labels, of any images.")]
-Destination = Annotated[Path, typer.Argument(help="Folder for the shards; made if need be.")]
+def _folder(text: str) -> Path:
+    from fastdata.sources.urls import local_folder
+
+    try:
+        return local_folder(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Source = Annotated[
+    Path,
+    typer.Argument(help="Folder of class folders; with other --labels, of any images.", parser=_folder, metavar="SRC"),
+]
+Destination = Annotated[
+    Path, typer.Argument(help="Folder for the shards; made if need be.", parser=_folder, metavar="DST")
+]
 
 Pattern = Annotated[
     str | None, _option(_SAMPLES, "Pack the files below SRC that match, as '**/*.jpg'; hidden ones don't.")
@@ -94,6 +108,8 @@ Shuffle = Annotated[bool, _option(_SHARDS, "Shuffle, for readers that only shuff
 Seed = Annotated[int, _option(_SHARDS, "Of --split and --shuffle.", min=0)]
 Jobs = Annotated[int | None, _option(_SHARDS, "Processes (one for each CPU).", min=1)]
 Overwrite = Annotated[bool, _option(_SHARDS, "Replace the datasets of these names.", "--overwrite")]
+
+Verify = Annotated[bool, _option(_SHARDS, "Read the shards again, as fastdata verify does.", "--verify")]
 
 CheckImages = Annotated[
     Check | None,

@@ -8,6 +8,7 @@ from fastdata.packing.beside import with_fields
 from fastdata.packing.labels import Labels, with_labels
 from fastdata.packing.source import Missing, Source
 from fastdata.sources.folder import scan_classes, scan_pattern
+from fastdata.sources.urls import local_folder
 
 
 def collect(
@@ -28,6 +29,7 @@ def collect(
 
     Raises what these raise: FileNotFoundError, ValueError or PackError that names the file.
     """
+    root = local_folder(root)
     if labels == "folder":
         scan = scan_classes(root, pattern, follow_links=follow_links)
     else:

@@ -12,24 +12,26 @@ from threading import Thread, current_thread, main_thread
 from typing import Any
 
 from fastdata.errors import PackError
+from fastdata.packing.journal import finish_shard
 from fastdata.packing.plan import PlannedShard
-from fastdata.packing.write import Progress, Written, write_shard
+from fastdata.packing.write import Progress, Written
 
 _REPORT_EVERY = 0.1  # seconds
 
 
 def write_shards(shards: Sequence[PlannedShard], jobs: int, progress: Progress | None = None) -> dict[Path, Written]:
-    """Writes and verifies shards, each with its index, in so many processes; their number does not change the bytes.
+    """Writes shards, each with its index and its note, in so many processes; their number does not change the bytes.
 
-    Shards appear one by one, whole. Raises PackError for a file that can't be read or packed, or is not as large as
-    planned, and for a shard that can't be written, ValueError for a key that shards can't have.
+    Shards appear one by one, whole; those that are finished stay when another fails. Raises PackError for a file that
+    can't be read or packed, or is not as large as planned, and for a shard that can't be written, ValueError for a key
+    that shards can't have.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
     jobs = min(jobs, len(shards))
     report = progress or _ignore
-    if jobs == 1:
-        return {planned.path: write_shard(planned, report) for planned in shards}
+    if jobs <= 1:
+        return {planned.path: finish_shard(planned, report) for planned in shards}
     return _write_in_processes(shards, jobs, report)
 
 
@@ -121,4 +123,4 @@ def _write_counted(number: int, planned: PlannedShard) -> Written:
         _tally[2 * number] += files
         _tally[2 * number + 1] += size
 
-    return write_shard(planned, count)
+    return finish_shard(planned, count)

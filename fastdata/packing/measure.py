@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,55 +20,64 @@ _PAX_RECORDS = 64  # bytes: more than the records of a PAX header have besides a
 
 
 class Sizes(NamedTuple):
-    """Bytes of each sample's image and of its fields' files, int64 of shape (N,); -1 where it lacks the field."""
+    """Bytes of each sample's image and of its fields' files, int64 of shape (N,); -1 where it lacks the field.
+
+    `times` are when these files last changed, in ns: int64 of shape (N, 1 + fields).
+    """
 
     images: NDArray[np.int64]
     fields: Mapping[str, NDArray[np.int64]]
+    times: NDArray[np.int64]
 
 
 def measure(source: Source) -> Sizes:
     """The sizes of all files. PackError for what is known now to be nothing that can be packed."""
     scan = source.scan
+    times = np.full((len(scan), 1 + len(source.fields)), -1, np.int64)
     images = np.empty(len(scan), np.int64)
-    for i in range(len(scan)):
-        path = scan.path(i)
-        images[i] = _size(path)
+    for i, name in enumerate(scan.paths):
+        images[i], times[i, 0] = _size_and_time(path := f"{scan.root}/{name}")
         if not images[i]:
             raise PackError(f"{path} is empty: remove it, or get it again")
-        _check_extension(source, i)
-    fields = {
-        name: np.fromiter((_size(f"{scan.root}/{path}") if path else -1 for path in paths), np.int64, len(paths))
-        for name, paths in source.fields.items()
-    }
-    return Sizes(images, fields)
+        _check_extension(source, i, path)
+    fields = {}
+    for column, (field, paths) in enumerate(source.fields.items(), 1):
+        sizes = fields[field] = np.full(len(scan), -1, np.int64)
+        for i, name in enumerate(paths):
+            if name:
+                sizes[i], times[i, column] = _size_and_time(f"{scan.root}/{name}")
+    return Sizes(images, fields, times)
 
 
-def size_in_tar(source: Source, sizes: Sizes, i: int) -> int:
-    """Bytes that a sample takes in a tar file with its image as it is, or a little more."""
-    key = source.scan.key(i)
-    size = _member(f"{key}.{extension_of(source.scan.paths[i])}", int(sizes.images[i]))
-    if source.scan.targets[i] >= 0:
-        size += _member(f"{key}.cls", 1)
-    if source.columns and source.columns[i]:
-        size += _member(f"{key}.json", len(source.columns[i]))
-    return size + sum(_member(f"{key}.{name}", int(n[i])) for name, n in sizes.fields.items() if n[i] >= 0)
+def sizes_in_tar(source: Source, sizes: Sizes) -> NDArray[np.int64]:
+    """Bytes that each sample takes in a tar file with its image as it is, or a little more: int64 of shape (N,)."""
+    scan = source.scan
+    components = [("cls", np.where(scan.targets >= 0, 1, -1)), *sizes.fields.items()]
+    if source.columns:
+        components.append(("json", np.fromiter((len(json) or -1 for json in source.columns), np.int64, len(scan))))
+    images = (_header(f"{key}.{extension_of(path)}") for key, path in zip(scan.keys, scan.paths, strict=True))
+    total = np.fromiter(images, np.int64, len(scan)) + _padded(sizes.images)
+    for name, in_bytes in components:
+        headers = np.fromiter((_header(f"{key}.{name}") for key in scan.keys), np.int64, len(scan))
+        total += np.where(in_bytes >= 0, headers + _padded(in_bytes), 0)
+    return total
 
 
-def _size(path: str) -> int:
+def _size_and_time(path: str) -> tuple[int, int]:
+    """A file's bytes, and when it last changed, in ns."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 -- a Path for each file takes longer than the rest
     except OSError as error:
         raise PackError(f"{path} can't be read: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
         raise PackError(f"{path} is no regular file: remove it")
     if status.st_size > MAX_BYTES:
         raise PackError(f"{path} has {status.st_size} bytes, more than the limit of {MAX_BYTES}: remove it")
-    return status.st_size
+    return status.st_size, status.st_mtime_ns
 
 
-def _check_extension(source: Source, i: int) -> None:
+def _check_extension(source: Source, i: int, path: str) -> None:
     """PackError for an image that readers would not find by its extension among the sample's components."""
-    path = source.scan.path(i)
     extension = extension_of(path)
     if not extension:
         raise PackError(f"{path} has no extension, by which readers would know it for an image: rename it")
@@ -86,8 +94,13 @@ def _check_extension(source: Source, i: int) -> None:
             )
 
 
-def _member(name: str, size: int) -> int:
-    encoded = os.fsencode(name)
-    plain = name.isascii() and len(encoded) <= _PLAIN_NAME
-    header = BLOCK if plain else 2 * BLOCK + padded(len(encoded) + _PAX_RECORDS)
-    return header + padded(size)
+def _header(name: str) -> int:
+    """Bytes of a member's headers."""
+    if name.isascii() and len(name) <= _PLAIN_NAME:
+        return BLOCK
+    return 2 * BLOCK + padded(len(os.fsencode(name)) + _PAX_RECORDS)
+
+
+def _padded(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What data of so many bytes take: whole blocks."""
+    return (sizes + BLOCK - 1) // BLOCK * BLOCK

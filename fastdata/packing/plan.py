@@ -74,7 +74,8 @@ class PlannedShard(NamedTuple):
     """A shard to write: the files below `root`, their samples' keys and targets, and their sizes in bytes.
 
     Beside the images come the samples' json (`columns`, b"" for a sample without; empty if no sample has any), and the
-    files of `fields`. With `check` images are read to their ends.
+    files of `fields`. `times` are when the files last changed, in ns, a row for each sample: its image's, then those of
+    its fields; -1 for one that it lacks. With `check` images are read to their ends.
     """
 
     path: Path
@@ -86,6 +87,7 @@ class PlannedShard(NamedTuple):
     conversion: Conversion
     columns: Sequence[bytes] = ()
     fields: Sequence[PlannedField] = ()
+    times: NDArray[np.int64] | None = None
     check: bool = False
 
 

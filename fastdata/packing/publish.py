@@ -6,13 +6,12 @@ an earlier run has left is looked through before anything in it is moved.
 
 import os
 import re
-import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fastdata.errors import PackError
+from fastdata.packing.journal import NOTE, read_note
 from fastdata.sources import manifest
 from fastdata.sources.index import index_path
 
@@ -23,13 +22,13 @@ READY = ".fastdata-ready"
 """The folder of what is complete, and being moved to its place."""
 
 _OF_DATASET = r"{}-\d{{6}}\.(tar|index\.npy|idx)"  # of a dataset's name: what its shards' files are called
-_WRITTEN = re.compile(r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json)(?(hidden)\.[0-9a-f]{16}\.tmp)")
+_WRITTEN = re.compile(r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json|done)(?(hidden)\.[0-9a-f]{16}\.tmp)")
 
 
 def refuse_existing(directory: Path, names: Iterable[str], overwrite: bool) -> None:
     """Raises FileExistsError that says what is there, unless it is a dataset of fastdata's that may be overwritten."""
     for name in names:
-        json, files = manifest.manifest_path(directory, name), _files_of(directory, name)
+        json, files = manifest.manifest_path(directory, name), _shard_files(directory, name)
         if _is_there(json) and not manifest.is_ours(json):
             raise FileExistsError(f"{json} is there already, and not written by fastdata: choose another name")
         if _is_there(json) and not overwrite:
@@ -40,24 +39,31 @@ def refuse_existing(directory: Path, names: Iterable[str], overwrite: bool) -> N
             raise FileExistsError(f"{problem}: move them away, or choose another name")
 
 
-@contextmanager
-def staging(directory: Path) -> Iterator[Path]:
-    """An empty folder to write into: ready to be published when the `with` block ends, gone where that raises."""
-    folder, ready = directory / STAGING, directory / READY
-    for path in _entries(folder):  # of a run that was killed
+def open_staging(directory: Path) -> Path:
+    """The folder to write into, with what an earlier run has left there. PackError where another left anything."""
+    folder = directory / STAGING
+    for path in _entries(folder):
         if not _WRITTEN.fullmatch(path.name):
             raise _strange(path)
-    if _is_there(folder):
-        shutil.rmtree(folder)
-    folder.mkdir()
-    try:
-        yield folder
-        _sync(folder)
-        folder.rename(ready)
-        _sync(directory)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)  # the error that led here says more than another
-        raise
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def clear_staging(directory: Path, keep: Collection[Path]) -> None:
+    """Removes from the folder what is not to be kept; and the folder itself where that is all."""
+    folder = directory / STAGING
+    for path in folder.iterdir():
+        if path not in keep:
+            path.unlink()
+    if not keep:
+        folder.rmdir()
+
+
+def make_ready(directory: Path) -> None:
+    """Decides that what was written is what shall be published, whatever happens from now on."""
+    _sync(directory / STAGING)
+    (directory / STAGING).rename(directory / READY)
+    _sync(directory)
 
 
 def publish(directory: Path) -> None:
@@ -70,25 +76,30 @@ def publish(directory: Path) -> None:
     _sync(directory)
     for file in surplus:
         file.unlink()
-    for file in sorted(set(ready.iterdir()).difference(jsons)):
+    notes = [file for file in ready.iterdir() if file.suffix == NOTE]
+    for file in sorted(set(ready.iterdir()).difference(jsons, notes)):
         file.replace(directory / file.name)
     _sync(directory)
     for json in jsons:
         json.replace(directory / json.name)
     _sync(directory)
+    for note in notes:
+        note.unlink()
     ready.rmdir()
 
 
-def finish_interrupted(directory: Path, replaceable: Collection[str]) -> None:
-    """Publishes what a run has left that ended while it moved its files.
+def finish_interrupted(directory: Path, replaceable: Collection[str]) -> set[str]:
+    """Publishes what a run has left that ended while it moved its files; gives the fingerprints of its shards.
 
     Only the datasets of the names in `replaceable` may lose files by that. PackError where others would, or where the
     folder holds what no run of fastdata's has put there.
     """
     ready = directory / READY
     if not _is_there(ready):
-        return
-    files = _entries(ready)
+        return set()
+    entries = _entries(ready)
+    notes = [file for file in entries if file.suffix == NOTE]  # of datasets whose json has its place already, too
+    files = [file for file in entries if file.suffix != NOTE]
     jsons = [file for file in files if file.suffix == ".json"]
     expected = {name for json in jsons for name in _names_in(json)}
     for file in files:
@@ -102,7 +113,9 @@ def finish_interrupted(directory: Path, replaceable: Collection[str]) -> None:
             f"an earlier run ended while it put {', '.join(json.stem for json in jsons)} in place, and to finish it "
             f"would replace {kept[0]}: pack that dataset again with --overwrite (overwrite=True), or remove {ready}"
         )
+    fingerprints = {note.fingerprint for file in notes if (note := read_note(file)) is not None}
     publish(directory)
+    return fingerprints
 
 
 def _names_in(json: Path) -> list[str]:
@@ -119,11 +132,11 @@ def _surplus(directory: Path, jsons: Iterable[Path]) -> list[Path]:
     surplus = []
     for json in jsons:
         names = set(_names_in(json))
-        surplus += [file for file in _files_of(directory, json.stem) if file.name not in names]
+        surplus += [file for file in _shard_files(directory, json.stem) if file.name not in names]
     return surplus
 
 
-def _files_of(directory: Path, name: str) -> list[Path]:
+def _shard_files(directory: Path, name: str) -> list[Path]:
     """What lies in the directory under names that a dataset's shards have; `train-small-000000.tar` is another's."""
     shard = re.compile(_OF_DATASET.format(re.escape(name)))
     return sorted(path for path in directory.iterdir() if shard.fullmatch(path.name))

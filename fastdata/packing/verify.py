@@ -1,33 +1,166 @@
-"""A shard that was written is read again, before anybody relies on it."""
+"""Shards are read again, to find what is wrong with them: on another machine after a copy, say."""
 
 import hashlib
 import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from fastdata.errors import PackError
-from fastdata.packing.plan import PlannedField, PlannedShard
-from fastdata.sources.index import ABSENT
+from fastdata.errors import DecodeError, TarError
+from fastdata.images import kernel
+from fastdata.sample import IMAGE_EXTENSIONS
+from fastdata.sources import manifest
+from fastdata.sources.cache import local
+from fastdata.sources.index import index_path, load
 from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.shard import Shard
-from fastdata.sources.webdataset import key_hash
+from fastdata.sources.rows import NO_CLASS, RowsBuilder, class_in
+from fastdata.sources.tar import Member, pread
+from fastdata.sources.urls import expand
+from fastdata.sources.webdataset import groups
 
 
-def verified(planned: PlannedShard) -> ShardEntry:
-    """The entry of a written shard, from its bytes. PackError where it does not hold the planned samples."""
-    shard = Shard(planned.path)
-    keys = shard.rows["key"].tolist() == [key_hash(key) for key in planned.keys]
-    if not keys or not all(_holds(shard, field) for field in planned.fields):
-        raise PackError(f"{planned.path} does not hold the samples written into it: is the disk failing?")
-    shard.close()
-    with planned.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return ShardEntry(planned.path.name, len(planned.keys), os.fstat(file.fileno()).st_size, digest)
+class Fault(NamedTuple):
+    """What is wrong with a shard: `key` and `offset` say where in it, '' and -1 where it is the file as a whole."""
+
+    shard: str
+    key: str
+    offset: int
+    problem: str
+
+    def __str__(self) -> str:
+        where = f", offset {self.offset}" if self.offset >= 0 else ""
+        return f"{self.shard}{where}{f', sample {self.key!r}' if self.key else ''}: {self.problem}"
 
 
-def _holds(shard: Shard, field: PlannedField) -> bool:
-    """Whether each sample has the field's bytes, or lacks it, as planned."""
-    if field.name not in shard.extensions:
-        return bool((field.sizes < 0).all())
-    spans = shard.rows["." + field.name]
-    return np.array_equal(np.where(spans["offset"] == ABSENT, -1, spans["size"]), field.sizes)
+class Listed(NamedTuple):
+    """A shard to verify, the json of the dataset whose name it has, and what that says of it; None without one."""
+
+    path: str
+    json: Path | None = None
+    entry: ShardEntry | None = None
+
+
+def shards_of(what: str) -> list[Listed]:
+    """The shards of a dataset's json, of all datasets in a folder, or those that a path, URL or glob stands for.
+
+    In a folder without a json these are all `*.tar`. Beside a json those that have the dataset's name belong to it,
+    whether it lists them or not. Raises as `manifest.load` and `expand`, FileNotFoundError where there is nothing.
+    """
+    path = Path(what)
+    if path.suffix == ".json":
+        return _of_json(path)
+    if not path.is_dir():
+        return [Listed(local(url)) for url in expand(what)]
+    listed = [shard for file in sorted(path.glob("*.json")) if manifest.is_ours(file) for shard in _of_json(file)]
+    listed = listed or [Listed(str(file)) for file in sorted(path.glob("*.tar"))]
+    if not listed:
+        raise FileNotFoundError(f"no dataset in {path}: neither a json of fastdata's nor *.tar")
+    return listed
+
+
+def _of_json(file: Path) -> list[Listed]:
+    found = manifest.load(file)
+    listed = {entry.url: entry for entry in found.shards}
+    named = re.compile(rf"{re.escape(found.name)}-\d{{6}}\.tar")
+    there = {path.name for path in file.parent.iterdir() if named.fullmatch(path.name)}
+    return [
+        Listed(str(file.parent / name), file, listed.get(name)) for name in [*listed, *sorted(there - listed.keys())]
+    ]
+
+
+def verify(shards: Sequence[Listed], *, decode: bool = False, jobs: int = 1) -> Iterator[list[Fault]]:
+    """Verifies shards in so many threads, and gives each one's faults, in their order: [] for one that is good.
+
+    A shard has the size, hash and number of samples that its json says, is a whole tar file in WebDataset's layout,
+    and its stored index, where that is the one of this file, says what lies in it. With `decode` each sample's image is
+    decoded, too. ValueError for `jobs` below 1.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    with ThreadPoolExecutor(jobs) as pool:  # hashing and decoding let other threads run
+        futures = [pool.submit(faults_of, shard, decode=decode) for shard in shards]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def faults_of(shard: Listed, *, decode: bool = False) -> list[Fault]:
+    """All that is wrong with a shard, as `verify` says."""
+    try:
+        fd = os.open(shard.path, os.O_RDONLY)
+    except OSError as error:
+        return [Fault(shard.path, "", -1, f"can't be opened: {error.strerror}")]
+    try:
+        return [*_differences(fd, shard), *_contents(fd, shard, decode)]
+    except OSError as error:
+        return [Fault(shard.path, "", -1, f"can't be read: {error.strerror}: is the disk failing?")]
+    finally:
+        os.close(fd)
+
+
+def _differences(fd: int, shard: Listed) -> Iterator[Fault]:
+    """Where the file is not the one that the json says."""
+    if shard.json is None:
+        return
+    if shard.entry is None:
+        problem = f"{shard.json.name} does not list it: move it away, or get the json that belongs to it"
+        yield Fault(shard.path, "", -1, problem)
+        return
+    size = os.fstat(fd).st_size
+    if size != shard.entry.filesize:
+        problem = f"it has {size} bytes, not {shard.entry.filesize} as {shard.json.name} says: copy or pack it again"
+        yield Fault(shard.path, "", -1, problem)
+        return
+    with open(fd, "rb", closefd=False) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != shard.entry.sha256:
+            problem = f"its bytes are not those of which {shard.json.name} has the hash: copy or pack it again"
+            yield Fault(shard.path, "", -1, problem)
+
+
+def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
+    """What is wrong with the samples in the file, and with its index."""
+    builder, samples = RowsBuilder(shard.path), 0
+    try:
+        for key, start, parts in groups(fd, shard.path):
+            cls = parts.get("cls")
+            builder.add(key, start, NO_CLASS if cls is None else class_in(_bytes_of(fd, cls)), parts)
+            samples += 1
+            image = next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None)
+            if decode and image is not None and (problem := _image_problem(_bytes_of(fd, image))):
+                yield Fault(shard.path, key, image.offset, problem)
+    except TarError as error:
+        yield Fault(shard.path, "", error.offset, error.problem)
+        return
+    if shard.entry is not None and samples != shard.entry.nsamples:
+        yield Fault(shard.path, "", -1, f"it has {samples} samples, not {shard.entry.nsamples}: pack it again")
+    stored = load(shard.path, os.fstat(fd))
+    if stored is not None and not np.array_equal(stored, builder.rows()):
+        problem = f"its index is not what lies in it: remove {index_path(shard.path).name}, and it is made again"
+        yield Fault(shard.path, "", -1, problem)
+
+
+def _bytes_of(fd: int, member: Member) -> bytes:
+    return pread(fd, member.size, member.offset)
+
+
+def _image_problem(data: bytes) -> str:
+    """Why an image can't be decoded to its end; '' where it can."""
+    if kernel.KERNEL is not None and kernel.is_undamaged(data):
+        return ""
+    from fastdata.images.decode import decode  # takes, with torch, longer than verifying many a shard
+    from fastdata.images.header import read_header
+    from fastdata.transforms.steps import Box, View
+
+    try:
+        header = read_header(data)
+        whole = Box(0, 0, header.width, header.height)
+        decode(data, View(whole, header.size, whole, flip=False), header=header)
+    except DecodeError as error:
+        return error.cause
+    return ""

@@ -2,46 +2,28 @@
 
 import os
 import struct
-from array import array
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastdata.errors import TarError
 from fastdata.files import whole_file
+from fastdata.sources.rows import ABSENT as ABSENT
+from fastdata.sources.rows import MAX_CLASS_BYTES, RowsBuilder, class_in, dtype_of
+from fastdata.sources.rows import NO_CLASS as NO_CLASS
+from fastdata.sources.rows import Rows as Rows
+from fastdata.sources.rows import extensions as extensions
 from fastdata.sources.tar import BLOCK, Member, pread
-from fastdata.sources.webdataset import groups, key_hash
+from fastdata.sources.webdataset import groups
 
-NO_CLASS = -(2**63)
-"""`cls` of a sample without a cls member, or with one that is no integer."""
-
-ABSENT = -1
-"""The offset of a component that the sample lacks."""
-
-Rows: TypeAlias = NDArray[np.void]
-"""One row a sample, in the shard's order, of fields
-
-`key`: uint64, `key_hash` of the sample's key;
-`start`: int64, where the first header of its first member lies, from which its key can be read again;
-`cls`: int64, the integer in its cls member, or NO_CLASS;
-and for each extension in the shard a field named by it with its dot (`.jpg`): `offset` of the component's data
-(int64, ABSENT if the sample lacks it) and `size` in bytes (int64).
-"""
-
-_MAX_EXTENSIONS = 64
-_MAX_CLASS_BYTES = 32
 _REMEMBERED = 4096  # indexes that a process keeps, for shards that are opened again
 
 # numpy has Python parse an array's header, and Python up to 3.12 counts its parser's depth for all threads together:
 # a thread that opens a shard while others do at times gets a SystemError for it (python/cpython#106905).
 _ATTEMPTS = 3
-
-_SPAN = [("offset", "<i8"), ("size", "<i8")]
 
 # Behind the rows: magic with version, samples, the shard's size and time (ns) that the rows hold for, the CRC of
 # the rows, and the CRC of all that.
@@ -69,28 +51,10 @@ def build(fd: int, path: str) -> Rows:
 
 
 def _build(fd: int, path: str) -> Rows:
-    keys, starts, classes = array("Q"), array("q"), array("q")
-    spans: dict[str, array[int]] = {}
-    for row, (key, start, parts) in enumerate(groups(fd, path)):
-        keys.append(key_hash(key))
-        starts.append(start)
-        classes.append(_class(fd, parts["cls"]) if "cls" in parts else NO_CLASS)
-        for extension, member in parts.items():
-            column = spans.get(extension)
-            if column is None:
-                if len(spans) == _MAX_EXTENSIONS:
-                    problem = f"{extension!r} is extension {len(spans) + 1} after {', '.join(list(spans)[:5])}, …"
-                    raise TarError.at(path, member.start, f"{problem}: is this a shard in WebDataset layout?")
-                column = spans[extension] = array("q")
-            column.extend((row, member.offset, member.size))
-    rows = np.empty(len(keys), _dtype(list(spans)))
-    rows["key"], rows["start"], rows["cls"] = keys, starts, classes
-    for extension, column in spans.items():
-        field = rows["." + extension]
-        field["offset"], field["size"] = ABSENT, 0
-        which, offset, size = np.frombuffer(column, np.int64).reshape(-1, 3).T
-        field["offset"][which], field["size"][which] = offset, size
-    return rows
+    builder = RowsBuilder(path)
+    for key, start, parts in groups(fd, path):
+        builder.add(key, start, _class(fd, parts["cls"]) if "cls" in parts else NO_CLASS, parts)
+    return builder.rows()
 
 
 def shard_rows(fd: int, path: str, keep: bool = True) -> Rows:
@@ -187,7 +151,7 @@ def _load(path: str, stat: os.stat_result) -> Rows | None:
             trailer = _trailer(stream.read(_TRAILER_SIZE + 1), stat)
     except (OSError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
         return None
-    if rows.ndim != 1 or rows.dtype != _dtype(list(extensions(rows))) or trailer != (len(rows), _crc_of(rows)):
+    if rows.ndim != 1 or rows.dtype != dtype_of(list(extensions(rows))) or trailer != (len(rows), _crc_of(rows)):
         return None
     return np.asarray(rows) if _within(rows, stat.st_size) else None
 
@@ -200,25 +164,9 @@ def store(path: str, stat: os.stat_result, rows: Rows) -> None:
         file.write(trailer + _CRC.pack(crc32(trailer)))
 
 
-def extensions(rows: Rows) -> tuple[str, ...]:
-    """The extensions that an index has a field for, in the order of their first appearance in the shard."""
-    return tuple(name[1:] for name in rows.dtype.names or () if name.startswith("."))
-
-
-def _dtype(names: list[str]) -> np.dtype[np.void]:
-    """The type of a row in a shard with these extensions."""
-    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *(("." + name, _SPAN) for name in names)])
-
-
 def _class(fd: int, member: Member) -> int:
     """The integer in a cls member, or NO_CLASS."""
-    if member.size > _MAX_CLASS_BYTES:
-        return NO_CLASS
-    try:
-        value = int(pread(fd, member.size, member.offset))
-    except ValueError:
-        return NO_CLASS
-    return value if -(2**63) < value < 2**63 else NO_CLASS
+    return NO_CLASS if member.size > MAX_CLASS_BYTES else class_in(pread(fd, member.size, member.offset))
 
 
 def _within(rows: Rows, shard_size: int) -> bool:

@@ -2,12 +2,15 @@
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from braceexpand import braceexpand
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib leaves one slash of two
 
 Urls = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -86,3 +89,16 @@ def refuse_pipe(url: str) -> None:
     """Raises ValueError for webdataset's 'pipe:' URLs."""
     if url.startswith("pipe:"):
         raise ValueError(f"{url!r} would run a command, and its output cannot be indexed: run it and name the file")
+
+
+def local_folder(where: str | os.PathLike[str]) -> Path:
+    """The local folder that a path, or a file:// URL, names, whether it is there or not.
+
+    ValueError for any other URL, which would else be taken for the folder `s3:`; one of such a name is `./s3:`.
+    """
+    text = os.fspath(where)
+    if text.startswith("file:///"):
+        return Path(plain_path(text))
+    if _URL.match(text) or text.startswith("pipe:"):
+        raise ValueError(f"{text!r} is a URL, and packing reads and writes local folders only: pack locally, then copy")
+    return Path(text)

@@ -1,8 +1,7 @@
 """Write shards: tar files of samples in WebDataset's layout, with their indexes."""
 
-import io
+import hashlib
 import os
-import tarfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,15 +9,23 @@ from types import TracebackType
 from typing import Self
 
 from fastdata.files import whole_file
-from fastdata.sources.index import build, store
+from fastdata.sources.headers import end_of_archive, member_header
+from fastdata.sources.index import store
+from fastdata.sources.rows import NO_CLASS, RowsBuilder, class_in
+from fastdata.sources.tar import BLOCK, Member
 from fastdata.sources.webdataset import split_name
+
+_TOGETHER = 1 << 20  # bytes that are hashed and written at once: what was just read is still in a core's cache
+_ON_THE_WAY = 8 << 20  # bytes that the disk is told of at once
+_PIECES = 1000  # that one call of writev takes; POSIX systems allow 1024
 
 
 class ShardWriter:
     """Writes a shard, which appears with its index when the `with` block ends, or not at all if that raises.
 
-    The same samples give the same bytes: the format is PAX, by Python's tarfile, without times, owners or host. An
-    existing file at `path` is replaced.
+    The same samples give the same bytes: ustar headers without times, owners or host, and PAX headers for names that
+    don't fit into these, as Python's tarfile writes them. Index and hash are made while writing. An existing file at
+    `path` is replaced.
 
         with ShardWriter("train-000000.tar") as shard:
             shard.write("cats/1", {"jpg": image, "cls": b"0"})
@@ -28,7 +35,13 @@ class ShardWriter:
         self.path = os.fspath(path)
         self.size = 0
         """Bytes of the samples written so far, with headers and padding; of the whole file when it is complete."""
+        self.sha256 = ""
+        """Of the whole file, in hex, when it is complete."""
         self._keys: set[str] = set()
+        self._rows = RowsBuilder(self.path)
+        self._digest = hashlib.sha256()
+        self._pieces: list[bytes] = []
+        self._waiting = self._begun = 0
         self._stack = ExitStack()
 
     @property
@@ -38,9 +51,6 @@ class ShardWriter:
 
     def __enter__(self) -> Self:
         self._file = self._stack.enter_context(whole_file(Path(self.path)))
-        self._tar = tarfile.open(
-            fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
-        )
         return self
 
     def write(self, key: str, components: Mapping[str, bytes]) -> None:
@@ -50,12 +60,41 @@ class ShardWriter:
         get the same key and extension again.
         """
         self._check(key, components)
-        for extension, data in components.items():
-            info = tarfile.TarInfo(f"{key}.{extension}")
-            info.size = len(data)
-            self._tar.addfile(info, io.BytesIO(data))
+        start, at = self.size, self.size
+        parts: dict[str, Member] = {}
+        pieces: list[bytes] = []
+        for extension, component in components.items():
+            name, data = f"{key}.{extension}", bytes(component)  # no copy, unless what was given may still change
+            header = member_header(name, len(data))
+            padding = bytes(-len(data) % BLOCK)
+            parts[extension] = Member(name, at + len(header), len(data), at)
+            pieces += (header, data, padding) if len(data) >= BLOCK else (header + data + padding,)
+            at += len(header) + len(data) + len(padding)
+        self._rows.add(key, start, class_in(components["cls"]) if "cls" in components else NO_CLASS, parts)
         self._keys.add(key)
-        self.size = self._tar.offset
+        self.size = at
+        self._put(pieces, at - start)
+
+    def _put(self, pieces: list[bytes], size: int) -> None:
+        """Takes what is to be written next, and writes it with what else waits once that is worth a call."""
+        if len(self._pieces) + len(pieces) > _PIECES:
+            self._flush()
+        self._pieces += pieces
+        self._waiting += size
+        if self._waiting >= _TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        for piece in self._pieces:
+            self._digest.update(piece)
+        fd = self._file.fileno()
+        _write_all(fd, self._pieces)
+        self._pieces.clear()
+        self._waiting = 0
+        if self.size - self._begun >= _ON_THE_WAY and hasattr(os, "posix_fadvise"):
+            # Has the disk begin with what was written, which else waits for fsync, and that for the disk.
+            os.posix_fadvise(fd, self._begun, self.size - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self.size
 
     def _check(self, key: str, components: Mapping[str, bytes]) -> None:
         """Raises ValueError for a sample that can't be written, or not be read back."""
@@ -78,11 +117,21 @@ class ShardWriter:
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            self._tar.close()
-            self._file.flush()
-            fd = os.open(self._file.name, os.O_RDONLY)
-            self._stack.callback(os.close, fd)
-            rows = build(fd, self.path)
-            stat = os.fstat(fd)
-        self.size = stat.st_size
-        store(self.path, stat, rows)
+            end = end_of_archive(self.size)
+            self._put([end], len(end))
+            self._flush()
+            self.size += len(end)
+            stat = os.fstat(self._file.fileno())
+        self.sha256 = self._digest.hexdigest()
+        store(self.path, stat, self._rows.rows())
+
+
+def _write_all(fd: int, pieces: list[bytes]) -> None:
+    """Writes all pieces, of which one call may write fewer, on a disk that is nearly full say."""
+    written = os.writev(fd, pieces)
+    for piece in pieces:
+        if written < len(piece):
+            left = memoryview(piece)[max(written, 0) :]
+            while left:
+                left = left[os.write(fd, left) :]
+        written -= len(piece)

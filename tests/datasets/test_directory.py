@@ -26,7 +26,7 @@ class TestDirectory:
         dataset = ImageDirectoryDataset(class_folder)
         assert dataset.classes == ["cat", "dog", "eel"]
         assert dataset.class_to_idx == {"cat": 0, "dog": 1, "eel": 2}
-        assert dataset.targets.tolist() == [0] * 4 + [1] * 7 + [2] * 2
+        assert list(dataset.targets) == [0] * 4 + [1] * 7 + [2] * 2
         assert len(dataset) == len(dataset.samples) == 13
         assert dataset.samples[0] == (f"{class_folder}/cat/000.jpg", 0)
         assert Counter(target for _, target in dataset.samples) == {0: 4, 1: 7, 2: 2}
@@ -61,7 +61,7 @@ class TestDirectory:
     def test_files_by_pattern_have_no_target_or_the_one_of_a_function(self, class_folder: Path) -> None:
         plain = ImageDirectoryDataset(class_folder, pattern="**/*.jpg", labels=None)
         assert len(plain) == 11
-        assert set(plain.targets.tolist()) == {-1}
+        assert set(list(plain.targets)) == {-1}
         assert plain.classes == []
         lengths = ImageDirectoryDataset(class_folder, pattern="cat/*", labels=len)
         assert [target for _, target in lengths.samples] == [len("cat/000.jpg")] * 3
@@ -71,7 +71,7 @@ class TestDirectory:
     def test_a_pattern_narrows_class_folders(self, class_folder: Path) -> None:
         dataset = ImageDirectoryDataset(class_folder, pattern="{cat,eel}/**/*.jpg")
         assert dataset.classes == ["cat", "eel"]
-        assert dataset.targets.tolist() == [0, 0, 0, 1, 1]
+        assert list(dataset.targets) == [0, 0, 0, 1, 1]
         same = ImageDirectoryDataset(class_folder, pattern="**/*.{jpg,PNG}")
         assert [path for path, _ in same.samples] == [path for path, _ in ImageDirectoryDataset(class_folder).samples]
 

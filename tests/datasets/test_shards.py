@@ -169,7 +169,7 @@ class TestOthers:
         dataset = ImageDirectoryDataset(class_folder)
         read = list(webdataset.WebDataset(class_shards, shardshuffle=False, empty_check=False))
         assert [sample["__key__"] for sample in read] == [dataset.key(i) for i in range(13)]
-        assert [int(sample["cls"]) for sample in read] == dataset.targets.tolist()
+        assert [int(sample["cls"]) for sample in read] == list(dataset.targets)
         assert [sample.get("jpg") or sample.get("png") for sample in read] == [dataset.read(i).image for i in range(13)]
 
     def test_gnu_tar_extracts_what_we_write(self, class_folder: Path, class_shards: list[str], tmp_path: Path) -> None:
@@ -184,5 +184,5 @@ class TestOthers:
         directory = ImageDirectoryDataset(photos / "val", transform=evaluate)
         paths = write_shards(tmp_path, photos / "val", [100, len(directory) - 100])
         tar = TarImageDataset(paths, transform=evaluate)
-        assert Counter(int(target) for _, target in tar) == Counter(directory.targets.tolist())
+        assert Counter(int(target) for _, target in tar) == Counter(list(directory.targets))
         assert all(torch.equal(directory[number][0], image) for number, (image, _) in enumerate(tar))

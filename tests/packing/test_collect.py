@@ -14,13 +14,9 @@ from fastdata.errors import PackError
 from fastdata.images.limits import MAX_BYTES
 from fastdata.packing.collect import collect
 from fastdata.packing.convert import CropReady, Encode
-from fastdata.packing.engines import write_shards
 from fastdata.packing.labels import Labels
 from fastdata.packing.pack import pack
-from fastdata.packing.plan import PlannedField, PlannedShard, ShardCount, ShardSize
-from fastdata.packing.verify import verified
-from fastdata.packing.write import Written
-from fastdata.sources.paths import Paths
+from fastdata.packing.plan import ShardCount, ShardSize
 from fastdata.sources.shard import Shard
 from support.packed import files_of, keys_of, losing_a_file_after
 from support.pictures import encoded, jpeg, photo
@@ -211,15 +207,3 @@ def test_a_file_of_more_than_the_limit_is_refused(tmp_path: Path, monkeypatch: p
         file.truncate(MAX_BYTES + 1)  # sparse: it takes no room
     with pytest.raises(PackError, match=rf"{name} has 1073741825 bytes, more than the limit of 1073741824"):
         pack(collect(tmp_path, None, None, ["txt"]), tmp_path / "out")
-
-
-def test_a_shard_that_lacks_a_planned_field_is_noticed(captioned: Path, tmp_path: Path) -> None:
-    (tmp_path / "1.jpg").write_bytes(b"image")
-    (tmp_path / "1.txt").write_bytes(b"text")
-    one, four = np.ones(1, np.int64), np.full(1, 4, np.int64)
-    files, texts = Paths.of(["1.jpg"]), PlannedField("txt", Paths.of(["1.txt"]), four)
-    planned = PlannedShard(tmp_path / "a.tar", str(tmp_path), files, ["1"], -one, 5 * one, CropReady(), (), [texts])
-    assert isinstance(write_shards([planned], 1)[planned.path], Written)
-    for other in (texts._replace(name="json"), texts._replace(sizes=one), texts._replace(sizes=-one)):
-        with pytest.raises(PackError, match="does not hold the samples written into it"):
-            verified(planned._replace(fields=[other]))

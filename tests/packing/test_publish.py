@@ -68,8 +68,21 @@ def test_a_run_that_ends_while_it_moves_files_is_finished_by_the_next(
     pack(scan_classes(source), tmp_path / "expected", SPLIT, DIVISION, jobs=1)
     interrupted_after(moves, source, out, monkeypatch, overwrite=False)
     assert not (out / "b.json").exists()
+    made = pack(scan_classes(source), out, SPLIT, DIVISION, jobs=1)
+    assert [manifest.load(out / f"{name}.json") for name in SPLIT] == made
+    assert everything_in(out) == everything_in(tmp_path / "expected")
     with pytest.raises(FileExistsError, match=r"a\.json is there already: --overwrite"):
         pack(scan_classes(source), out, SPLIT, DIVISION, jobs=1)
+
+
+@pytest.mark.parametrize("moves", [0, 1, 5, 6, 7])
+def test_another_command_finishes_such_a_run_and_then_is_what_it_is(
+    source: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    pack(scan_classes(source), tmp_path / "expected", SPLIT, DIVISION, jobs=1)
+    interrupted_after(moves, source, out, monkeypatch, overwrite=False)
+    with pytest.raises(FileExistsError, match=r"a\.json is there already: --overwrite"):
+        pack(scan_classes(source), out, SPLIT, SamplesPerShard(3), jobs=1)
     assert everything_in(out) == everything_in(tmp_path / "expected")
 
 

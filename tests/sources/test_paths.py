@@ -144,3 +144,18 @@ def test_files_that_extensions_do_not_tell_apart_are_refused_by_name(tmp_path: P
 def test_collisions_are_groups_of_positions() -> None:
     assert find_key_collisions(["a.jpg", "b.jpg", "a.b.c", "a.png", "a_b.c", "d"]) == [[0, 3], [2, 4]]
     assert find_key_collisions([]) == []
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=20), st.data())
+def test_paths_are_gone_over_and_taken_as_they_are_one_by_one(names: list[str], data: st.DataObject) -> None:
+    paths = Paths.of(names)
+    assert list(paths) == [paths[i] for i in range(len(paths))] == names
+    numbers = data.draw(st.lists(st.integers(0, len(names) - 1), max_size=30))
+    assert list(paths.take(np.array(numbers, np.int64))) == [names[i] for i in numbers]
+
+
+def test_more_paths_than_are_taken_out_at_once_are_gone_over() -> None:
+    names = [f"{number}.jpg" for number in range(10_000)]
+    paths = Paths.of(names)
+    assert list(paths) == names
+    assert list(keys_of(paths)) == [str(number) for number in range(10_000)]

@@ -1,0 +1,111 @@
+"""What is finished of a run of packing: a note beside each shard, so that the next run goes on from there.
+
+A note says what the shard was made of, as a fingerprint, and what was made. It is written after the shard, and like
+it appears whole: so whatever ends a run, and wherever its parts ran, the notes that are there are true.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from fastdata import __version__
+from fastdata.errors import PackError
+from fastdata.files import whole_file
+from fastdata.packing.plan import PlannedShard
+from fastdata.packing.write import Progress, Written, write_shard
+from fastdata.sources.index import index_path, load
+from fastdata.sources.paths import Keys, Paths
+
+NOTE = ".done"
+"""What a note's name ends in: `train-000000.done`."""
+
+
+class Note(Struct, frozen=True):
+    """A finished shard."""
+
+    fingerprint: str
+    written: Written
+
+
+def note_path(shard: Path) -> Path:
+    """Where a shard's note lies: beside it."""
+    return shard.with_suffix(NOTE)
+
+
+def finish_shard(planned: PlannedShard, report: Progress) -> Written:
+    """Writes a shard, and notes that it is finished; raises as `engines.write_shards`."""
+    written = write_shard(planned, report)
+    note = note_path(planned.path)
+    try:
+        with whole_file(note) as file:
+            file.write(msgspec.json.encode(Note(fingerprint(planned), written)))
+    except OSError as error:
+        raise PackError(f"{note} can't be written: {error.strerror or error}") from error
+    return written
+
+
+def finished(planned: PlannedShard) -> Written | None:
+    """What was made where the shard is there already, made of the same; else None.
+
+    The shard is not read again: its size and the time of its last change are those that its index holds for.
+    """
+    note = read_note(note_path(planned.path))
+    if note is None or note.fingerprint != fingerprint(planned):
+        return None
+    try:
+        status = planned.path.lstat()
+    except FileNotFoundError:
+        return None
+    entry = note.written.entry
+    rows = load(str(planned.path), status) if status.st_size == entry.filesize else None
+    return note.written if rows is not None and len(rows) == entry.nsamples else None
+
+
+def read_note(path: Path) -> Note | None:
+    """The note in a file; None where there is none, or it is no note of this version's."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Note)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def files_of(shards: Iterable[Path]) -> set[Path]:
+    """The files of finished shards: each with its index and its note."""
+    return {file for shard in shards for file in (shard, index_path(shard), note_path(shard))}
+
+
+def fingerprint(planned: PlannedShard) -> str:
+    """32 hex digits of all that a shard is made of: whatever has the same ones has the same bytes.
+
+    Files count by their paths, sizes and times of last change, as for make and rsync.
+    """
+    digest = blake2b(digest_size=16)
+    where = planned._replace(path=Path(planned.path.name), root=os.path.realpath(planned.root))
+    _feed(digest, (__version__, *where))
+    return digest.hexdigest()
+
+
+def _feed(digest: "blake2b", value: Any) -> None:
+    match value:
+        case np.ndarray():
+            _feed(digest, (str(value.dtype), value.shape, value.tobytes()))
+        case Paths():
+            _feed(digest, (value.offsets, value.joined))
+        case Keys():
+            _feed(digest, (value.paths, value.apart))
+        case bytes():
+            digest.update(b"%d:" % len(value) + value)
+        case str() | Path():
+            _feed(digest, os.fsencode(value))
+        case Sequence():
+            _feed(digest, f"{type(value).__name__} of {len(value)}")
+            for part in value:
+                _feed(digest, part)
+        case _:
+            _feed(digest, repr(value))  # of a number or a conversion, which says all that it is

@@ -1,0 +1,91 @@
+"""The rows of a shard's index: which of its members make which sample."""
+
+from array import array
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastdata.errors import TarError
+from fastdata.sample import key_hash
+from fastdata.sources.tar import Member
+
+NO_CLASS = -(2**63)
+"""`cls` of a sample without a cls member, or with one that is no integer."""
+
+ABSENT = -1
+"""The offset of a component that the sample lacks."""
+
+MAX_CLASS_BYTES = 32
+"""Of a cls member: a longer one is no integer."""
+
+Rows: TypeAlias = NDArray[np.void]
+"""One row a sample, in the shard's order, of fields
+
+`key`: uint64, `key_hash` of the sample's key;
+`start`: int64, where the first header of its first member lies, from which its key can be read again;
+`cls`: int64, the integer in its cls member, or NO_CLASS;
+and for each extension in the shard a field named by it with its dot (`.jpg`): `offset` of the component's data
+(int64, ABSENT if the sample lacks it) and `size` in bytes (int64).
+"""
+
+_MAX_EXTENSIONS = 64
+_SPAN = [("offset", "<i8"), ("size", "<i8")]
+
+
+class RowsBuilder:
+    """Makes the rows of the shard at `path`, sample by sample, of what a reader finds or a writer writes."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._keys, self._starts, self._classes = array("Q"), array("q"), array("q")
+        self._spans: dict[str, array[int]] = {}
+
+    def add(self, key: str, start: int, cls: int, parts: Mapping[str, Member]) -> None:
+        """Adds a sample, its members by extension.
+
+        TarError, and nothing is added, where the shard has too many extensions for one.
+        """
+        new = [extension for extension in parts if extension not in self._spans]
+        if len(self._spans) + len(new) > _MAX_EXTENSIONS:
+            known = [*self._spans, *new]
+            extension = known[_MAX_EXTENSIONS]
+            problem = f"{extension!r} is extension {_MAX_EXTENSIONS + 1} after {', '.join(known[:5])}, …"
+            raise TarError.at(self._path, parts[extension].start, f"{problem}: is this a shard in WebDataset layout?")
+        row = len(self._keys)
+        self._keys.append(key_hash(key))
+        self._starts.append(start)
+        self._classes.append(cls)
+        for extension, member in parts.items():
+            self._spans.setdefault(extension, array("q")).extend((row, member.offset, member.size))
+
+    def rows(self) -> Rows:
+        """The rows of all samples that were added."""
+        rows = np.empty(len(self._keys), dtype_of(list(self._spans)))
+        rows["key"], rows["start"], rows["cls"] = self._keys, self._starts, self._classes
+        for extension, column in self._spans.items():
+            field = rows["." + extension]
+            field["offset"], field["size"] = ABSENT, 0
+            which, offset, size = np.frombuffer(column, np.int64).reshape(-1, 3).T
+            field["offset"][which], field["size"][which] = offset, size
+        return rows
+
+
+def dtype_of(names: list[str]) -> np.dtype[np.void]:
+    """The type of a row in a shard with these extensions."""
+    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *(("." + name, _SPAN) for name in names)])
+
+
+def extensions(rows: Rows) -> tuple[str, ...]:
+    """The extensions that an index has a field for, in the order of their first appearance in the shard."""
+    return tuple(name[1:] for name in rows.dtype.names or () if name.startswith("."))
+
+
+def class_in(data: bytes) -> int:
+    """The integer in the bytes of a cls member, or NO_CLASS."""
+    try:
+        value = int(data) if len(data) <= MAX_CLASS_BYTES else NO_CLASS
+    except ValueError:
+        return NO_CLASS
+    return value if -(2**63) < value < 2**63 else NO_CLASS

@@ -1,0 +1,67 @@
+"""`fastdata verify`, `fastdata shard --verify`, and what `fastdata shard` tells about a run that was broken off."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fastdata.errors import PackError
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources.folder import scan_classes
+from support.commands import Command
+from support.packed import losing_a_file_after
+
+
+def test_good_shards_end_in_status_0(fastdata: Command, dataset: Path) -> None:
+    assert fastdata("verify", dataset, "--decode", "--jobs", 2) == (0, f"{dataset}: 3 shards, nothing wrong\n", "")
+
+
+def test_each_fault_has_a_line_and_the_status_is_1(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "copy")
+    (tmp_path / "copy/train-000001.tar").unlink()
+    done = fastdata("verify", tmp_path / "copy")
+    assert done.status == 1
+    lost = tmp_path / "copy/train-000001.tar"
+    assert done.out.splitlines() == [
+        f"{lost}: can't be opened: No such file or directory",
+        f"{tmp_path / 'copy'}: 1 faults in 1 of 3 shards",
+    ]
+
+
+def test_packing_verifies_where_that_is_asked(fastdata: Command, folder: Path, tmp_path: Path) -> None:
+    done = fastdata("shard", folder, tmp_path, "--shards", 2, "--jobs", 1, "--verify")
+    assert done.status == 0
+    assert f"{tmp_path}/train.json: 2 shards, nothing wrong" in done.out
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/out", "S3://bucket/out", "gs://b", "https://host/x", "s3:/b", "pipe:cat"])
+def test_urls_are_refused_and_nothing_is_made(
+    fastdata: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in ((folder, url), (url, tmp_path / "out")):
+        done = fastdata("shard", *arguments)
+        assert done.status == 2
+        assert "is a URL, and packing reads and writes local folders" in " ".join(done.err.replace("│", " ").split())
+    with pytest.raises(ValueError, match="is a URL, and packing reads and writes local folders only"):
+        pack(scan_classes(folder), url)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_url_is_the_folder_that_it_names(fastdata: Command, folder: Path, tmp_path: Path) -> None:
+    assert fastdata("shard", f"file://{folder}", f"file://{tmp_path}/o%20ut", "--jobs", 1).status == 0
+    assert (tmp_path / "o ut/train.json").exists()
+
+
+def test_a_run_that_goes_on_where_another_ended_says_so(fastdata: Command, folder: Path, tmp_path: Path) -> None:
+    source, out = shutil.copytree(folder, tmp_path / "source"), tmp_path / "out"
+    lost = source / "dog/6.jpg"
+    kept, time = lost.read_bytes(), lost.stat().st_mtime_ns
+    with pytest.raises(PackError, match=r"dog/6\.jpg"):
+        pack(scan_classes(source), out, division=ShardCount(3), jobs=1, progress=losing_a_file_after(5, lost))
+    lost.write_bytes(kept)
+    os.utime(lost, ns=(time, time))
+    done = fastdata("shard", source, out, "--shards", 3, "--jobs", 1)
+    assert (done.status, done.err) == (0, "going on where a run has ended: 2 of 3 shards are finished\n")
