@@ -1,60 +1,35 @@
-"""The index of a shard: which of its members make which sample, kept in a file beside it."""
+"""The index of a shard: which of its members make which sample, built once and kept in a file beside it."""
 
 import os
-import struct
 from array import array
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple, TypeAlias
-from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastdata.errors import TarError
-from fastdata.files import whole_file
-from fastdata.sources.tar import BLOCK, Member, pread
+from fastdata.sources.index_file import Summary, crc_of, index_path, load, store, stored_summary
+from fastdata.sources.rows import ABSENT, MAX_CLASS_BYTES, NO_CLASS, Rows, class_in, extensions, row_type
+from fastdata.sources.tar import Member, pread
 from fastdata.sources.webdataset import groups, key_hash
 
-NO_CLASS = -(2**63)
-"""`cls` of a sample without a cls member, or with one that is no integer."""
-
-ABSENT = -1
-"""The offset of a component that the sample lacks."""
-
-Rows: TypeAlias = NDArray[np.void]
-"""One row a sample, in the shard's order, of fields
-
-`key`: uint64, `key_hash` of the sample's key;
-`start`: int64, where the first header of its first member lies, from which its key can be read again;
-`cls`: int64, the integer in its cls member, or NO_CLASS;
-and for each extension in the shard a field named by it with its dot (`.jpg`): `offset` of the component's data
-(int64, ABSENT if the sample lacks it) and `size` in bytes (int64).
-"""
+__all__ = [
+    "ABSENT",
+    "NO_CLASS",
+    "Rows",
+    "Summary",
+    "build",
+    "extensions",
+    "index_count",
+    "index_path",
+    "index_summary",
+    "load",
+    "shard_rows",
+    "store",
+    "store_index",
+]
 
 _MAX_EXTENSIONS = 64
-_MAX_CLASS_BYTES = 32
-_REMEMBERED = 4096  # indexes that a process keeps, for shards that are opened again
-
-# numpy has Python parse an array's header, and Python up to 3.12 counts its parser's depth for all threads together:
-# a thread that opens a shard while others do at times gets a SystemError for it (python/cpython#106905).
-_ATTEMPTS = 3
-
-_SPAN = [("offset", "<i8"), ("size", "<i8")]
-
-# Behind the rows: magic with version, samples, the shard's size and time (ns) that the rows hold for, the CRC of
-# the rows, and the CRC of all that.
-_TRAILER = struct.Struct("<8sqqqI")
-_CRC = struct.Struct("<I")
-_TRAILER_SIZE = _TRAILER.size + _CRC.size
-_MAGIC = b"fdindex1"
-
-
-def index_path(path: str | os.PathLike[str]) -> Path:
-    """Where the index of a shard lies: `train-000000.index.npy` beside `train-000000.tar`."""
-    shard = Path(path)
-    return shard.with_name(shard.name.removesuffix(".tar") + ".index.npy")
+_REMEMBERED = 1 << 30  # bytes of indexes that a process keeps, for shards that are opened again: of 19 million samples
 
 
 def build(fd: int, path: str) -> Rows:
@@ -83,7 +58,7 @@ def _build(fd: int, path: str) -> Rows:
                     raise TarError.at(path, member.start, f"{problem}: is this a shard in WebDataset layout?")
                 column = spans[extension] = array("q")
             column.extend((row, member.offset, member.size))
-    rows = np.empty(len(keys), _dtype(list(spans)))
+    rows = np.empty(len(keys), row_type(list(spans)))
     rows["key"], rows["start"], rows["cls"] = keys, starts, classes
     for extension, column in spans.items():
         field = rows["." + extension]
@@ -100,30 +75,39 @@ def shard_rows(fd: int, path: str, keep: bool = True) -> Rows:
     is opened again and again does not pay for its index each time, nor does one for which no index can be stored.
     """
     stat = os.fstat(fd)
-    memory = _memory(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    if not memory:
-        rows = load(path, stat)
+    state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    rows = _memory.get(state)
+    if rows is None:
+        rows = load(fd, path)
         if rows is None:
-            built = build(fd, path)
+            rows = build(fd, path)
             if keep:
                 with suppress(OSError):  # a folder that can't be written, a full disk: reading does not depend on it
-                    store(path, stat, built)
-                rows = load(path, stat)  # mapped, so that processes share its memory
-        memory.append(built if rows is None else rows)
-    return memory[0]
+                    store(path, stat, rows)
+        rows.flags.writeable = False
+        _remember(state, rows)
+    return rows
 
 
-@lru_cache(_REMEMBERED)
-def _memory(device: int, inode: int, size: int, time: int) -> list[Rows]:
-    """The place for the index of a shard in this state, empty at first. (lru_cache locks nothing over a fork.)"""
-    return []
+# Without a lock, which a fork could leave held for ever: a dict takes care of itself, and a sum that threads have mixed
+# up is made anew where it matters.
+_memory: dict[tuple[int, ...], Rows] = {}
+_remembered = 0
 
 
-class Summary(NamedTuple):
-    """An index in short: the number of samples, and a checksum of all that it says of them."""
-
-    samples: int
-    checksum: int
+def _remember(state: tuple[int, ...], rows: Rows) -> None:
+    """Keep the index of a shard in this state, and let go of the oldest where they are too large together."""
+    global _remembered
+    _memory[state] = rows
+    _remembered += rows.nbytes
+    if _remembered > _REMEMBERED:
+        kept = list(_memory.items())
+        _remembered = sum(each.nbytes for _, each in kept)
+        for known, each in kept[:-1]:
+            if _remembered <= _REMEMBERED * 3 // 4:  # not one by one from then on
+                break
+            _memory.pop(known, None)
+            _remembered -= each.nbytes
 
 
 def index_summary(path: str | os.PathLike[str]) -> Summary:
@@ -134,15 +118,11 @@ def index_summary(path: str | os.PathLike[str]) -> Summary:
     path = os.fspath(path)
     fd = os.open(path, os.O_RDONLY)
     try:
-        stat = os.fstat(fd)
-        with suppress(OSError), index_path(path).open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - _TRAILER_SIZE, 0))
-            trailer = _trailer(file.read(), stat)
-            if trailer is not None:
-                return trailer
+        stored = stored_summary(path, os.fstat(fd))
+        if stored is not None:
+            return stored
         rows = shard_rows(fd, path)
-        return Summary(len(rows), _crc_of(rows))
+        return Summary(len(rows), crc_of(rows))
     finally:
         os.close(fd)
 
@@ -157,9 +137,9 @@ def store_index(path: str | os.PathLike[str]) -> int:
     path = os.fspath(path)
     fd = os.open(path, os.O_RDONLY)
     try:
-        stat = os.fstat(fd)
-        rows = load(path, stat)
+        rows = load(fd, path)
         if rows is None:
+            stat = os.fstat(fd)
             rows = build(fd, path)
             store(path, stat, rows)
         return len(rows)
@@ -167,82 +147,6 @@ def store_index(path: str | os.PathLike[str]) -> int:
         os.close(fd)
 
 
-def load(path: str, stat: os.stat_result) -> Rows | None:
-    """The stored index of the shard in that state, memory-mapped; None if there is none or it is not to be trusted.
-
-    An index can always be built again, so whatever is wrong with a stored one is no error.
-    """
-    for _ in range(_ATTEMPTS):
-        with suppress(SystemError):
-            return _load(path, stat)
-    return None
-
-
-def _load(path: str, stat: os.stat_result) -> Rows | None:
-    file = index_path(path)
-    try:
-        rows = np.lib.format.open_memmap(file, mode="r")
-        with file.open("rb") as stream:
-            stream.seek(rows.offset + rows.nbytes)
-            trailer = _trailer(stream.read(_TRAILER_SIZE + 1), stat)
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
-        return None
-    if rows.ndim != 1 or rows.dtype != _dtype(list(extensions(rows))) or trailer != (len(rows), _crc_of(rows)):
-        return None
-    return np.asarray(rows) if _within(rows, stat.st_size) else None
-
-
-def store(path: str, stat: os.stat_result, rows: Rows) -> None:
-    """Writes the index of the shard in that state; OSError where it can't be written."""
-    trailer = _TRAILER.pack(_MAGIC, len(rows), stat.st_size, stat.st_mtime_ns, _crc_of(rows))
-    with whole_file(index_path(path)) as file:
-        np.lib.format.write_array(file, rows, version=(3, 0), allow_pickle=False)
-        file.write(trailer + _CRC.pack(crc32(trailer)))
-
-
-def extensions(rows: Rows) -> tuple[str, ...]:
-    """The extensions that an index has a field for, in the order of their first appearance in the shard."""
-    return tuple(name[1:] for name in rows.dtype.names or () if name.startswith("."))
-
-
-def _dtype(names: list[str]) -> np.dtype[np.void]:
-    """The type of a row in a shard with these extensions."""
-    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *(("." + name, _SPAN) for name in names)])
-
-
 def _class(fd: int, member: Member) -> int:
     """The integer in a cls member, or NO_CLASS."""
-    if member.size > _MAX_CLASS_BYTES:
-        return NO_CLASS
-    try:
-        value = int(pread(fd, member.size, member.offset))
-    except ValueError:
-        return NO_CLASS
-    return value if -(2**63) < value < 2**63 else NO_CLASS
-
-
-def _within(rows: Rows, shard_size: int) -> bool:
-    """Whether all that the rows point at lies in the shard."""
-    if np.any((rows["start"] < 0) | (rows["start"] >= shard_size)):
-        return False
-    for extension in extensions(rows):
-        offset, size = rows["." + extension]["offset"], rows["." + extension]["size"]
-        inside = (offset >= BLOCK) & (offset <= shard_size) & (size >= 0) & (size <= shard_size - offset)
-        if not np.all(inside | (offset == ABSENT)):
-            return False
-    return True
-
-
-def _crc_of(rows: Rows) -> int:
-    """A checksum of the rows and their type, so that a damaged index is told from a good one."""
-    return crc32(rows.view(np.uint8).data, crc32(ascii(rows.dtype).encode()))
-
-
-def _trailer(raw: bytes, stat: os.stat_result) -> Summary | None:
-    """What the trailer says, if it is intact and belongs to the shard in this state."""
-    if len(raw) != _TRAILER_SIZE or _CRC.pack(crc32(raw[: _TRAILER.size])) != raw[_TRAILER.size :]:
-        return None
-    magic, samples, size, time, crc = _TRAILER.unpack_from(raw)
-    if magic != _MAGIC or (size, time) != (stat.st_size, stat.st_mtime_ns):
-        return None
-    return Summary(samples, crc)
+    return NO_CLASS if member.size > MAX_CLASS_BYTES else class_in(pread(fd, member.size, member.offset))

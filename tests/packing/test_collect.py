@@ -11,7 +11,6 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 import fastdata as fd
 from fastdata.errors import PackError
-from fastdata.images.limits import MAX_BYTES
 from fastdata.packing.collect import collect
 from fastdata.packing.convert import CropReady, Encode
 from fastdata.packing.engines import write_shards
@@ -21,6 +20,7 @@ from fastdata.packing.plan import PlannedField, PlannedShard, ShardCount, ShardS
 from fastdata.packing.verify import verified
 from fastdata.packing.write import Written
 from fastdata.sources.paths import Paths
+from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.shard import Shard
 from support.packed import files_of, keys_of, losing_a_file_after
 from support.pictures import encoded, jpeg, photo
