@@ -42,7 +42,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             f"the image claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}: "
             "raise max_pixels if that is meant"
         )
-    if header.jpeg is not None and _scans(data) > MAX_SCANS:
+    if data[:2] == _SOI and _scans(data) > MAX_SCANS:  # also where only Pillow takes it for a JPEG
         raise DecodeError(f"a JPEG of more than {MAX_SCANS} scans: a decompression bomb")
     return header
 
@@ -79,6 +79,7 @@ def _scans(data: bytes) -> int:
     return sum(int(np.count_nonzero(which)) for which in found)
 
 
+_SOI = b"\xff\xd8"
 _START_OF_SCAN = 0xDAFF  # FF DA, read from the right
 
 
