@@ -1,6 +1,7 @@
 """Whose fault an error is, and how often it is tried again."""
 
 import errno
+import time
 from collections.abc import Callable
 
 import pytest
@@ -27,7 +28,7 @@ def test_what_the_package_itself_refuses_is_the_samples_fault() -> None:
 def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were waited, of which none pass."""
     waits: list[float] = []
-    monkeypatch.setattr(faults.time, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     return waits
 
 
