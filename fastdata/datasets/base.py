@@ -1,5 +1,6 @@
 """What every dataset of images has: one line from a sample's number to its pixels, by `read`, `draw` and decoding."""
 
+import errno
 import functools
 import operator
 import os
@@ -7,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ from fastdata.images.decode import decode_into
 from fastdata.images.header import Header, read_header
 from fastdata.images.reference import Encoded
 from fastdata.sample import Pair, Pixels, Sample, Size, key_hash
+from fastdata.sources.faults import is_machines, patiently
 from fastdata.transforms.draw import draw, sample_rng, sample_rngs
 from fastdata.transforms.sized import sized
 from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
@@ -112,7 +114,7 @@ class ImageDataset(ABC):
 
     def read(self, number: int) -> Sample[bytes]:
         """Sample `number` as it is stored, its boxes too, say. ReadError or TargetError where it can't be read."""
-        sample = self._tried(number, partial(self._read, number))
+        sample = self._read_as(number, partial(self._read, number))
         if isinstance(sample, SampleError):
             raise sample
         return sample
@@ -129,8 +131,8 @@ class ImageDataset(ABC):
         samples: list[Sample[Data] | SampleError] = []
         size = 0
         for number in numbers:
-            sample = self._tried(number, partial(self._read, number))
-            samples.append(sample)  # type: ignore[arg-type] # Sample is a tuple, so of bytes or more
+            sample = self._read_as(number, partial(self._read, number))
+            samples.append(sample)
             size += 0 if isinstance(sample, SampleError) else len(sample.image)
             if size > BYTES_AT_ONCE:
                 break
@@ -139,13 +141,30 @@ class ImageDataset(ABC):
         good = [sample if isinstance(sample, Sample) else _NOTHING for sample in samples]
         return samples, look_for([key_hash(sample.key) for sample in good]).at([sample.image for sample in good])
 
+    def _read_as(self, number: int, do: Callable[[], Sample[Any]]) -> Sample[Any] | SampleError:
+        """The sample as it is read so, or what is wrong with it; read again where the machine is at fault.
+
+        OSError where that goes on, which is no fault of the sample's: it is never skipped.
+        """
+        again = partial(self._tried, number, partial(self._read_again, number))
+        return patiently(partial(self._tried, number, do), again)
+
+    def _read_again(self, number: int) -> Sample[bytes]:
+        """A sample of which reading has failed, without what a failed attempt may have left open."""
+        return self._read(number)
+
     def _tried(self, number: int, do: Callable[[], T]) -> T | SampleError:
-        """What it gives, or what is wrong with this sample."""
+        """What it gives, or what is wrong with this sample; OSError, which names it, where the machine is at fault."""
         try:
             return do()
         except SampleError as error:
             return error.without_frames()
+        except MemoryError as error:
+            raise OSError(errno.ENOMEM, "no memory to read a sample", self.where(number)) from error
         except (OSError, TarError) as error:
+            if isinstance(error, OSError) and is_machines(error):
+                key = self._key_if_readable(number)
+                raise OSError(error.errno, f"{error.strerror}, reading sample {key!r}", self.where(number)) from error
             located = ReadError(str(error), self._key_if_readable(number), self.where(number))
             located.__cause__ = error
             return located.without_frames()

@@ -21,10 +21,11 @@ from fastdata.datasets.mix import Selectable
 from fastdata.datasets.prepared import Data, LookFor, Seen
 from fastdata.errors import TargetError
 from fastdata.images import kernel
-from fastdata.images.limits import MAX_BYTES, MAX_PIXELS
+from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Sample, key_hash
 from fastdata.sources import folder
 from fastdata.sources.beside import check_components, read_component
+from fastdata.sources.regular import MAX_BYTES, read_regular
 from fastdata.sources.targets import read_field
 from fastdata.transforms.fields import Field, Label
 
@@ -108,8 +109,8 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
         return self._scan.path(number)
 
     def _read(self, number: int) -> Sample[bytes]:
-        with io.FileIO(self._scan.path(number)) as file:  # a third of what open() takes
-            return Sample(self._scan.key(number), file.readall(), self._target_of(number))
+        data = read_regular(self._scan.path(number))
+        return Sample(self._scan.key(number), data, self._target_of(number))
 
     def read_beginning(self, number: int, length: int) -> bytes:
         with io.FileIO(self._scan.path(number), opener=_open_without_waiting) as file:
@@ -132,12 +133,18 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
             return super()._read_some(numbers, look_for)
+        try:
+            return self._read_by_kernel(numbers, look_for)
+        except MemoryError:  # one by one, to say which
+            return super()._read_some(numbers, look_for)
+
+    def _read_by_kernel(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         looks = None if look_for is None else look_for([key_hash(self._scan.key(number)) for number in numbers])
         paths = [os.fsencode(self._scan.path(number)) for number in numbers]
         files = kernel.read_files(paths, MAX_BYTES, look=None if looks is None else looks.first)
         if looks is not None:
             looks.finish([b"" if isinstance(file, int) else file for file in files])
-        return [self._tried(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)], looks
+        return [self._read_as(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)], looks
 
     def _sample(self, number: int, file: memoryview | int) -> Sample[Data]:
         if not isinstance(file, int):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastdata.cpus import available_cpus
 from fastdata.errors import DecodeError, SampleError, TarError
 from fastdata.images.header import read_headers
-from fastdata.images.limits import MAX_BYTES
+from fastdata.sources.regular import MAX_BYTES
 
 # Most headers end within the first few bytes. Where there is a thumbnail it takes up to 64 KiB, and a TIFF may say its
 # size anywhere: but of whole files no thread should hold many.

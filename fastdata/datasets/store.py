@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import BYTES_AT_ONCE, ImageDataset, Transforms
+from fastdata.datasets.components import Found, Received, read_components
 from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
 from fastdata.datasets.mix import Selectable
-from fastdata.datasets.prepared import Data, LookFor, Seen, split
+from fastdata.datasets.prepared import Data, LookFor, Seen
 from fastdata.epoch.identity import fingerprint_of_selected
 from fastdata.errors import ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
@@ -27,6 +28,7 @@ from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import IMAGE_EXTENSIONS, Sample
 from fastdata.sources import manifest
 from fastdata.sources.cache import local
+from fastdata.sources.faults import patiently
 from fastdata.sources.index import NO_CLASS, index_count, index_summary
 from fastdata.sources.shard import Component, Shard, ShardCache
 from fastdata.sources.tar import BLOCK, pread
@@ -35,8 +37,6 @@ from fastdata.sources.urls import Urls, expand
 from fastdata.transforms.fields import Field, Label
 
 IMAGES = ";".join(IMAGE_EXTENSIONS)
-
-_NO_RANGE = (-1, 0, 0)
 
 
 class _Location(NamedTuple):
@@ -168,43 +168,43 @@ class ShardStore(ImageDataset):
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
             return super()._read_some(numbers, look_for)
-        found: list[Component | SampleError] = []
+        found: list[Found] = []
         total = 0
         for number in numbers:
-            found.append(self._tried(number, partial(self._component, number)))
+            find = partial(self._tried, number, partial(self._component, number))
+            try:
+                found.append(find() if found else patiently(find, find))
+            except OSError:
+                if not found:
+                    raise
+                break  # What is found is read first, which lets go of its files.
             total += 0 if isinstance(found[-1], SampleError) else found[-1].size
             if total > BYTES_AT_ONCE:
                 break
-        return self._read_found(numbers, found, look_for)
+        try:
+            return self._read_found(numbers, found, look_for)
+        except MemoryError:  # one by one, to say which
+            return super()._read_some(numbers, look_for)
 
-    def _read_found(
-        self, numbers: Sequence[int], found: list[Component | SampleError], look_for: LookFor | None
-    ) -> Seen:
+    def _read_found(self, numbers: Sequence[int], found: list[Found], look_for: LookFor | None) -> Seen:
         """What was found, read in one call of the kernel into one memory; nothing of those with an error."""
-        ranges = np.array([_NO_RANGE if isinstance(c, SampleError) else c.range_with_header for c in found], np.int64)
         looks = None if look_for is None else look_for([0 if isinstance(c, SampleError) else c.hashed for c in found])
-        memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
-        received = kernel.read(ranges, memory, BLOCK, None if looks is None else looks.first).tolist()
-        parts = split(memory, ranges[:, 2].tolist())
+        received = read_components(found, self.target == "cls", None if looks is None else looks.first)
         if looks is not None:
             checked = [isinstance(c, Component) and c.shard.path in self._checked for c in found]
-            looks.finish([part[BLOCK:] for part in parts], checked)
-        samples = [
-            self._tried(number, partial(self._sample, number, component, part, size))
-            for number, component, part, size in zip(numbers, found, parts, received, strict=False)
-        ]
-        return samples, looks
+            looks.finish([each.part[BLOCK:] for each in received], checked)
+        samples = zip(numbers, received, strict=False)
+        return [self._read_as(number, partial(self._sample, number, each)) for number, each in samples], looks
 
-    def _sample(self, number: int, component: Component | SampleError, part: memoryview, received: int) -> Sample[Data]:
-        if isinstance(component, SampleError):
-            raise component
-        shard = component.shard
-        if received < 0:
-            raise OSError(-received, os.strerror(-received), shard.path)
-        key = shard.checked_key(component, bytes(part[:BLOCK]), received - BLOCK)
-        if self.target == "cls" and component.cls != NO_CLASS:
-            return Sample(key, part[BLOCK:], component.cls)
-        return Sample(key, part[BLOCK:], self._target(shard, component.row, key, number))
+    def _sample(self, number: int, received: Received) -> Sample[Data]:
+        key, data, label = received.checked()
+        if label is None and isinstance(received.found, Component):
+            label = self._target(received.found.shard, received.found.row, key, number)
+        return Sample(key, data, label)
+
+    def _read_again(self, number: int) -> Sample[bytes]:
+        self._open[bisect_right(self._ends, self._stored(number))].close()  # a stale handle stays what it is
+        return self._read(number)
 
     def _target(self, shard: Shard, row: int, key: str, number: int) -> Any:
         if self._fields is None:

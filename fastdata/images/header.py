@@ -42,7 +42,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             f"the image claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}: "
             "raise max_pixels if that is meant"
         )
-    if header.jpeg is not None and _may_have_scans(data, header.jpeg) and _scans(data) > MAX_SCANS:
+    if data[:2] == _SOI and _may_have_scans(data, header.jpeg) and _scans(data) > MAX_SCANS:
         raise DecodeError(f"a JPEG of more than {MAX_SCANS} scans: a decompression bomb")
     return header
 
@@ -73,8 +73,10 @@ def header_or_error(image: bytes | memoryview, max_pixels: int) -> Header | Deco
         return error.without_frames()
 
 
-def _may_have_scans(data: bytes, jpeg: JpegHeader) -> bool:
-    """Whether more scans than the first are decoded: not where that is sequential and of all components."""
+def _may_have_scans(data: bytes, jpeg: JpegHeader | None) -> bool:
+    """Whether more scans than the first may be decoded: not where that is sequential and of all components."""
+    if jpeg is None:  # only Pillow takes it for a JPEG
+        return True
     _, start, _ = jpeg.segments[-1]
     return jpeg.progressive or data[start + 4] < jpeg.components
 
@@ -85,6 +87,7 @@ def _scans(data: bytes) -> int:
     return sum(int(np.count_nonzero(which)) for which in found)
 
 
+_SOI = b"\xff\xd8"
 _START_OF_SCAN = 0xDAFF  # FF DA, read from the right
 
 

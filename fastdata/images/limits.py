@@ -2,9 +2,6 @@
 
 from typing import Final
 
-MAX_BYTES: Final = 1 << 30
-"""Of a file: a larger one is no image."""
-
 MAX_PIXELS: Final = 178_956_970
 """Pillow's own limit: a larger image is taken for a decompression bomb."""
 

@@ -151,8 +151,17 @@ def _checked_box(view: View, header: Header) -> Box:
     return Box(*stored_box(header.orientation, header.stored_size, box))
 
 
+def is_scaled(image: Encoded) -> bool:
+    """Whether a JPEG is decoded at a fraction of its size for this view. ValueError, or DecodeError, for a bad view."""
+    return _factor(image, _checked_box(image.view, image.header)) > 1
+
+
+def _factor(image: Encoded, box: Box) -> int:
+    return _scale_factor(box, stored_size(image.view, image.header), image.view.reducing_gap)
+
+
 def _whole(image: Encoded, box: Box) -> Part:
-    factor = _scale_factor(box, stored_size(image.view, image.header), image.view.reducing_gap)
+    factor = _factor(image, box)
     return Part(bytes(image.data), image.header.stored_size, box, factor)
 
 

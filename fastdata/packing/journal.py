@@ -56,14 +56,15 @@ def finished(planned: PlannedShard) -> Written | None:
     The shard is not read again: its size and the time of its last change are those that its index holds for.
     """
     note = read_note(note_path(planned.path))
-    if note is None or note.fingerprint != fingerprint(planned):
-        return None
-    try:
-        status = planned.path.lstat()
-    except FileNotFoundError:
+    if note is None or note.fingerprint != fingerprint(planned) or planned.path.is_symlink():
         return None
     entry = note.written.entry
-    rows = load(str(planned.path), status) if status.st_size == entry.filesize else None
+    try:
+        with planned.path.open("rb") as file:
+            same_size = os.fstat(file.fileno()).st_size == entry.filesize
+            rows = load(file.fileno(), str(planned.path)) if same_size else None
+    except FileNotFoundError:
+        return None
     return note.written if rows is not None and len(rows) == entry.nsamples else None
 
 

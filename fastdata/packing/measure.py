@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdata.errors import PackError
-from fastdata.images.limits import MAX_BYTES
 from fastdata.packing.source import Source
 from fastdata.packing.write import extension_of
 from fastdata.sample import IMAGE_EXTENSIONS
+from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.tar import BLOCK, padded
 
 _PLAIN_NAME = 100  # bytes of an ASCII name that still fits into a member's header

@@ -139,7 +139,7 @@ def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
         return
     if shard.entry is not None and samples != shard.entry.nsamples:
         yield Fault(shard.path, "", -1, f"it has {samples} samples, not {shard.entry.nsamples}: pack it again")
-    stored = load(shard.path, os.fstat(fd))
+    stored = load(fd, shard.path)
     if stored is not None and not np.array_equal(stored, builder.rows()):
         problem = f"its index is not what lies in it: remove {index_path(shard.path).name}, and it is made again"
         yield Fault(shard.path, "", -1, problem)

@@ -1,14 +1,11 @@
 """A field's files in a folder: beside the image, or at a path that the image's says."""
 
 import re
-import stat
 from collections.abc import Iterable
-from pathlib import Path
 
 from fastdata.errors import TargetError
-
-LARGEST = 1 << 30
-"""Bytes: a larger file is no field."""
+from fastdata.sources.faults import is_machines
+from fastdata.sources.regular import read_regular
 
 _PLACES = re.compile(r"\{(key|name)\}")
 
@@ -33,19 +30,19 @@ def check_components(components: Iterable[str], labelled: bool) -> None:
 
 
 def read_component(root: str, image: str, component: str) -> bytes:
-    """The bytes of an image's component; TargetError where they can't be read. `image` is its path below `root`."""
+    """The bytes of an image's component; `image` is its path below `root`.
+
+    TargetError where it can't be read, OSError where the machine is at fault.
+    """
     path = f"{root}/{component_path(image, component)}"
     try:
-        status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise TargetError(f"{path} is no regular file")
-        if status.st_size > LARGEST:
-            raise TargetError(f"{path} has more than {LARGEST} bytes")
-        return Path(path).read_bytes()
+        return read_regular(path)
     except FileNotFoundError as error:
         raise TargetError(f"there is no file {path}") from error
     except OSError as error:
-        raise TargetError(f"{path} can't be read: {error.strerror}") from error
+        if is_machines(error):
+            raise
+        raise TargetError(f"{path} can't be read: {error.strerror}" if error.strerror else str(error)) from error
 
 
 def component_path(image: str, component: str) -> str:

@@ -1,42 +1,30 @@
-"""The index of a shard: which of its members make which sample, kept in a file beside it."""
+"""The index of a shard: which of its members make which sample, built once and kept in a file beside it."""
 
 import os
-import struct
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
-from typing import NamedTuple
-from zlib import crc32
 
-import numpy as np
-
-from fastdata.files import whole_file
-from fastdata.sources.rows import ABSENT as ABSENT
-from fastdata.sources.rows import MAX_CLASS_BYTES, RowsBuilder, class_in, dtype_of
-from fastdata.sources.rows import NO_CLASS as NO_CLASS
-from fastdata.sources.rows import Rows as Rows
-from fastdata.sources.rows import extensions as extensions
-from fastdata.sources.tar import BLOCK, Member, pread
+from fastdata.sources.index_file import Summary, crc_of, index_path, load, store, stored_summary
+from fastdata.sources.rows import ABSENT, MAX_CLASS_BYTES, NO_CLASS, Rows, RowsBuilder, class_in, extensions
+from fastdata.sources.tar import Member, pread
 from fastdata.sources.webdataset import groups
 
-_REMEMBERED = 4096  # indexes that a process keeps, for shards that are opened again
+__all__ = [
+    "ABSENT",
+    "NO_CLASS",
+    "Rows",
+    "Summary",
+    "build",
+    "extensions",
+    "index_count",
+    "index_path",
+    "index_summary",
+    "load",
+    "shard_rows",
+    "store",
+    "store_index",
+]
 
-# numpy has Python parse an array's header, and Python up to 3.12 counts its parser's depth for all threads together:
-# a thread that opens a shard while others do at times gets a SystemError for it (python/cpython#106905).
-_ATTEMPTS = 3
-
-# Behind the rows: magic with version, samples, the shard's size and time (ns) that the rows hold for, the CRC of
-# the rows, and the CRC of all that.
-_TRAILER = struct.Struct("<8sqqqI")
-_CRC = struct.Struct("<I")
-_TRAILER_SIZE = _TRAILER.size + _CRC.size
-_MAGIC = b"fdindex1"
-
-
-def index_path(path: str | os.PathLike[str]) -> Path:
-    """Where the index of a shard lies: `train-000000.index.npy` beside `train-000000.tar`."""
-    shard = Path(path)
-    return shard.with_name(shard.name.removesuffix(".tar") + ".index.npy")
+_REMEMBERED = 1 << 30  # bytes of indexes that a process keeps, for shards that are opened again: of 19 million samples
 
 
 def build(fd: int, path: str) -> Rows:
@@ -64,30 +52,39 @@ def shard_rows(fd: int, path: str, keep: bool = True) -> Rows:
     is opened again and again does not pay for its index each time, nor does one for which no index can be stored.
     """
     stat = os.fstat(fd)
-    memory = _memory(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    if not memory:
-        rows = load(path, stat)
+    state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    rows = _memory.get(state)
+    if rows is None:
+        rows = load(fd, path)
         if rows is None:
-            built = build(fd, path)
+            rows = build(fd, path)
             if keep:
                 with suppress(OSError):  # a folder that can't be written, a full disk: reading does not depend on it
-                    store(path, stat, built)
-                rows = load(path, stat)  # mapped, so that processes share its memory
-        memory.append(built if rows is None else rows)
-    return memory[0]
+                    store(path, stat, rows)
+        rows.flags.writeable = False
+        _remember(state, rows)
+    return rows
 
 
-@lru_cache(_REMEMBERED)
-def _memory(device: int, inode: int, size: int, time: int) -> list[Rows]:
-    """The place for the index of a shard in this state, empty at first. (lru_cache locks nothing over a fork.)"""
-    return []
+# Without a lock, which a fork could leave held for ever: a dict takes care of itself, and a sum that threads have mixed
+# up is made anew where it matters.
+_memory: dict[tuple[int, ...], Rows] = {}
+_remembered = 0
 
 
-class Summary(NamedTuple):
-    """An index in short: the number of samples, and a checksum of all that it says of them."""
-
-    samples: int
-    checksum: int
+def _remember(state: tuple[int, ...], rows: Rows) -> None:
+    """Keep the index of a shard in this state, and let go of the oldest where they are too large together."""
+    global _remembered
+    _memory[state] = rows
+    _remembered += rows.nbytes
+    if _remembered > _REMEMBERED:
+        kept = list(_memory.items())
+        _remembered = sum(each.nbytes for _, each in kept)
+        for known, each in kept[:-1]:
+            if _remembered <= _REMEMBERED * 3 // 4:  # not one by one from then on
+                break
+            _memory.pop(known, None)
+            _remembered -= each.nbytes
 
 
 def index_summary(path: str | os.PathLike[str]) -> Summary:
@@ -98,15 +95,11 @@ def index_summary(path: str | os.PathLike[str]) -> Summary:
     path = os.fspath(path)
     fd = os.open(path, os.O_RDONLY)
     try:
-        stat = os.fstat(fd)
-        with suppress(OSError), index_path(path).open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - _TRAILER_SIZE, 0))
-            trailer = _trailer(file.read(), stat)
-            if trailer is not None:
-                return trailer
+        stored = stored_summary(path, os.fstat(fd))
+        if stored is not None:
+            return stored
         rows = shard_rows(fd, path)
-        return Summary(len(rows), _crc_of(rows))
+        return Summary(len(rows), crc_of(rows))
     finally:
         os.close(fd)
 
@@ -121,9 +114,9 @@ def store_index(path: str | os.PathLike[str]) -> int:
     path = os.fspath(path)
     fd = os.open(path, os.O_RDONLY)
     try:
-        stat = os.fstat(fd)
-        rows = load(path, stat)
+        rows = load(fd, path)
         if rows is None:
+            stat = os.fstat(fd)
             rows = build(fd, path)
             store(path, stat, rows)
         return len(rows)
@@ -131,66 +124,6 @@ def store_index(path: str | os.PathLike[str]) -> int:
         os.close(fd)
 
 
-def load(path: str, stat: os.stat_result) -> Rows | None:
-    """The stored index of the shard in that state, memory-mapped; None if there is none or it is not to be trusted.
-
-    An index can always be built again, so whatever is wrong with a stored one is no error.
-    """
-    for _ in range(_ATTEMPTS):
-        with suppress(SystemError):
-            return _load(path, stat)
-    return None
-
-
-def _load(path: str, stat: os.stat_result) -> Rows | None:
-    file = index_path(path)
-    try:
-        rows = np.lib.format.open_memmap(file, mode="r")
-        with file.open("rb") as stream:
-            stream.seek(rows.offset + rows.nbytes)
-            trailer = _trailer(stream.read(_TRAILER_SIZE + 1), stat)
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
-        return None
-    if rows.ndim != 1 or rows.dtype != dtype_of(list(extensions(rows))) or trailer != (len(rows), _crc_of(rows)):
-        return None
-    return np.asarray(rows) if _within(rows, stat.st_size) else None
-
-
-def store(path: str, stat: os.stat_result, rows: Rows) -> None:
-    """Writes the index of the shard in that state; OSError where it can't be written."""
-    trailer = _TRAILER.pack(_MAGIC, len(rows), stat.st_size, stat.st_mtime_ns, _crc_of(rows))
-    with whole_file(index_path(path)) as file:
-        np.lib.format.write_array(file, rows, version=(3, 0), allow_pickle=False)
-        file.write(trailer + _CRC.pack(crc32(trailer)))
-
-
 def _class(fd: int, member: Member) -> int:
     """The integer in a cls member, or NO_CLASS."""
     return NO_CLASS if member.size > MAX_CLASS_BYTES else class_in(pread(fd, member.size, member.offset))
-
-
-def _within(rows: Rows, shard_size: int) -> bool:
-    """Whether all that the rows point at lies in the shard."""
-    if np.any((rows["start"] < 0) | (rows["start"] >= shard_size)):
-        return False
-    for extension in extensions(rows):
-        offset, size = rows["." + extension]["offset"], rows["." + extension]["size"]
-        inside = (offset >= BLOCK) & (offset <= shard_size) & (size >= 0) & (size <= shard_size - offset)
-        if not np.all(inside | (offset == ABSENT)):
-            return False
-    return True
-
-
-def _crc_of(rows: Rows) -> int:
-    """A checksum of the rows and their type, so that a damaged index is told from a good one."""
-    return crc32(rows.view(np.uint8).data, crc32(ascii(rows.dtype).encode()))
-
-
-def _trailer(raw: bytes, stat: os.stat_result) -> Summary | None:
-    """What the trailer says, if it is intact and belongs to the shard in this state."""
-    if len(raw) != _TRAILER_SIZE or _CRC.pack(crc32(raw[: _TRAILER.size])) != raw[_TRAILER.size :]:
-        return None
-    magic, samples, size, time, crc = _TRAILER.unpack_from(raw)
-    if magic != _MAGIC or (size, time) != (stat.st_size, stat.st_mtime_ns):
-        return None
-    return Summary(samples, crc)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastdata.errors import TarError
 from fastdata.sample import key_hash
-from fastdata.sources.tar import Member
+from fastdata.sources.tar import BLOCK, Member
 
 NO_CLASS = -(2**63)
 """`cls` of a sample without a cls member, or with one that is no integer."""
@@ -89,3 +89,20 @@ def class_in(data: bytes) -> int:
     except ValueError:
         return NO_CLASS
     return value if -(2**63) < value < 2**63 else NO_CLASS
+
+
+def are_within(rows: Rows, shard_size: int) -> bool:
+    """Whether all that the rows point at lies in the shard, and each class in a component that can hold it."""
+    if np.any((rows["start"] < 0) | (rows["start"] >= shard_size)):
+        return False
+    if np.any(rows["cls"] != NO_CLASS) and ".cls" not in (rows.dtype.names or ()):
+        return False
+    for extension in extensions(rows):
+        offset, size = rows["." + extension]["offset"], rows["." + extension]["size"]
+        inside = (offset >= BLOCK) & (offset <= shard_size) & (size >= 0) & (size <= shard_size - offset)
+        if extension == "cls":
+            inside &= (rows["cls"] == NO_CLASS) | (size <= MAX_CLASS_BYTES)
+        absent = (offset == ABSENT) & ((extension != "cls") | (rows["cls"] == NO_CLASS))
+        if not np.all(inside | absent):
+            return False
+    return True

@@ -1,12 +1,15 @@
 """A shard to read from: any component of any sample, at random."""
 
 import os
+import resource
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from fastdata.errors import TarError
-from fastdata.sources.index import ABSENT, Rows, extensions, shard_rows
+from fastdata.sources.index import ABSENT, NO_CLASS, Rows, extensions, shard_rows
+from fastdata.sources.regular import MAX_BYTES
+from fastdata.sources.rows import class_in
 from fastdata.sources.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
 from fastdata.sources.webdataset import key_hash, split_name
 
@@ -52,8 +55,12 @@ class Shard:
         return extension in spans and int(spans[extension][row]["offset"]) != ABSENT
 
     def cls(self, row: int) -> int:
-        """The integer in the sample's cls component, NO_CLASS if it has none."""
-        return int(self.rows["cls"][row])
+        """The integer in the sample's cls component, as it is there now; NO_CLASS if it has none."""
+        opened = self._open()
+        component = self.find(row, ("cls",))
+        if component is None or component.cls == NO_CLASS:
+            return NO_CLASS
+        return self.checked_class(component, pread(opened.fd, component.cls_size, component.cls_offset))
 
     def key(self, row: int) -> str:
         """The sample's key, read again from its first header."""
@@ -97,18 +104,28 @@ class Shard:
             column = opened.columns.get(extension)
             if column is not None and values[column][0] != ABSENT:
                 offset, size = values[column]
-                return Component(self, opened, row, extension, offset, size, values[0], values[2])
+                if size > MAX_BYTES:
+                    problem = f"a component {extension!r} of {size} bytes: more than {MAX_BYTES} are no sample's"
+                    raise TarError.at(self.path, offset, problem)
+                cls_offset, cls_size = (ABSENT, 0) if values[2] == NO_CLASS else values[opened.columns["cls"]]
+                return Component(self, opened, row, extension, offset, size, values[0], values[2], cls_offset, cls_size)
         return None
 
     def checked_key(self, component: "Component", header: bytes, received: int) -> str:
         """The sample's key, from the header that was read; TarError where the shard changed since it was indexed."""
-        _, opened, row, extension, offset, size, hashed, _ = component
+        _, opened, row, extension, offset, size, hashed, *_ = component
         if received < size:
             raise self._changed(offset, f"only {max(received, 0)} of a component's {size} bytes are left")
         key = self._plain_key(header, hashed, extension)
         if key is None or number(header[124:136]) != size:
             key = self._find(opened, row, offset, (extension, size))
         return key
+
+    def checked_class(self, component: "Component", content: bytes) -> int:
+        """The sample's class, by what was read of its cls component; TarError where the index has another."""
+        if class_in(content) != component.cls:
+            raise self._changed(component.cls_offset, f"its class is {content!r} now, and was {component.cls}")
+        return component.cls
 
     def close(self) -> None:
         """Lets go of the file, which closes when its last reader is done; reading again opens it again."""
@@ -173,7 +190,10 @@ class _Opened:
 
 
 class Component(NamedTuple):
-    """A component's `size` bytes at `offset` of the file that `opened` holds open; and what its sample's row says."""
+    """A component's `size` bytes at `offset` of the file that `opened` holds open; and what its sample's row says.
+
+    That is its class, and where the component lies that holds it; ABSENT where `cls` is NO_CLASS.
+    """
 
     shard: Shard
     opened: _Opened
@@ -183,15 +203,23 @@ class Component(NamedTuple):
     size: int
     hashed: int
     cls: int
+    cls_offset: int
+    cls_size: int
 
     @property
     def range_with_header(self) -> tuple[int, int, int]:
         """File, offset and size, with the block before it, which is its header."""
         return self.opened.fd, self.offset - BLOCK, self.size + BLOCK
 
+    @property
+    def range_of_class(self) -> tuple[int, int, int]:
+        """File, offset and size of what holds the class, of a sample that has one."""
+        return self.opened.fd, self.cls_offset, self.cls_size
+
 
 class ShardCache:
-    """Shards by position, of which the last used `max_open` stay open.
+    """Shards by position, of which the last used `max_open` stay open, but no more than a quarter of the files that
+    this process may open.
 
     For any number of shards, threads and processes; a shard that is still being read stays open all the same.
     """
@@ -200,7 +228,7 @@ class ShardCache:
         if max_open < 1:
             raise ValueError(f"max_open must be at least 1, not {max_open}")
         self.paths, self.max_open = paths, max_open
-        self._shard = lru_cache(max_open)(Shard)
+        self._shard = lru_cache(min(max_open, _share_of_files()))(Shard)
 
     def __reduce__(self) -> tuple[type["ShardCache"], tuple[Sequence[str], int]]:
         return ShardCache, (self.paths, self.max_open)
@@ -210,3 +238,9 @@ class ShardCache:
 
     def __getitem__(self, position: int) -> Shard:
         return self._shard(self.paths[position])
+
+
+def _share_of_files() -> int:
+    """A quarter of the descriptors that this process may have, by `ulimit -n`: threads hold others while they read."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, soft // 4) if soft != resource.RLIM_INFINITY else 1 << 20

@@ -61,7 +61,7 @@ class TestDirectory:
     def test_files_by_pattern_have_no_target_or_the_one_of_a_function(self, class_folder: Path) -> None:
         plain = ImageDirectoryDataset(class_folder, pattern="**/*.jpg", labels=None)
         assert len(plain) == 11
-        assert set(list(plain.targets)) == {-1}
+        assert set(plain.targets) == {-1}
         assert plain.classes == []
         lengths = ImageDirectoryDataset(class_folder, pattern="cat/*", labels=len)
         assert [target for _, target in lengths.samples] == [len("cat/000.jpg")] * 3

@@ -290,8 +290,11 @@ def test_a_palette_with_transparency_is_no_warning():
     assert np.array_equal(decode(file.getvalue(), whole(12, 8)), expected)
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused_before_they_are_decoded():
-    image = encoded(photo(64, 64), "JPEG", progressive=True)
+@pytest.mark.parametrize("after_soi", [b"", b"\xff\x00"], ids=["plain", "by Pillow alone"])
+@pytest.mark.parametrize("progressive", [True, False])
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_they_are_decoded(progressive, after_soi):
+    image = encoded(photo(64, 64), "JPEG", progressive=progressive)
+    image = image[:2] + after_soi + image[2:]
     start = image.rindex(b"\xff\xda")
     last_scan = image[start : image.rindex(b"\xff\xd9")]
     with pytest.raises(DecodeError, match="more than 500 scans"):

@@ -16,9 +16,9 @@ from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step, Transform
-from support.numbered import map_style, write_folder
+from support.numbered import COUNT, map_style, write_folder
 from support.pictures import jpeg
-from support.processes import LIB, assert_no_more_threads_than, threads
+from support.processes import LIB, assert_no_more_threads_than, run_python, threads
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
 
@@ -54,11 +54,36 @@ def test_views_of_real_photos_are_the_cpu_decoders_within_a_level(
     assert np.percentile(difference, 99.9, axis=1).max() < (5 if device == "cpu" else 8)
 
 
-def test_scaled_decoding_looks_much_the_same(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photos of which small crops are decoded at 1/2, 1/4 and 1/8."""
+    folder = tmp_path_factory.mktemp("large")
     for number in range(4):
-        (tmp_path / f"{number}.jpg").write_bytes(jpeg(1200, 900, number))
-    dataset = map_style(tmp_path, transform=[RandomResizedCrop(96, scale=(0.5, 1.0))])
-    assert differences(dataset).mean(1).max() < 2
+        subsampling = ("4:2:0", "4:4:4")[number % 2]
+        (folder / f"{number}.jpg").write_bytes(jpeg(1600, 1200, number, quality=92, subsampling=subsampling))
+    return folder
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=gpu)])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [RandomResizedCrop(32)],
+        [RandomResizedCrop(64)],
+        [RandomResizedCrop(64, interpolation="bicubic")],
+        [RandomResizedCrop(224), RandomHorizontalFlip()],
+        [RandomResizedCrop(512, scale=(0.02, 0.05))],
+        [Resize(64), CenterCrop(56)],
+        [Resize((48, 96))],
+    ],
+    ids=["32", "64", "64 bicubic", "224", "enlarged", "evaluation", "distorted"],
+)
+def test_large_photos_are_the_cpu_decoders_at_every_size(large: Path, steps: Any, antialias: bool, device: str) -> None:
+    """By the defaults, where the CPU decoder may scale while it decodes."""
+    difference = differences(map_style(large, transform=Transform(steps, antialias)), device)
+    assert difference.mean(1).max() < (0.5 if device == "cpu" else 1)
+    assert np.percentile(difference, 99.9, axis=1).max() < (5 if device == "cpu" else 8)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=gpu)])
@@ -101,6 +126,34 @@ def test_a_batch_that_dali_fails_at_names_the_bad_sample_and_leaves_no_thread(tm
         assert caught.value.key == "011"
     finally:
         gc.enable()
+
+
+def test_a_ctrl_c_while_a_pipeline_ends_is_raised_every_time(folder: Path) -> None:
+    """In a `__del__` of the main thread it would be printed and lost."""
+    program = f"""
+import os, signal
+from nvidia.dali import Pipeline
+from fastdata.loading.loader import Loader
+from support.numbered import map_style
+loader = Loader(map_style({str(folder)!r}), 16, num_threads=2, decoder="dali")
+shutdown = Pipeline._shutdown
+
+def interrupted(pipeline):
+    os.kill(os.getpid(), signal.SIGINT)
+    shutdown(pipeline)
+
+caught = 0
+for _ in range(20):
+    Pipeline._shutdown = interrupted
+    try:
+        for batch in loader:
+            pass
+    except KeyboardInterrupt:
+        caught += 1
+        Pipeline._shutdown = shutdown
+print(caught, sum(len(batch.images) for batch in loader))
+"""
+    assert run_python(program) == f"20 {COUNT}\n"
 
 
 def test_dali_goes_on_after_every_failure(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
 from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import CenterCrop, RandomResizedCrop, Resize, View
+from fastdata.transforms.steps import CenterCrop, RandomResizedCrop, Resize, Transform, View
 from support.numbered import map_style
 from support.pictures import encoded, jpeg, photo
 
@@ -25,9 +25,10 @@ def dali_encoded(data: bytes, header: Header, view: View) -> DaliImage | None:
 def test_a_crop_ready_photo_is_cut_before_it_is_decoded() -> None:
     data = make_crop_ready(jpeg(1000, 800))
     header = read_header(data)
-    view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], header.size, 0)
+    transform = Transform([RandomResizedCrop(64, scale=(0.05, 0.1))], reducing_gap=None)
+    view = draw(transform, header.size, 0)
     small = make_crop_ready(jpeg(150, 120))
-    small_view = draw([RandomResizedCrop(64, scale=(0.05, 0.1))], (150, 120), 0)
+    small_view = draw(transform, (150, 120), 0)
     uncut = dali_encoded(small, read_header(small), small_view)
     assert uncut is not None
     assert uncut.data is small, "a small one is not worth it"
@@ -37,6 +38,14 @@ def test_a_crop_ready_photo_is_cut_before_it_is_decoded() -> None:
     assert len(part.data) < len(data) / 3
     assert (part.box.width, part.box.height) == (view.box.width, view.box.height)
     assert whole.box == view.box
+
+
+def test_what_the_cpu_decoder_would_decode_at_a_fraction_is_left_to_it() -> None:
+    data = jpeg(1000, 800)
+    header = read_header(data)
+    for size, is_for_dali in ((32, False), (224, True)):
+        view = draw([Resize((size, size))], header.size, 0)
+        assert (dali_encoded(data, header, view) is not None) == is_for_dali
 
 
 def cut_off(data: bytes) -> bytes:

@@ -11,12 +11,12 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 
 import fastdata as fd
 from fastdata.errors import PackError
-from fastdata.images.limits import MAX_BYTES
 from fastdata.packing.collect import collect
 from fastdata.packing.convert import CropReady, Encode
 from fastdata.packing.labels import Labels
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount, ShardSize
+from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.shard import Shard
 from support.packed import files_of, keys_of, losing_a_file_after
 from support.pictures import encoded, jpeg, photo

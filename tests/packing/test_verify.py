@@ -109,14 +109,18 @@ def test_shards_that_are_lost_and_those_that_are_not_listed_are_found(packed: Pa
     ]
 
 
-def test_an_index_that_holds_for_the_file_but_says_something_else_is_found(packed: Path) -> None:
-    shard = str(packed / "train-000000.tar")
+def test_an_index_that_holds_for_the_file_but_says_something_else_is_found(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "class").mkdir(parents=True)
+    for number in range(20):  # more than are compared with the shard when an index is opened
+        (tmp_path / "photos" / "class" / f"{number:02}.jpg").write_bytes(jpeg(16, 16))
+    pack(scan_classes(tmp_path / "photos"), tmp_path / "out", jobs=1)
+    shard = str(tmp_path / "out" / "train-000000.tar")
     status = os.stat(shard)
     with open(shard, "rb") as file:
         rows = np.array(index.build(file.fileno(), shard))
     rows["cls"][1] = 7
     index.store(shard, status, rows)
-    (fault,) = faults(packed)
+    (fault,) = faults(tmp_path / "out")
     assert "its index is not what lies in it: remove train-000000.index.npy" in fault.problem
 
 

@@ -1,8 +1,8 @@
 """DALI as the decoder: bytes and views are the dataset's, so order, crops and flips are those of the CPU decoder.
 
-The only module that imports DALI, when it is first used. The crew's threads read, draw and cut; batches of encoded
-images and of their boxes then enter a pipeline of two operators: `decoders.image_slice` decodes a view's box, `resize`
-makes its window of that, mirrored where the view is. What DALI might decode otherwise goes through the CPU decoder.
+The crew's threads read, draw and cut; batches of encoded images and of their boxes then enter a pipeline of two
+operators: `decoders.image_slice` decodes a view's box, `resize` makes its window of that, mirrored where the view is.
+What DALI might decode otherwise goes through the CPU decoder.
 """
 
 import ctypes
@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -24,6 +25,7 @@ from fastdata.loading.batch_job import BatchJob, LoadingJob, Setup
 from fastdata.loading.crew import Crew
 from fastdata.loading.dali.job import DaliJob
 from fastdata.loading.dali.options import Dali
+from fastdata.loading.dali.pipeline import end_pipeline, new_pipeline
 from fastdata.loading.stats import Stage
 
 
@@ -111,7 +113,8 @@ class DaliCrew:
         failure = None
         try:
             if self._pipeline is None:
-                self._pipeline = self._built()
+                options = replace(self._options, queue=self._queue)
+                self._pipeline = new_pipeline(self._feed, self._setup, options, self._num_threads)
                 self._feed.have_ready(self._queue)
                 self._pipeline.schedule_run()  # begins as many as its queue holds
             images = self._decoded() if self._feed.under_way else None
@@ -131,43 +134,6 @@ class DaliCrew:
         except Exception:  # noqa: BLE001 - a later batch has failed: it is begun again, and fails when it is its turn
             self._begin_again()
         return job
-
-    def _built(self) -> Any:
-        """A pipeline that begins with what is not handed out yet."""
-        from nvidia.dali import Pipeline, fn, types
-
-        device = self._setup.device
-        (transform,) = self._setup.dataset.transform.transforms
-        width, height = transform.output_size or (0, 0)
-        hints: dict[str, Any] = {}
-        if device is not None:
-            hints = {
-                "hw_decoder_load": self._options.hw_decoder_load,
-                "preallocate_width_hint": self._options.width_hint,
-                "preallocate_height_hint": self._options.height_hint,
-                "jpeg_fancy_upsampling": True,  # as libjpeg does
-            }
-        pipeline = Pipeline(
-            batch_size=self._setup.layouts[None].batch_size,
-            num_threads=self._num_threads,
-            device_id=None if device is None else device.index,
-            prefetch_queue_depth=self._queue,
-            exec_dynamic=True,  # its outputs stay ours for as long as we hold them
-        )
-        with pipeline:
-            data, origin, shape, begin, end = fn.external_source(source=self._feed, num_outputs=5, no_copy=True)
-            where = "cpu" if device is None else "mixed"
-            images = fn.decoders.image_slice(data, origin, shape, axis_names="WH", device=where, **hints)
-            images = fn.resize(
-                images,
-                size=(height, width),
-                roi_start=begin,
-                roi_end=end,
-                interp_type=types.INTERP_LINEAR if transform.interpolation == "bilinear" else types.INTERP_CUBIC,
-                antialias=transform.antialias,
-            )
-            pipeline.set_outputs(images)
-        return pipeline
 
     def _decoded(self) -> Tensor:
         """The images of the first batch under way: uint8, shape (N, H, W, 3), in memory that is not used again."""
@@ -196,7 +162,7 @@ class DaliCrew:
         return job
 
     def _begin_again(self) -> None:
-        self._pipeline = None
+        self._end_pipeline()
         self._feed.put_back()
 
     @property
@@ -214,8 +180,13 @@ class DaliCrew:
         self._closed = True
         self._ended_ns = self._ended_ns or time.perf_counter_ns()
         self._crew.close()
-        self._pipeline = None
+        self._end_pipeline()
         self._feed.clear()
+
+    def _end_pipeline(self) -> None:
+        ending = [] if self._pipeline is None else [self._pipeline]
+        self._pipeline = None
+        end_pipeline(ending)
 
     def leave_to_parent(self) -> None:
         """In a forked child: the pipeline is never destroyed, which would wait for threads that did not come along."""

@@ -14,7 +14,7 @@ import simplejpeg
 from fastdata.images.cut import cut_stored
 from fastdata.images.jpeg import APP1, FRAMES, NEXT_MARKER, JpegHeader, read_jpeg_header, stored_box
 from fastdata.images.limits import MAX_PIXELS
-from fastdata.images.reference import Encoded
+from fastdata.images.reference import Encoded, is_scaled
 from fastdata.transforms.steps import Box, View
 
 
@@ -27,12 +27,17 @@ class DaliImage(NamedTuple):
 
 
 def dali_image(image: Encoded) -> DaliImage | None:
-    """What DALI decodes for a view; None where it might give other pixels or another verdict than the CPU decoder."""
+    """What DALI decodes for a view; None where it might give other pixels or another verdict than the CPU decoder.
+
+    So it is where that decodes at a fraction of the size, by the transform's `reducing_gap`: DALI has no such thing.
+    """
     image = image.complete()
     data, header, view = bytes(image.data), image.header, image.view
     jpeg, window = header.jpeg, view.window
     inside = window.left >= 0 and window.top >= 0 and window.right <= view.size[0] and window.bottom <= view.size[1]
     if jpeg is None or not inside or not 0 < view.size[0] * view.size[1] <= MAX_PIXELS or not _is_plain(data, jpeg):
+        return None
+    if is_scaled(image):
         return None
     outside = 1 - view.box.width * view.box.height / (header.width * header.height)
     if jpeg.restart_interval and outside * len(data) > _LEAST_BYTES_SAVED and (part := _cut(data, jpeg, view)):

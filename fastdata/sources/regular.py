@@ -1,0 +1,33 @@
+"""Files that are read whole: regular ones of a bounded size."""
+
+import os
+from stat import S_ISREG
+from typing import Final
+
+MAX_BYTES: Final = 1 << 30
+"""Of a sample's file or component: a larger one is no image and no field."""
+
+
+def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
+    """A file descriptor. OSError, without an errno, for a pipe, a device or a folder: reading may never end."""
+    fd = os.open(path, flags | os.O_NONBLOCK)  # else a pipe that nobody writes to would wait
+    if not S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(f"{os.fspath(path)} is no regular file")
+    return fd
+
+
+def read_regular(path: str, limit: int = MAX_BYTES) -> bytes:
+    """All of a file. OSError where it can't be read, and, without an errno, where it has more than `limit` bytes."""
+    fd = open_regular(path)
+    try:
+        size = os.fstat(fd).st_size
+        data = b""
+        while size <= limit and (more := os.read(fd, size - len(data) + 1)):
+            data = data + more if data else more
+            size = max(size, len(data))
+    finally:
+        os.close(fd)
+    if size > limit:
+        raise OSError(f"{path} has more than {limit} bytes")
+    return data

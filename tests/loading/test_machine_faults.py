@@ -1,0 +1,106 @@
+"""Where the machine is at fault no sample is: it is read again, and then the fault is raised, never skipped."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.numbered import COUNT, write_folder, write_shards
+from support.processes import LIB, PATIENCE, PYTHONPATH
+from support.tars import tool
+
+PROGRAM = """
+import resource, sys
+kind, root, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
+from fastdata.loading.loader import Loader
+from support.numbered import iterable, map_style
+if limit:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+from pathlib import Path
+shards = sorted(map(str, Path(root).glob("*.tar")))
+dataset = iterable(shards, shuffle=True) if kind == "shards" else map_style(root)
+try:
+    loader = Loader(dataset, 4, num_threads=2, on_error="skip")
+    targets = [target for _, targets in loader for target in targets.tolist()]
+except OSError as error:
+    print(error.errno, error)
+else:
+    print(sorted(targets) == list(range(len(targets))), len(targets), loader.skipped)
+"""
+Run = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`support/faulty.c`, to be loaded before the C library."""
+    path = tmp_path_factory.mktemp("shim") / "faulty.so"
+    subprocess.run([tool("gcc"), "-shared", "-fPIC", "-O1", "-o", path, LIB / "support/faulty.c", "-ldl"], check=True)
+    return path
+
+
+@pytest.fixture(params=["yes", "no"], ids=["kernel", "reference"])
+def kernel(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def run(kernel: str) -> Run:
+    """What the program prints, with and without the kernel."""
+
+    def run(kind: str, root: Path, limit: int = 0, **environment: Any) -> str:
+        command = [sys.executable, "-P", "-c", PROGRAM, kind, str(root), str(limit)]
+        variables = {name: str(value) for name, value in environment.items()}
+        ours = {**os.environ, "PYTHONPATH": PYTHONPATH, "FASTDATA_KERNEL": kernel, **variables}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=ours)
+        assert (done.returncode, done.stderr) == (0, ""), f"{done.returncode}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(params=["folder", "shards"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def root(kind: str, tmp_path: Path) -> Path:
+    (write_folder if kind == "folder" else write_shards)(tmp_path / "samples")
+    return tmp_path / "samples"
+
+
+def test_a_disk_that_fails_now_and_then_loses_no_sample(run: Run, kind: str, tmp_path: Path, shim: Path) -> None:
+    root, log = tmp_path / "samples", tmp_path / "log"
+    if kind == "folder":
+        write_folder(root, 150)
+    else:
+        write_shards(root, [50] * 3)
+    faults: dict[str, Any] = {"FAULTY_PATH": "samples", "FAULTY_ERRNO": errno.EIO, "FAULTY_LOG": log}
+    faults["FAULTY_EVERY"] = 131 if kind == "folder" else 211  # more than indexing a shard takes
+    assert run(kind, root, LD_PRELOAD=shim, **faults) == "True 150 []\n"
+    assert log.stat().st_size >= 1
+
+
+@pytest.mark.parametrize("fault", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_goes_on_failing_is_raised_as_what_it_is(
+    run: Run, kind: str, root: Path, shim: Path, fault: int, tmp_path: Path
+) -> None:
+    name = "samples/020" if kind == "folder" else "samples/part-000003.tar"
+    faults = {"FAULTY_PATH": name, "FAULTY_ERRNO": fault, "FAULTY_EVERY": 1, "FAULTY_LOG": tmp_path / "log"}
+    said = run(kind, root, LD_PRELOAD=shim, **faults)
+    assert said.startswith(f"{fault} [Errno {fault}] {os.strerror(fault)}, ")
+    assert name in said
+
+
+def test_reading_that_gives_less_than_asked_for_is_gone_on_with(run: Run, kind: str, root: Path, shim: Path) -> None:
+    assert run(kind, root, LD_PRELOAD=shim, FAULTY_PATH="samples", FAULTY_SHORT=100) == f"True {COUNT} []\n"
+
+
+def test_many_shards_and_few_descriptors_lose_no_sample(run: Run, tmp_path: Path) -> None:
+    write_shards(tmp_path / "many", [1] * 200)
+    assert run("shards", tmp_path / "many", 64) == "True 200 []\n"
