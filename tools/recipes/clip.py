@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> Clip:
             optimizer.step()
         print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
     if dist.is_initialized():
+        del model  # before the group: gloo's thread may wait for the lock under which DDP would end it
         dist.destroy_process_group()
     return net
 

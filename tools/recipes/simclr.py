@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
             optimizer.step()
         print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
     if dist.is_initialized():
+        del model  # before the group: gloo's thread may wait for the lock under which DDP would end it
         dist.destroy_process_group()
 
 
