@@ -6,6 +6,7 @@ integers.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -96,10 +97,14 @@ def _carry_out(images: Tensor, changes: Sequence[Change]) -> None:
 def _recolour(images: Tensor, changes: Sequence[Change]) -> None:
     if levels.looked_up(images, changes):
         return
-    planes = levels.to_planes(images)
-    for change in changes:
-        planes = _changed(planes, change)
-    levels.from_planes(planes, images)
+    for compiled, some in groupby(changes, partial(levels.by_kernel, images)):
+        if compiled:
+            levels.recolour_by_kernel(images, list(some))
+            continue
+        planes = levels.to_planes(images)
+        for change in some:
+            planes = _changed(planes, change)
+        levels.from_planes(planes, images)
 
 
 def _changed(planes: Tensor, change: Change) -> Tensor:

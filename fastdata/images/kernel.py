@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdata.images.jobs import JOB, filter_of, program
+from fastdata.sample import Pixels
 from fastdata.transforms.steps import Transform
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
@@ -172,6 +173,15 @@ def read(ranges: npt.NDArray[np.int64], out: Buffer, skip: int = 0, look: Look |
     columns[:, :3] = ranges
     _kernel().read(columns, out, skip, None if look is None else look.arguments)
     return columns[:, 3]
+
+
+CHANGE: Final = np.dtype([("operation", np.int32), ("values", np.float32, 3)])
+"""A change of colours, 16 bytes, as kernel.c's `struct change`."""
+
+
+def recolour(pixels: Pixels, changes: npt.NDArray[np.void]) -> None:
+    """Carry out CHANGEs on an image in place: uint8, C-contiguous, shape (H, W, 3). `levels` says what they are."""
+    _kernel().recolour(pixels, changes)
 
 
 def read_files(

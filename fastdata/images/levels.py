@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fastdata.images import kernel
 from fastdata.transforms.changes import Change, Operation, Values
 
 _POINTWISE = (Operation.BRIGHTNESS, Operation.SOLARIZE, Operation.POSTERIZE, Operation.INVERT)
@@ -53,6 +54,41 @@ def looked_up(images: Tensor, changes: Sequence[Change]) -> bool:
         table = operated(table, change.operation, change.values)
     cv2.LUT(pixels, table.to(torch.uint8).numpy().ravel(), pixels)
     return True
+
+
+# As kernel.c has them, in its order.
+_BY_KERNEL = (
+    Operation.BRIGHTNESS,
+    Operation.CONTRAST,
+    Operation.SATURATION,
+    Operation.HUE,
+    Operation.GRAYSCALE,
+    Operation.SOLARIZE,
+    Operation.POSTERIZE,
+    Operation.INVERT,
+)
+
+
+def by_kernel(images: Tensor, change: Change) -> bool:
+    """Whether the compiled kernel can do the change to these images: to one, in channels-last memory on the CPU."""
+    return change.operation in _BY_KERNEL and kernel.KERNEL is not None and _interleaved(images) is not None
+
+
+def recolour_by_kernel(images: Tensor, changes: Sequence[Change]) -> None:
+    """Those changes, in place: the same pixels as by `operated`, to the last bit."""
+    records = np.zeros(len(changes), kernel.CHANGE)
+    for record, (operation, _, values) in zip(records, changes, strict=True):
+        record["operation"] = _BY_KERNEL.index(operation)
+        match operation:
+            case Operation.CONTRAST | Operation.SATURATION:
+                record["values"] = values[0, 0], 1.0 - values[0, 0], 0.0
+            case Operation.HUE:
+                record["values"] = _places(values[:, 0])[0]
+            case Operation.POSTERIZE:
+                record["values"] = 2.0 ** (8 - values[0, 0])
+            case Operation.BRIGHTNESS | Operation.SOLARIZE:
+                record["values"] = values[0, 0]
+    kernel.recolour(images[0].permute(1, 2, 0).numpy(), records)
 
 
 def operated(planes: Tensor, operation: Operation, values: Values) -> Tensor:
@@ -121,15 +157,19 @@ def _turned(planes: Tensor, shifts: npt.NDArray[np.float64]) -> Tensor:
     spread = high.sub_(low)
     hue = torch.sub(lesser, red, out=lesser).clamp_(min=0.0).add_(greater).sub_(red).add_(spread)
     hue = torch.copysign(hue, torch.sub(green, blue, out=greater), out=greater)
-    # The places that keep hue less place within 7 spreads, where one expression serves: see the last line but one.
-    ahead = np.where(shifts[:, np.newaxis] < 0, (0.0, -4.0, -2.0), (0.0, 2.0, 4.0))
-    places = torch.from_numpy((6.0 * shifts[:, np.newaxis] - ahead).astype(np.float32)).to(planes.device)
+    places = torch.from_numpy(_places(shifts)).to(planes.device)
     torch.mul(spread, places.view(-1, 3, 1, 1), out=planes)
     planes.add_(hue).abs_().sub_(hue_half := spread * 3.0).abs_().sub_(spread)
     del hue_half
     torch.minimum(planes.clamp_(min=0.0), spread, out=planes).add_(low)
     # torchvision multiplies values from 0 to 1 by 255.999 before it rounds them down.
     return planes.mul_(255.999 / 255.0).floor_()
+
+
+def _places(shifts: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Those that keep hue less place within 7 spreads, where one expression serves: float32 (n, 3)."""
+    ahead = np.where(shifts[:, np.newaxis] < 0, (0.0, -4.0, -2.0), (0.0, 2.0, 4.0))
+    return (6.0 * shifts[:, np.newaxis] - ahead).astype(np.float32)
 
 
 def _stretched(planes: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Pixel steps carried out: against torchvision itself, and the same whatever the batch, the memory and the threads."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import fastdata as fd
-from fastdata.images import colour, erasing
+from fastdata.images import colour, erasing, kernel, levels
 from fastdata.images.colour import draw_changes, recolour
 from fastdata.transforms.auto_augment import _OPERATIONS
 from fastdata.transforms.changes import Change, Operation
@@ -21,6 +21,8 @@ from fastdata.transforms.draw import sample_rngs
 from fastdata.transforms.steps import PixelStep
 from support.pictures import photo
 from support.torchvision import torchvision
+
+needs_kernel = pytest.mark.skipif(kernel.KERNEL is None, reason="the kernel is not built")
 
 # The worst difference from torchvision in levels, and the largest share of an image's values that differ. Not 0 where
 # torchvision adds a product in one rounding, sums in another order, or takes hues through division.
@@ -336,3 +338,43 @@ def test_images_of_a_pixel() -> None:
     with pytest.raises(ValueError, match="1x1"):
         recolour(images, fd.Transform([fd.GaussianBlur(3)]), rngs(1))
     assert math.isclose(recolour(images, fd.Transform([fd.Grayscale()]), rngs(1))[0, 0].item(), 129)
+
+
+def changed(operation: Operation, values: Sequence[float]) -> Change:
+    return Change(operation, np.arange(1), np.array([values], np.float64))
+
+
+@needs_kernel
+@settings(max_examples=300)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(0, 2**32 - 1),
+    st.lists(
+        st.one_of(
+            st.tuples(
+                st.sampled_from([Operation.BRIGHTNESS, Operation.CONTRAST, Operation.SATURATION]), st.floats(0, 3)
+            ),
+            st.tuples(st.just(Operation.HUE), st.floats(-0.5, 0.5)),
+            st.tuples(st.just(Operation.SOLARIZE), st.floats(0, 256)),
+            st.tuples(st.just(Operation.POSTERIZE), st.integers(0, 8)),
+            st.tuples(st.sampled_from([Operation.GRAYSCALE, Operation.INVERT]), st.just(0.0)),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_the_kernel_changes_colours_to_the_last_bit_as_torch_does(
+    height: int, width: int, seed: int, operations: list[tuple[Operation, float]]
+) -> None:
+    rng = np.random.default_rng(seed)
+    levels_of = [256, 3, 2][seed % 3]  # few levels: greys and ties
+    pixels = rng.integers(0, levels_of, (1, height, width, 3)).astype(np.uint8) * (255 // (levels_of - 1))
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    planes = images.to(torch.float32).contiguous()
+    changes = [changed(operation, [value]) for operation, value in operations]
+    for change in changes:
+        planes = levels.operated(planes, change.operation, change.values)
+        assert levels.by_kernel(images, change)
+    levels.recolour_by_kernel(images, changes)
+    assert torch.equal(images.to(torch.float32), planes)
