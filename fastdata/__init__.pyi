@@ -65,7 +65,6 @@ from .transforms.fields import Text as Text
 from .transforms.pixels import GaussianBlur as GaussianBlur
 from .transforms.pixels import RandomApply as RandomApply
 from .transforms.pixels import RandomErasing as RandomErasing
-from .transforms.steps import Box as Box
 from .transforms.steps import CenterCrop as CenterCrop
 from .transforms.steps import Pad as Pad
 from .transforms.steps import RandomCrop as RandomCrop
@@ -73,11 +72,12 @@ from .transforms.steps import RandomHorizontalFlip as RandomHorizontalFlip
 from .transforms.steps import RandomResizedCrop as RandomResizedCrop
 from .transforms.steps import RandomVerticalFlip as RandomVerticalFlip
 from .transforms.steps import Resize as Resize
-from .transforms.steps import Transform as Transform
 from .transforms.steps import TransformStep as TransformStep
-from .transforms.steps import View as View
 from .transforms.torchvision import Converted as Converted
 from .transforms.torchvision import from_torchvision as from_torchvision
+from .transforms.transform import Transform as Transform
+from .transforms.view import Box as Box
+from .transforms.view import View as View
 from .transforms.views import Views as Views
 
 __version__: str

@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fastdata.transforms.steps import View
+    from fastdata.transforms.view import View
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from torch.utils.data import default_collate, default_convert
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from fastdata.sample import Batch, Pair, on_tensors
-from fastdata.transforms.steps import Box, View
+from fastdata.transforms.view import Box, View
 
 BOX = Box(0, 0, 4, 4)
 VIEWS = [View(BOX, (4, 4), BOX, flip=flip) for flip in (False, True)]

@@ -32,7 +32,9 @@ from fastdata.sample import Pair, Pixels, Sample, Size, key_hash
 from fastdata.sources.faults import is_machines, patiently
 from fastdata.transforms.draw import draw, sample_rng, sample_rngs
 from fastdata.transforms.sized import sized
-from fastdata.transforms.steps import Transform, TransformStep, View, as_transform
+from fastdata.transforms.steps import TransformStep
+from fastdata.transforms.transform import Transform, as_transform
+from fastdata.transforms.view import View
 from fastdata.transforms.views import Views, rng_of_view
 
 Transforms = Transform | Views | TransformStep | Iterable[TransformStep] | None

@@ -25,7 +25,8 @@ from fastdata.transforms.follow import (
     upright_boxes,
     upright_points,
 )
-from fastdata.transforms.steps import Transform, View
+from fastdata.transforms.transform import Transform
+from fastdata.transforms.view import View
 from fastdata.transforms.views import Views
 
 OneTarget = str | Field | Table | Coco

@@ -22,7 +22,7 @@ from fastdata.epoch.orders import check_no_order_is_lost
 from fastdata.errors import ReadError, SampleError
 from fastdata.images.header import Header
 from fastdata.sample import Sample, Size, key_hash
-from fastdata.transforms.steps import View
+from fastdata.transforms.view import View
 
 
 def as_image_dataset(dataset: Any) -> ImageDataset:

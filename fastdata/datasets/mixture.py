@@ -20,7 +20,7 @@ from fastdata.epoch.shares import whole_weights
 from fastdata.errors import SampleError
 from fastdata.images.header import Header
 from fastdata.sample import Pair, Sample
-from fastdata.transforms.steps import View
+from fastdata.transforms.view import View
 
 
 class Mix(JoinedDatasets, MapStyleDataset, Dataset[tuple[Tensor, Any]]):

@@ -13,7 +13,7 @@ from fastdata.images.header import Header
 from fastdata.images.jobs import JOB, LazyViews
 from fastdata.images.reference import Encoded
 from fastdata.sample import Pixels, Sample
-from fastdata.transforms.steps import Transform
+from fastdata.transforms.transform import Transform
 from fastdata.transforms.views import rngs_of_view
 
 if TYPE_CHECKING:

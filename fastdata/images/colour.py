@@ -17,7 +17,7 @@ from torch import Tensor
 from fastdata import splitmix
 from fastdata.images import erasing, filters, levels
 from fastdata.transforms.changes import Change, Operation
-from fastdata.transforms.steps import Transform
+from fastdata.transforms.transform import Transform
 
 _ERASING = (Operation.ERASE, Operation.ERASE_WITH_NOISE)
 _VALUES_AT_ONCE = 1 << 25  # of a batch on a GPU, as float32: 128 MiB

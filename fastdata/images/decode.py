@@ -15,7 +15,7 @@ from fastdata.images.header import Header, read_header
 from fastdata.images.jobs import JOB
 from fastdata.images.reference import Decoded, Encoded
 from fastdata.sample import Pixels
-from fastdata.transforms.steps import View
+from fastdata.transforms.view import View
 
 
 def decode(data: bytes, view: View, out: Pixels | None = None, header: Header | None = None) -> Pixels:

@@ -11,18 +11,16 @@ import numpy.typing as npt
 
 from fastdata.transforms.draw import numbers_of
 from fastdata.transforms.steps import (
-    Box,
     CenterCrop,
-    Interpolation,
     Pad,
     RandomCrop,
     RandomHorizontalFlip,
     RandomResizedCrop,
     RandomVerticalFlip,
     Resize,
-    Transform,
-    View,
 )
+from fastdata.transforms.transform import Transform
+from fastdata.transforms.view import Box, Interpolation, View
 
 JOB: Final = np.dtype(
     [

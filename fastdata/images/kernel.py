@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from fastdata.images.jobs import JOB, filter_of, program
 from fastdata.sample import Pixels
-from fastdata.transforms.steps import Transform
+from fastdata.transforms.transform import Transform
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[Any]
 """C-contiguous, as all that is given to the kernel."""

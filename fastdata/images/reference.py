@@ -19,7 +19,7 @@ from fastdata.images.limits import MAX_PIXELS
 from fastdata.images.pillow import decode_by_pillow
 from fastdata.images.resize import Source, resample, stored_size
 from fastdata.sample import Pixels
-from fastdata.transforms.steps import Box, View
+from fastdata.transforms.view import Box, View
 
 
 class Part(NamedTuple):

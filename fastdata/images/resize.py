@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fastdata.images.header import Header
 from fastdata.sample import Pixels
-from fastdata.transforms.steps import Box, View
+from fastdata.transforms.view import Box, View
 
 
 class Source(NamedTuple):

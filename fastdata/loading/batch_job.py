@@ -20,7 +20,7 @@ from fastdata.loading.memory import Memory
 from fastdata.loading.one_thread import keep_torch_in_one_thread
 from fastdata.loading.stats import Stage, StageTimes
 from fastdata.sample import Batch, Pixels, Size, on_tensors
-from fastdata.transforms.steps import View
+from fastdata.transforms.view import View
 from fastdata.transforms.views import Views, rngs_of_view
 
 

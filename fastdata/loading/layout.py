@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fastdata.sample import Pixels, Size
 from fastdata.transforms.sized import sized
-from fastdata.transforms.steps import Transform
+from fastdata.transforms.transform import Transform
 from fastdata.transforms.views import Views
 
 

@@ -112,7 +112,7 @@ def _as_it_is(data: bytes, max_side: int) -> list[bytes]:
 def _upright(data: bytes, max_side: int) -> "Pixels":
     from fastdata.images.decode import decode
     from fastdata.images.header import read_header
-    from fastdata.transforms.steps import Box, View
+    from fastdata.transforms.view import Box, View
 
     header = read_header(data)
     scale = min(1.0, max_side / max(header.size))

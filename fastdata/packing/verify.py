@@ -155,7 +155,7 @@ def _image_problem(data: bytes) -> str:
         return ""
     from fastdata.images.decode import decode  # takes, with torch, longer than verifying many a shard
     from fastdata.images.header import read_header
-    from fastdata.transforms.steps import Box, View
+    from fastdata.transforms.view import Box, View
 
     try:
         header = read_header(data)

@@ -16,7 +16,6 @@ from fastdata import splitmix
 from fastdata.errors import DrawError
 from fastdata.sample import key_hash
 from fastdata.transforms.steps import (
-    Box,
     CenterCrop,
     Pad,
     RandomCrop,
@@ -25,11 +24,10 @@ from fastdata.transforms.steps import (
     RandomVerticalFlip,
     Resize,
     Step,
-    Transform,
     TransformStep,
-    View,
-    as_transform,
 )
+from fastdata.transforms.transform import Transform, as_transform
+from fastdata.transforms.view import Box, View
 
 ATTEMPTS, NUMBERS_OF_CROP = 10, 4
 """Of a RandomResizedCrop: how often it tries, and random numbers each time."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.transforms.steps import View
+from fastdata.transforms.view import View
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]

@@ -12,8 +12,8 @@ from fastdata.transforms.steps import (
     RandomResizedCrop,
     RandomVerticalFlip,
     Resize,
-    Transform,
 )
+from fastdata.transforms.transform import Transform
 from fastdata.transforms.views import Views
 
 

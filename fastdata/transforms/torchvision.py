@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from fastdata.transforms import auto_augment, colour, pixels, steps
+from fastdata.transforms.transform import Transform
 
 Colour = tuple[float, float, float]
 
@@ -14,7 +15,7 @@ class Converted(NamedTuple):
     `normalize` is None where uint8 images come out.
     """
 
-    transform: steps.Transform
+    transform: Transform
     normalize: tuple[Colour, Colour] | None
 
 
@@ -99,7 +100,7 @@ class _Conversion:
     def finished(self) -> Converted:
         if len(self.antialias) > 1:
             raise TypeError("no counterpart here for steps of which one is antialiased and another is not")
-        transform = steps.Transform(self.steps, antialias=self.antialias != {False})
+        transform = Transform(self.steps, antialias=self.antialias != {False})
         if self.is_float and self.normalize is None:
             return Converted(transform, (_three([0.0]), _three([1 / (255 * self.scale)])))
         return Converted(transform, self.normalize)

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastdata import splitmix
-from fastdata.transforms.steps import Transform, TransformStep, as_transform
+from fastdata.transforms.steps import TransformStep
+from fastdata.transforms.transform import Transform, as_transform
 
 T = TypeVar("T")
 

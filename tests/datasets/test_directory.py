@@ -16,7 +16,8 @@ from fastdata.errors import SampleError
 from fastdata.images.decode import decode
 from fastdata.images.header import read_header
 from fastdata.transforms.draw import draw, sample_rng
-from fastdata.transforms.steps import Resize, Transform
+from fastdata.transforms.steps import Resize
+from fastdata.transforms.transform import Transform
 from support.classes import TRAIN
 from support.spawned import CountingThreads
 

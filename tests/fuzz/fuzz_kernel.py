@@ -27,7 +27,7 @@ from fastdata.images.jobs import jobs
 from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.reference import decode
 from fastdata.images.restart import add_table
-from fastdata.transforms.steps import Box, Interpolation, View
+from fastdata.transforms.view import Box, Interpolation, View
 
 SUBSAMPLINGS = [0x111111, 0x211111, 0x121111, 0x221111, 0x411111, None]  # as OpenCV names them; None: grey
 

@@ -16,7 +16,9 @@ from fastdata.images.cut import Cut, cut_stored
 from fastdata.images.decode import decode
 from fastdata.images.header import read_header
 from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import Box, CenterCrop, RandomResizedCrop, Resize, Transform, View
+from fastdata.transforms.steps import CenterCrop, RandomResizedCrop, Resize
+from fastdata.transforms.transform import Transform
+from fastdata.transforms.view import Box, View
 from support.pictures import encoded, jpeg, photo
 from support.processes import LIB
 
@@ -263,7 +265,7 @@ def test_decoding_starts_no_threads():
     code = """
 import os
 from fastdata.images.decode import decode
-from fastdata.transforms.steps import Box, View
+from fastdata.transforms.view import Box, View
 from support.pictures import jpeg
 image = jpeg(900, 700)
 before = len(os.listdir("/proc/self/task"))

@@ -20,9 +20,9 @@ from fastdata.transforms.steps import (
     RandomResizedCrop,
     RandomVerticalFlip,
     Resize,
-    Transform,
     TransformStep,
 )
+from fastdata.transforms.transform import Transform
 
 needs_kernel = pytest.mark.skipif(kernel.KERNEL is None, reason="the kernel is not built")
 

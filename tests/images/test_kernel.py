@@ -27,16 +27,9 @@ from fastdata.images.kernel import KERNEL, Kind, Status, kernel_name
 from fastdata.images.reference import decode
 from fastdata.images.restart import add_table
 from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import (
-    Box,
-    CenterCrop,
-    Interpolation,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-    Transform,
-    View,
-)
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
+from fastdata.transforms.transform import Transform
+from fastdata.transforms.view import Box, Interpolation, View
 from support.pictures import encoded, jpeg, photo
 
 if KERNEL is None:
@@ -269,7 +262,8 @@ import hashlib, random, sys
 import numpy as np
 from fastdata.images import kernel
 from fastdata.images.jobs import jobs
-from fastdata.transforms.steps import RandomResizedCrop, Resize, Transform
+from fastdata.transforms.steps import RandomResizedCrop, Resize
+from fastdata.transforms.transform import Transform
 from fastdata.transforms.draw import draw
 data = open({str(tmp_path / "image.jpg")!r}, "rb").read()
 digest = hashlib.sha256()

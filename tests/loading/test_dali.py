@@ -15,7 +15,8 @@ from fastdata.errors import SampleError
 from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
-from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step, Transform
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step
+from fastdata.transforms.transform import Transform
 from support.numbered import COUNT, map_style, write_folder
 from support.pictures import jpeg
 from support.processes import LIB, assert_no_more_threads_than, run_python, threads

@@ -13,7 +13,9 @@ from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
 from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import CenterCrop, RandomResizedCrop, Resize, Transform, View
+from fastdata.transforms.steps import CenterCrop, RandomResizedCrop, Resize
+from fastdata.transforms.transform import Transform
+from fastdata.transforms.view import View
 from support.numbered import map_style
 from support.pictures import encoded, jpeg, photo
 

@@ -16,7 +16,8 @@ from fastdata.errors import SampleError, TooManySkippedError
 from fastdata.loading.loader import Loader
 from fastdata.loading.skipping import Skipped
 from fastdata.sample import Batch
-from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Transform
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
+from fastdata.transforms.transform import Transform
 from support.numbered import COUNT, TRAIN, iterable, map_style, write_folder
 from support.pictures import encoded, jpeg, photo
 from support.processes import LIB, assert_no_more_threads_than, run_python, threads

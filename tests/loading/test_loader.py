@@ -19,7 +19,8 @@ from fastdata.loading.loader import Loader
 from fastdata.loading.normalize import Normalize
 from fastdata.sample import Batch
 from fastdata.sources.writer import ShardWriter
-from fastdata.transforms.steps import CenterCrop, Resize, Step, Transform
+from fastdata.transforms.steps import CenterCrop, Resize, Step
+from fastdata.transforms.transform import Transform
 from support.batches import assert_same_batches, targets
 from support.numbered import COUNT, TRAIN, iterable, map_style
 from support.pictures import encoded, jpeg

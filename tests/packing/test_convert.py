@@ -5,7 +5,7 @@ from fastdata.images.cut import is_crop_ready
 from fastdata.images.decode import decode
 from fastdata.images.header import read_header
 from fastdata.packing.convert import CropReady, Encode, Keep, convert
-from fastdata.transforms.steps import Box, View
+from fastdata.transforms.view import Box, View
 from support.pictures import encoded, jpeg, photo
 
 NO_IMAGE = b"no image at all"

@@ -18,7 +18,8 @@ from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.webdataset import dali_index
-from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step, Transform
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step
+from fastdata.transforms.transform import Transform
 from support.pictures import jpeg
 from support.tars import tool
 

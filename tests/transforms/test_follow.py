@@ -19,7 +19,8 @@ from fastdata.transforms.follow import (
     upright_mask,
     upright_points,
 )
-from fastdata.transforms.steps import Box, CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step, View
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step
+from fastdata.transforms.view import Box, View
 from support.torchvision import torchvision
 
 ORIENTATIONS = range(1, 9)

@@ -17,10 +17,10 @@ from fastdata.transforms.steps import (
     RandomResizedCrop,
     RandomVerticalFlip,
     Resize,
-    Transform,
     TransformStep,
-    View,
 )
+from fastdata.transforms.transform import Transform
+from fastdata.transforms.view import View
 from support.pictures import encoded
 
 TRANSFORMS: list[list[TransformStep]] = [

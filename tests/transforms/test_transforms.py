@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from fastdata.errors import DrawError
 from fastdata.transforms.draw import draw, sample_rng
 from fastdata.transforms.steps import (
-    Box,
     CenterCrop,
     Pad,
     RandomCrop,
@@ -16,9 +15,9 @@ from fastdata.transforms.steps import (
     RandomResizedCrop,
     RandomVerticalFlip,
     Resize,
-    Transform,
-    View,
 )
+from fastdata.transforms.transform import Transform
+from fastdata.transforms.view import Box, View
 
 sides = st.integers(1, 700)
 seeds = st.integers(0, 2**32)

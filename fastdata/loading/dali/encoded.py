@@ -15,7 +15,7 @@ from fastdata.images.cut import cut_stored
 from fastdata.images.jpeg import APP1, FRAMES, NEXT_MARKER, JpegHeader, read_jpeg_header, stored_box
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.images.reference import Encoded, is_scaled
-from fastdata.transforms.steps import Box, View
+from fastdata.transforms.view import Box, View
 
 
 class DaliImage(NamedTuple):
