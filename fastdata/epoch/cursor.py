@@ -134,9 +134,10 @@ class EpochCursor:
         self._loaded = None
         needs_partner, self._needs_partner = self._needs_partner, False
         run = self._run(epoch, position, needs_partner)
-        if run.place.worker == 0 and self.batch_size is not None and run.plan.uneven and not self._warned:
+        ends_badly = run.plan.uneven or run.plan.drops_all
+        if run.place.worker == 0 and self.batch_size is not None and ends_badly and not self._warned:
             self._warned = True
-            run.plan.warn_if_uneven()
+            run.plan.warn_of_end()
         return run
 
     def begun(self) -> Run | None:

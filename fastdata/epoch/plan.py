@@ -137,8 +137,22 @@ class EpochPlan:
         """Whether some ranks have one step fewer than others; only with "partial"."""
         return 0 < self._leftover < self.world_size
 
-    def warn_if_uneven(self) -> None:
-        """Warn where ranks that meet in collectives would wait for ever for those that are a step short."""
+    @property
+    def drops_all(self) -> bool:
+        """Whether a whole epoch has samples, but no step; only with "drop"."""
+        return self.last == "drop" and 0 == self.start < self.num_samples < self.batch_size * self.world_size
+
+    def warn_of_end(self) -> None:
+        """Warn where ranks that meet in collectives would wait for ever for those that are a step short.
+
+        Also where nothing is left of an epoch.
+        """
+        if self.drops_all:
+            warnings.warn(
+                f"last='drop' leaves nothing of an epoch of {self.num_samples} samples, fewer than {self.batch_size} "
+                f"on each of {self.world_size} ranks: choose last='partial' or 'pad', or smaller batches",
+                stacklevel=3,
+            )
         if self.uneven:
             warnings.warn(
                 f"the epoch's final step has samples for only {self._leftover} of {self.world_size} ranks, the others "

@@ -106,6 +106,7 @@ def test_ranks_share_a_batch(dataset: Images, share: tuple[int, int], other: tup
     assert together(steps_of(dataset, epoch, *share)) == together(steps_of(dataset, epoch, *other))
 
 
+@pytest.mark.filterwarnings("ignore:last=.drop. leaves nothing")
 @pytest.mark.parametrize("last", ["drop", "pad"])
 @given(dataset=images, share=shares, epoch=st.integers(0, 5))
 def test_all_ranks_take_as_many_steps(last: Last, dataset: Images, share: tuple[int, int], epoch: int) -> None:

@@ -108,6 +108,7 @@ def test_resumed_again_and_again_on_other_ranks_each_sample_comes_exactly_once(
     assert sorted(delivered) == list(range(samples))
 
 
+@pytest.mark.filterwarnings("ignore:last=.drop. leaves nothing")
 @given(samples=st.integers(1, 300), way=ways_to_share, last=lasts, epoch=st.integers(0, 5))
 def test_after_a_state_at_an_epochs_end_comes_the_next_epoch(
     samples: int, way: tuple[int, int], last: Last, epoch: int
@@ -154,6 +155,7 @@ def test_a_loaded_epoch_that_is_said_again_goes_on_and_another_begins_at_its_sta
         assert ((begun := resumed.begin()).epoch, begun.plan.start) == (said + 1, 0)
 
 
+@pytest.mark.filterwarnings("ignore:last=.drop. leaves nothing")
 @given(samples=st.integers(1, 100), batch_size=st.integers(1, 20), last=lasts, data=st.data())
 def test_the_number_of_batches_a_loop_has_received_is_its_state(
     samples: int, batch_size: int, last: Last, data: st.DataObject

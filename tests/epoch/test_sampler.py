@@ -55,6 +55,7 @@ def samples_from(loader: Any, batches: int | None = None) -> list[int]:
 # --- as DistributedSampler
 
 
+@pytest.mark.filterwarnings("ignore:last=.drop. leaves nothing")
 @given(
     n=st.integers(0, 2000),
     batch_size=st.none() | st.integers(1, 40),

@@ -188,3 +188,10 @@ class TestArguments:
             pytest.skip("there is a GPU")
         with pytest.raises(RuntimeError, match="torch sees no CUDA device"):
             Loader(map_style(folder), 4, device="cuda")
+
+
+def test_an_epoch_of_which_nothing_is_left_is_a_warning(folder: Path) -> None:
+    loader = Loader(map_style(folder), COUNT + 1, last="drop")
+    with pytest.warns(UserWarning, match=rf"leaves nothing of an epoch of {COUNT} samples"):
+        assert list(loader) == []
+    assert len(list(Loader(map_style(folder), COUNT, last="drop"))) == 1
