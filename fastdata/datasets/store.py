@@ -33,7 +33,7 @@ from fastdata.sources.index import NO_CLASS, index_count, index_summary
 from fastdata.sources.shard import Component, Shard, ShardCache
 from fastdata.sources.tar import BLOCK, pread
 from fastdata.sources.targets import read_field
-from fastdata.sources.urls import Urls, expand
+from fastdata.sources.urls import Urls, expand, is_manifest
 from fastdata.transforms.fields import Field, Label
 
 IMAGES = ";".join(IMAGE_EXTENSIONS)
@@ -66,7 +66,7 @@ class ShardStore(ImageDataset):
             raise ValueError(f"image must name extensions, as 'jpg;png', got {image!r}")
         self.target = target
         self.shards = [local(url) for url in expand(urls)]
-        listed = manifest.listed(self.shards, whole=_has_glob(urls))
+        listed = manifest.listed(self.shards, whole=_names_all(urls))
         self.classes = (fields and fields.classes) or list(listed.classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         known = listed.entries
@@ -277,5 +277,7 @@ def _components_of_shards(fields: Declared | None) -> Declared | None:
     return fields
 
 
-def _has_glob(urls: Urls) -> bool:
-    return any(set("*?[") & set(os.fspath(url)) for url in ([urls] if isinstance(urls, str | os.PathLike) else urls))
+def _names_all(urls: Urls) -> bool:
+    """Whether all shards of the datasets are meant: a glob's, or those that a json lists."""
+    given = [os.fspath(url) for url in ([urls] if isinstance(urls, str | os.PathLike) else urls)]
+    return any(set("*?[") & set(url) or is_manifest(url) for url in given)

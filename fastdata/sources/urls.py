@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 from braceexpand import braceexpand
 
+from fastdata.sources.manifest import load
+
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib leaves one slash of two
 
 Urls = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -19,9 +21,9 @@ def expand(urls: Urls) -> list[str]:
     """The shards that `urls` stands for: local paths and remote URLs, in the order given.
 
     Each is a path, a URL, a glob ('*', '?', '[...]', '**'; local, sorted) or brace notation ('{000..007}'), or
-    both at once. A file that has the very name is taken, whatever the name looks like. Raises FileNotFoundError for
-    a path or a glob that names no file, ValueError for a shard that is named twice, 'pipe:' URLs, remote globs and
-    no URL at all.
+    both at once; or a dataset's own json, which lists them. A file that has the very name is taken, whatever the name
+    looks like. Raises FileNotFoundError for a path or a glob that names no file, ValueError for a shard that is named
+    twice, 'pipe:' URLs, remote globs and no URL at all, ManifestError for a json that is no dataset's.
     """
     given = [urls] if isinstance(urls, str | os.PathLike) else list(urls)
     if not given:
@@ -36,6 +38,9 @@ def expand(urls: Urls) -> list[str]:
 
 def _expand_one(url: str) -> Iterator[str]:
     refuse_pipe(url)
+    if is_manifest(url):
+        yield from _listed(url)
+        return
     if not is_remote(url) and _exists(plain_path(url)):
         yield _file(plain_path(url))
         return
@@ -50,6 +55,21 @@ def _expand_one(url: str) -> Iterator[str]:
             raise ValueError(f"{url!r} is a remote glob, which is not expanded: use brace notation, as {{000..007}}")
         else:
             yield alternative
+
+
+def is_manifest(url: str) -> bool:
+    """Whether it names a dataset's json rather than shards."""
+    return url.endswith(".json")
+
+
+def _listed(url: str) -> Iterator[str]:
+    if is_remote(url):
+        raise ValueError(f"{url!r}: a json is read where it is local; name remote shards by brace notation")
+    file = Path(plain_path(url))
+    if not file.exists():
+        raise FileNotFoundError(f"no json {file}: check the path")
+    for shard in load(file).shards:
+        yield _file(str(file.parent / shard.url))
 
 
 def _local_matches(path: str, url: str) -> Iterator[str]:

@@ -17,6 +17,10 @@ from fastdata.datasets.collate import collate
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.epoch.plan import Place
+from fastdata.errors import ManifestError
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources.folder import scan_classes
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.steps import CenterCrop, Resize, Step
 from support.classes import TRAIN, everything, in_epoch, names, order_of, write_shards
@@ -186,3 +190,21 @@ class TestOthers:
         tar = TarImageDataset(paths, transform=evaluate)
         assert Counter(int(target) for _, target in tar) == Counter(list(directory.targets))
         assert all(torch.equal(directory[number][0], image) for number, (image, _) in enumerate(tar))
+
+
+def test_a_datasets_json_is_the_dataset(class_folder: Path, tmp_path: Path) -> None:
+    (made,) = pack(scan_classes(class_folder), tmp_path / "out", division=ShardCount(3), jobs=1)
+    by_json = TarImageDataset(tmp_path / "out" / "train.json", TRAIN)
+    by_glob = TarImageDataset(str(tmp_path / "out" / "train-*.tar"), TRAIN)
+    assert by_json.shards == by_glob.shards
+    assert by_json.classes == list(made.classes)
+    (tmp_path / "out" / "train-000001.tar").unlink()
+    with pytest.raises(FileNotFoundError, match=r"train-000001\.tar"):
+        TarImageDataset(tmp_path / "out" / "train.json", TRAIN)
+    with pytest.raises(FileNotFoundError, match="no json"):
+        TarImageDataset(tmp_path / "out" / "val.json", TRAIN)
+    with pytest.raises(ValueError, match="brace notation"):
+        TarImageDataset("s3://bucket/train.json", TRAIN)
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ManifestError, match=r"other\.json"):
+        TarImageDataset(tmp_path / "other.json", TRAIN)
