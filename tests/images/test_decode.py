@@ -292,8 +292,11 @@ def test_a_palette_with_transparency_is_no_warning():
     assert np.array_equal(decode(file.getvalue(), whole(12, 8)), expected)
 
 
-@pytest.mark.parametrize("after_soi", [b"", b"\xff\x00"], ids=["plain", "by Pillow alone"])
-@pytest.mark.parametrize("progressive", [True, False])
+@pytest.mark.parametrize(
+    ("progressive", "after_soi"),
+    [(True, b""), (True, b"\xff\x00"), (False, b"\xff\x00")],  # of others the next test tells
+    ids=["progressive", "progressive, by Pillow alone", "by Pillow alone"],
+)
 def test_a_jpeg_of_thousands_of_scans_is_refused_before_they_are_decoded(progressive, after_soi):
     image = encoded(photo(64, 64), "JPEG", progressive=progressive)
     image = image[:2] + after_soi + image[2:]

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -193,8 +194,10 @@ def test_a_full_disk_is_named_and_with_more_room_the_rest_is_written(
 
 
 def die_at_the_fourth(number: int, planned: PlannedShard) -> Any:
-    """What a packing process does whose fourth shard is its last."""
+    """What a packing process does that dies of the fourth shard, once another has finished the first."""
     if planned.path.name == "train-000003.tar":
+        while not planned.path.with_name("train-000000.done").exists():
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return journal.finish_shard(planned, lambda files, size: None)
 
