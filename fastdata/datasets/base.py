@@ -148,8 +148,11 @@ class ImageDataset(ABC):
 
         OSError where that goes on, which is no fault of the sample's: it is never skipped.
         """
-        again = partial(self._tried, number, partial(self._read_again, number))
-        return patiently(partial(self._tried, number, do), again)
+        try:
+            return do()
+        except (SampleError, OSError, TarError, MemoryError):  # the rest is for those few that fail
+            again = partial(self._tried, number, partial(self._read_again, number))
+            return patiently(partial(self._tried, number, do), again)
 
     def _read_again(self, number: int) -> Sample[bytes]:
         """A sample of which reading has failed, without what a failed attempt may have left open."""

@@ -16,59 +16,65 @@ from fastdata.sources.tar import BLOCK
 Found = Component | SampleError
 """Where a sample's image lies, or what is wrong with it."""
 
-Range = tuple[int, int, int]
-"""File descriptor, offset and size."""
-
 _NO_RANGE = (-1, 0, 0)
+_NEAR = 4096  # bytes behind an image: what holds the class begins there as a rule, behind padding and a header
 
 
 class Received(NamedTuple):
-    """What came of a component: its header and its bytes, and what holds the class; instead of either minus errno."""
+    """What came of a component: memory for its header, its bytes and maybe its sample's class; and how many bytes, or
+    minus errno."""
 
     found: Found
     part: memoryview
     size: int
-    label: bytes | int | None
 
-    def checked(self) -> tuple[str, memoryview, int | None]:
-        """Key, bytes, and the class where it was read.
+    @property
+    def data(self) -> memoryview:
+        """The component's bytes."""
+        return self.part[BLOCK : BLOCK + (0 if isinstance(self.found, SampleError) else self.found.size)]
+
+    def checked(self, with_class: bool) -> tuple[str, int | None]:
+        """Key, and the class where it is known and asked for.
 
         TarError where the shard has changed, OSError where it couldn't be read.
         """
-        if isinstance(self.found, SampleError):
-            raise self.found
-        shard, failed = self.found.shard, min(self.size, self.label if isinstance(self.label, int) else 0)
-        if failed < 0:
-            raise OSError(-failed, os.strerror(-failed), shard.path)
-        key = shard.checked_key(self.found, bytes(self.part[:BLOCK]), self.size - BLOCK)
-        label = shard.checked_class(self.found, self.label) if isinstance(self.label, bytes) else None
-        return key, self.part[BLOCK:], label
+        found = self.found
+        if isinstance(found, SampleError):
+            raise found
+        shard = found.shard
+        if self.size < 0:
+            raise OSError(-self.size, os.strerror(-self.size), shard.path)
+        key = shard.checked_key(found, bytes(self.part[:BLOCK]), self.size - BLOCK)
+        if not with_class or found.cls == NO_CLASS:
+            return key, None
+        if not _is_near(found):
+            return key, shard.cls(found.row)
+        at = BLOCK + found.cls_offset - found.offset
+        return key, shard.checked_class(found, bytes(self.part[at : min(at + found.cls_size, self.size)]))
 
 
 def read_components(found: Sequence[Found], with_classes: bool, look: kernel.Look | None) -> list[Received]:
     """Read what was found, all into one memory, and nothing of those with an error. MemoryError.
 
     The index knows the classes, but a shard of other labels may have the size and time that the index is of: so what
-    holds them is read, too, which lies beside the image as a rule.
+    holds them is read, too, in the same piece where it lies beside the image.
     """
-    parts = _read([_NO_RANGE if isinstance(each, SampleError) else each.range_with_header for each in found], look)
-    labels: list[bytes | int | None] = [None] * len(found)
-    if with_classes:
-        ranges = [_range_of_class(each) for each in found]
-        read = zip(_read(ranges), ranges, strict=True)
-        labels = [
-            None if wanted == _NO_RANGE else got if got < 0 else bytes(part[:got]) for (part, got), wanted in read
-        ]
-    return [Received(each, *part, label) for each, part, label in zip(found, parts, labels, strict=True)]
+    ranges = np.array([_range(each, with_classes) for each in found], np.int64)
+    memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
+    received = kernel.read(ranges, memory, BLOCK, look).tolist()
+    return list(map(Received, found, split(memory, ranges[:, 2].tolist()), received))
 
 
-def _range_of_class(found: Found) -> Range:
-    return _NO_RANGE if isinstance(found, SampleError) or found.cls == NO_CLASS else found.range_of_class
+def _range(found: Found, with_class: bool) -> tuple[int, int, int]:
+    """File descriptor, offset and size."""
+    if isinstance(found, SampleError):
+        return _NO_RANGE
+    fd, offset, size = found.range_with_header
+    if with_class and found.cls != NO_CLASS and _is_near(found):
+        size = found.cls_offset + found.cls_size - offset
+    return fd, offset, size
 
 
-def _read(ranges: Sequence[Range], look: kernel.Look | None = None) -> list[tuple[memoryview, int]]:
-    """Each range's memory, and how many bytes came or minus errno; a `look` is at what lies behind the header."""
-    table = np.array(ranges, np.int64)
-    memory = np.empty(int(table[:, 2].sum()), np.uint8).data
-    received = kernel.read(table, memory, BLOCK if look is not None else 0, look).tolist()
-    return list(zip(split(memory, table[:, 2].tolist()), received, strict=True))
+def _is_near(found: Component) -> bool:
+    """Whether what holds the class begins a little behind the image."""
+    return 0 <= found.cls_offset - found.offset - found.size <= _NEAR

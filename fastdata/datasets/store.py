@@ -31,7 +31,7 @@ from fastdata.sources.cache import local
 from fastdata.sources.faults import patiently
 from fastdata.sources.index import NO_CLASS, index_count, index_summary
 from fastdata.sources.shard import Component, Shard, ShardCache
-from fastdata.sources.tar import BLOCK, pread
+from fastdata.sources.tar import pread
 from fastdata.sources.targets import read_field
 from fastdata.sources.urls import Urls, expand, is_manifest
 from fastdata.transforms.fields import Field, Label
@@ -171,13 +171,16 @@ class ShardStore(ImageDataset):
         found: list[Found] = []
         total = 0
         for number in numbers:
-            find = partial(self._tried, number, partial(self._component, number))
             try:
-                found.append(find() if found else patiently(find, find))
-            except OSError:
-                if not found:
-                    raise
-                break  # What is found is read first, which lets go of its files.
+                found.append(self._component(number))
+            except (SampleError, OSError, TarError, MemoryError):
+                find = partial(self._tried, number, partial(self._component, number))
+                try:
+                    found.append(find() if found else patiently(find, find))
+                except OSError:
+                    if not found:
+                        raise
+                    break  # What is found is read first, which lets go of its files.
             total += 0 if isinstance(found[-1], SampleError) else found[-1].size
             if total > BYTES_AT_ONCE:
                 break
@@ -192,15 +195,15 @@ class ShardStore(ImageDataset):
         received = read_components(found, self.target == "cls", None if looks is None else looks.first)
         if looks is not None:
             checked = [isinstance(c, Component) and c.shard.path in self._checked for c in found]
-            looks.finish([each.part[BLOCK:] for each in received], checked)
+            looks.finish([each.data for each in received], checked if self._checked else None)
         samples = zip(numbers, received, strict=False)
         return [self._read_as(number, partial(self._sample, number, each)) for number, each in samples], looks
 
     def _sample(self, number: int, received: Received) -> Sample[Data]:
-        key, data, label = received.checked()
+        key, label = received.checked(self.target == "cls")
         if label is None and isinstance(received.found, Component):
             label = self._target(received.found.shard, received.found.row, key, number)
-        return Sample(key, data, label)
+        return Sample(key, received.data, label)
 
     def _read_again(self, number: int) -> Sample[bytes]:
         self._open[bisect_right(self._ends, self._stored(number))].close()  # a stale handle stays what it is
