@@ -17,7 +17,6 @@ Found = Component | SampleError
 """Where a sample's image lies, or what is wrong with it."""
 
 _NO_RANGE = (-1, 0, 0)
-_NEAR = 4096  # bytes behind an image: what holds the class begins there as a rule, behind padding and a header
 
 
 class Received(NamedTuple):
@@ -47,10 +46,10 @@ class Received(NamedTuple):
         key = shard.checked_key(found, bytes(self.part[:BLOCK]), self.size - BLOCK)
         if not with_class or found.cls == NO_CLASS:
             return key, None
-        if not _is_near(found):
+        if not found.tail:
             return key, shard.cls(found.row)
-        at = BLOCK + found.cls_offset - found.offset
-        return key, shard.checked_class(found, bytes(self.part[at : min(at + found.cls_size, self.size)]))
+        end = BLOCK + found.size + found.tail
+        return key, shard.checked_class(found, bytes(self.part[end - found.cls_size : min(end, self.size)]))
 
 
 def read_components(found: Sequence[Found], with_classes: bool, look: kernel.Look | None) -> list[Received]:
@@ -69,12 +68,4 @@ def _range(found: Found, with_class: bool) -> tuple[int, int, int]:
     """File descriptor, offset and size."""
     if isinstance(found, SampleError):
         return _NO_RANGE
-    fd, offset, size = found.range_with_header
-    if with_class and found.cls != NO_CLASS and _is_near(found):
-        size = found.cls_offset + found.cls_size - offset
-    return fd, offset, size
-
-
-def _is_near(found: Component) -> bool:
-    """Whether what holds the class begins a little behind the image."""
-    return 0 <= found.cls_offset - found.offset - found.size <= _NEAR
+    return found.opened.fd, found.offset - BLOCK, BLOCK + found.size + (found.tail if with_class else 0)

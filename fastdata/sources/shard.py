@@ -13,6 +13,8 @@ from fastdata.sources.rows import class_in
 from fastdata.sources.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
 from fastdata.sources.webdataset import key_hash, split_name
 
+_NEAR = 4096  # bytes behind an image: as a rule what holds the class begins there, behind padding and a header
+
 
 class Shard:
     """A shard to read from, by row: the position of a sample in it.
@@ -108,7 +110,10 @@ class Shard:
                     problem = f"a component {extension!r} of {size} bytes: more than {MAX_BYTES} are no sample's"
                     raise TarError.at(self.path, offset, problem)
                 cls_offset, cls_size = (ABSENT, 0) if values[2] == NO_CLASS else values[opened.columns["cls"]]
-                return Component(self, opened, row, extension, offset, size, values[0], values[2], cls_offset, cls_size)
+                behind = cls_offset - offset - size
+                tail = behind + cls_size if 0 <= behind <= _NEAR else 0
+                of_row = values[0], values[2], cls_offset, cls_size, tail
+                return Component(self, opened, row, extension, offset, size, *of_row)
         return None
 
     def checked_key(self, component: "Component", header: bytes, received: int) -> str:
@@ -192,7 +197,8 @@ class _Opened:
 class Component(NamedTuple):
     """A component's `size` bytes at `offset` of the file that `opened` holds open; and what its sample's row says.
 
-    That is its class, and where the component lies that holds it; ABSENT where `cls` is NO_CLASS.
+    That is its class, and where the component lies that holds it; ABSENT where `cls` is NO_CLASS. `tail` are the bytes
+    from this component's end to that one's, where it begins a little behind, else 0.
     """
 
     shard: Shard
@@ -205,16 +211,7 @@ class Component(NamedTuple):
     cls: int
     cls_offset: int
     cls_size: int
-
-    @property
-    def range_with_header(self) -> tuple[int, int, int]:
-        """File, offset and size, with the block before it, which is its header."""
-        return self.opened.fd, self.offset - BLOCK, self.size + BLOCK
-
-    @property
-    def range_of_class(self) -> tuple[int, int, int]:
-        """File, offset and size of what holds the class, of a sample that has one."""
-        return self.opened.fd, self.cls_offset, self.cls_size
+    tail: int
 
 
 class ShardCache:
