@@ -56,6 +56,12 @@ def collate_images(images: Sequence[Any], keys: Sequence[str] | None = None) -> 
 def collate_targets(targets: list[Any]) -> Tensor | list[Any] | dict[str, Any]:
     """The targets of a batch, as `collate` has them."""
     if targets and all(isinstance(target, Fields) for target in targets):
+        other = next((target for target in targets if target.keys() != targets[0].keys()), None)
+        if other is not None:
+            raise ValueError(
+                f"samples with the fields {list(targets[0])} and others with {list(other)} can't be one batch: "
+                "give all parts of a mixture the same names"
+            )
         return Fields({name: collate_targets([target[name] for target in targets]) for name in targets[0]})
     if all(isinstance(target, int | np.integer) and not isinstance(target, bool) for target in targets):
         return torch.tensor(targets, dtype=torch.int64, device="cpu")

@@ -58,7 +58,7 @@ def read_components(found: Sequence[Found], with_classes: bool, look: kernel.Loo
     The index knows the classes, but a shard of other labels may have the size and time that the index is of: so what
     holds them is read, too, in the same piece where it lies beside the image.
     """
-    ranges = np.array([_range(each, with_classes) for each in found], np.int64)
+    ranges = np.array([_range(each, with_classes) for each in found], np.int64).reshape(-1, 3)
     memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
     received = kernel.read(ranges, memory, BLOCK, look).tolist()
     return list(map(Received, found, split(memory, ranges[:, 2].tolist()), received))

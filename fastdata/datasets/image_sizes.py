@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fastdata.cpus import available_cpus
 from fastdata.errors import DecodeError, SampleError, TarError
 from fastdata.images.header import read_headers
+from fastdata.sources.faults import is_machines, patiently
 from fastdata.sources.regular import MAX_BYTES
 
 # Most headers end within the first few bytes. Where there is a thumbnail it takes up to 64 KiB, and a TIFF may say its
@@ -56,8 +57,20 @@ def _sizes_of(dataset: Beginnings, numbers: Sequence[int]) -> list[tuple[int, in
 
 
 def _beginning(dataset: Beginnings, number: int, length: int) -> bytes:
-    """Nothing where it can't be read: whoever loads the sample will say why."""
+    """Nothing where it can't be read: whoever loads the sample will say why.
+
+    A fault of the machine is waited for, then raised: with it this rank would have another order than the others.
+    """
+    attempt = partial(_attempted, dataset, number, length)
+    return patiently(attempt, attempt)
+
+
+def _attempted(dataset: Beginnings, number: int, length: int) -> bytes:
     try:
         return dataset.read_beginning(number, length)
-    except (OSError, TarError, SampleError):
+    except (TarError, SampleError):
+        return b""
+    except OSError as error:
+        if is_machines(error):
+            raise
         return b""

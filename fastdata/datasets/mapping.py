@@ -21,7 +21,9 @@ Map = Callable[..., Any]
 
 
 class SampleMap:
-    """A function of image tensors, or of (image, target) where it has two required positional arguments.
+    """A function of image tensors, or of (image, target) where it takes two.
+
+    It does where it has two required positional arguments, or a second one that is named `target` or `label`.
 
     TypeError for what is no function.
     """
@@ -30,7 +32,7 @@ class SampleMap:
         if not callable(function):
             raise TypeError(f"map is a function of the image, or of image and target, got {function!r}")
         self._function = function
-        self._takes_target = _required(function) == 2
+        self._takes_target = _takes_target(function)
 
     def __call__(self, pair: Pair, rng: int) -> Pair:
         """What the function makes of a pair, with all generators seeded by the sample's `rng`.
@@ -46,7 +48,15 @@ class SampleMap:
         except Exception as error:
             error.add_note(f"raised by map= for sample {pair.key!r}")
             raise
-        image, target = result if isinstance(result, tuple | list) and len(result) == 2 else (result, target)
+        if isinstance(result, tuple | list) and len(result) == 2:
+            if not self._takes_target and (result[1] is None or _are_alike(*result)):
+                raise TypeError(
+                    f"map= of the image alone gave two for sample {pair.key!r}, of which the second is no target: take "
+                    "(image, target), or draw several views by fd.Views"
+                )
+            image, target = result
+        else:
+            image = result
         if not isinstance(image, Tensor):
             raise TypeError(
                 f"map= gives a tensor or (tensor, target), got {type(result).__name__} for sample {pair.key!r}: "
@@ -55,11 +65,19 @@ class SampleMap:
         return Pair(image, target, pair.key, pair.view)
 
 
-def _required(function: Map) -> int:
-    """The number of its required positional arguments."""
+def _are_alike(one: Any, other: Any) -> bool:
+    return isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape
+
+
+_OF_TARGET = frozenset(["target", "targets", "label", "labels"])
+
+
+def _takes_target(function: Map) -> bool:
+    """Whether it has two required positional arguments, or a second one named as a target, maybe with a default."""
     try:
         signature = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
     except ValueError:  # some that are written in C have none
-        return 1
+        return False
     positional = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return sum(parameter.default is parameter.empty for parameter in positional)
+    required = sum(parameter.default is parameter.empty for parameter in positional)
+    return required == 2 or (required < 2 <= len(positional) and positional[1].name in _OF_TARGET)

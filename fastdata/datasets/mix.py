@@ -19,6 +19,7 @@ from fastdata.datasets.map_style import MapStyleDataset
 from fastdata.datasets.prepared import Data, Prepared, Task
 from fastdata.epoch.identity import fingerprint_of_joined, fingerprint_of_selected, own_numbers
 from fastdata.epoch.orders import check_no_order_is_lost
+from fastdata.epoch.sampler import EpochIndex
 from fastdata.errors import ReadError, SampleError
 from fastdata.images.header import Header
 from fastdata.sample import Sample, Size, key_hash
@@ -146,8 +147,10 @@ def _listed(numbers: Any, samples: int) -> Any:
     if isinstance(numbers, slice):
         return range(samples)[numbers]
     listed = np.asarray(numbers)
+    if listed.size and listed.dtype.kind not in "iub":
+        raise TypeError(f"numbers of samples are integers, or a mask of bools, got {listed.dtype}")
     if listed.dtype != np.bool_:
-        return listed.tolist()
+        return listed.astype(np.int64).tolist()
     if listed.shape != (samples,):
         raise ValueError(f"a mask has one bool for each of {samples} samples, got shape {listed.shape}")
     return np.flatnonzero(listed)
@@ -178,6 +181,13 @@ class SelectedSamples(_OtherNumbers, Selectable, Dataset[tuple[Tensor, Any]]):
     def class_to_idx(self) -> Any:
         """The index of each of them."""
         return self._dataset.class_to_idx  # type: ignore[attr-defined]
+
+    def _epoch_of(self, index: int) -> int:
+        """As of every dataset; where none was said here, that which the whole dataset was told."""
+        told = isinstance(index, EpochIndex) or int(self._said.values[0]) != self._NONE
+        if told or not isinstance(self._dataset, MapStyleDataset):
+            return super()._epoch_of(index)
+        return self._dataset._epoch_of(index)
 
     @property
     def _has_fixed_views(self) -> bool:

@@ -129,7 +129,9 @@ class ShardStore(ImageDataset):
         return column if self._kept is None else column[self._kept]
 
     def _stored(self, number: int) -> int:
-        """The sample's number among all that lie in the shards."""
+        """The sample's number among all that lie in the shards. IndexError for one that no sample has."""
+        if not 0 <= number < self.num_samples:
+            raise IndexError(f"sample {number} of {self.num_samples}")
         return number if self._kept is None else int(self._kept[number])
 
     def _locate(self, number: int) -> _Location:

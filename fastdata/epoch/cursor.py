@@ -165,7 +165,10 @@ class EpochCursor:
 
     def state_of(self, run: Run, steps: int) -> dict[str, Any]:
         """The state once every rank has taken that many steps of a run."""
-        return self._state(run.epoch, run.plan.position_after(steps)).to_dict()
+        position = run.plan.position_after(steps)
+        if isinstance(self._declared, OrdersOfBatches) and steps >= run.plan.steps(0):
+            position = run.plan.num_samples  # what "drop" leaves is no batch of another size either
+        return self._state(run.epoch, position).to_dict()
 
     def state_after(self, batches: int) -> dict[str, Any]:
         """The state once the training loop has received that many batches of the iteration that was begun last,

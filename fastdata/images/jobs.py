@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fastdata.transforms.draw import numbers_of
 from fastdata.transforms.steps import (
+    MAX_SIDE,
     CenterCrop,
     Pad,
     RandomCrop,
@@ -136,7 +137,7 @@ def program(transform: Transform) -> npt.NDArray[np.void]:
                 record["kind"], record["values"] = _RANDOM_VERTICAL_FLIP, step.p
             case Resize():
                 record["kind"] = _RESIZE_SHORTER if isinstance(step.size, int) else _RESIZE
-                record["longest"] = step.max_size or 0
+                record["longest"] = min(step.max_size or 0, MAX_SIDE)
             case CenterCrop():
                 record["kind"] = _CENTER_CROP
             case RandomCrop():

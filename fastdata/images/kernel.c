@@ -338,7 +338,8 @@ static int fold_crop(struct folded *view, struct box crop) {
 }
 
 static int fold_resize(struct folded *view, int64_t width, int64_t height) {
-    if (!shows_all(view))
+    int same = width == width_of(view->box) && height == height_of(view->box);
+    if (!shows_all(view) || (!same && width * height > MAX_PIXELS))
         return 0;
     view->width = width;
     view->height = height;

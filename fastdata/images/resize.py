@@ -86,10 +86,13 @@ def _resize(source: Source, size: tuple[int, int], view: View, into: Pixels | No
 
 def _resize_between_pixels(source: Source, size: tuple[int, int], view: View) -> Pixels:
     """The same for a box that ends between pixels, as boxes do in a JPEG decoded at a fraction of its size."""
-    if view.antialias:
-        image = Image.fromarray(np.ascontiguousarray(source.pixels))
-        return np.asarray(image.resize(size, _ANTIALIASED[view.interpolation], box=source.box))
     left, top, right, bottom = source.box
+    if view.antialias:
+        image, how = Image.fromarray(np.ascontiguousarray(source.pixels)), _ANTIALIASED[view.interpolation]
+        # First across, as torch does, whatever the shape: Pillow takes whichever is less work, and bicubic's overshoots
+        # are cut off between the two.
+        image = image.resize((size[0], image.height), how, box=(left, 0, right, image.height))
+        return np.asarray(image.resize(size, how, box=(0, top, size[0], bottom)))
     step_x, step_y = (right - left) / size[0], (bottom - top) / size[1]
     # From the centres of output pixels to the source's, as cv2.resize does for whole boxes.
     to_source = np.array([[step_x, 0, left + step_x / 2 - 0.5], [0, step_y, top + step_y / 2 - 0.5]])

@@ -1,11 +1,21 @@
 """torch's operators in one thread: where threads work beside each other, each is a core's work by itself."""
 
+import os
 import threading
 
 import torch
 
 _limited = threading.local()
 _one_at_a_time = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)  # whoever had it did not come along
 
 
 def keep_torch_in_one_thread() -> None:

@@ -60,8 +60,9 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
             changed += image.data is not data
             refused += image.refused
             image_bytes += len(image.data)
-            # What was made here was decoded for it.
-            damaged += planned.check and image.data is data and not is_undamaged(data)
+            if planned.check:  # What was made here was decoded for it; a field may be loaded as the image, too.
+                kept = [*fields.values(), *([data] if image.data is data else [])]
+                damaged += not all(map(is_undamaged, kept))
             report(1, len(data) + sum(map(len, fields.values())))
     checked = planned.check and not damaged
     entry = ShardEntry(planned.path.name, shard.samples, shard.size, shard.sha256, checked)

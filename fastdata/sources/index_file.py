@@ -67,7 +67,9 @@ def _load(fd: int, path: str) -> Rows | None:
         if error.errno in (EMFILE, ENFILE):  # to build it instead would take a thousand times as long as to wait
             raise
         return None
-    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError):
+    except SystemError:
+        raise
+    except Exception:  # noqa: BLE001 - numpy's parsing of a damaged header raises whatever Python's own does
         return None
     if rows.ndim != 1 or rows.dtype != dtype_of(list(extensions(rows))) or trailer != (len(rows), crc_of(rows)):
         return None

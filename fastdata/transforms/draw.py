@@ -29,6 +29,9 @@ from fastdata.transforms.steps import (
 from fastdata.transforms.transform import Transform, as_transform
 from fastdata.transforms.view import Box, View
 
+MAX_RESIZED = 178_956_970
+"""Pixels that an image may be resized to, Pillow's limit. A strip resized by its shorter side asks for any number."""
+
 ATTEMPTS, NUMBERS_OF_CROP = 10, 4
 """Of a RandomResizedCrop: how often it tries, and random numbers each time."""
 
@@ -142,6 +145,9 @@ class _Folded:
                 f"{step} can't follow what pads: the image is {self.size[0]}x{self.size[1]}, padded to "
                 f"{self.window.width}x{self.window.height}. Put the step that resizes first"
             )
+        if (width, height) != (self.box.width, self.box.height) and width * height > MAX_RESIZED:
+            box = f"{self.box.width}x{self.box.height}"
+            raise DrawError(f"{step} makes {width}x{height} of {box}, more than {MAX_RESIZED} pixels: is out of bounds")
         self.size = (width, height)
         self.window = Box(0, 0, width, height)
 

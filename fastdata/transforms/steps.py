@@ -1,7 +1,8 @@
 """What to do with an image, declared as frozen values. Names, defaults, rounding and validation are torchvision's."""
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,16 @@ from fastdata.transforms.view import Interpolation
 
 def _two_sizes(size: int | Sequence[int], name: str) -> tuple[int, int]:
     """(height, width) from an int (a square) or a sequence of one or two, as torchvision takes them."""
-    sizes = (size,) if isinstance(size, int) else tuple(size)
-    if len(sizes) not in (1, 2) or any(not isinstance(s, int) or s < 1 for s in sizes):
-        raise ValueError(f"{name}: size must be one or two positive integers (height, width), got {size!r}")
+    try:
+        sizes = tuple(map(operator.index, size if isinstance(size, Iterable) else (size,)))
+    except TypeError:
+        sizes = ()
+    if len(sizes) not in (1, 2) or not all(1 <= s <= MAX_SIDE for s in sizes):
+        raise ValueError(f"{name}: size must be one or two integers from 1 to {MAX_SIDE} (height, width), got {size!r}")
     return sizes[0], sizes[-1]
+
+
+MAX_SIDE = 1 << 20  # pixels: of 32 bits are sums of sides
 
 
 def _check_range(name: str, values: tuple[float, float]) -> tuple[float, float]:
@@ -140,7 +147,7 @@ class Resize(TransformStep):
 
     def __post_init__(self) -> None:
         height, width = _two_sizes(self.size, "Resize")
-        one = isinstance(self.size, int) or len(self.size) == 1
+        one = not isinstance(self.size, Sequence) or len(self.size) == 1
         object.__setattr__(self, "size", height if one else (height, width))
         object.__setattr__(self, "interpolation", _interpolation("Resize", self.interpolation))
         if self.max_size is not None and (not one or self.max_size <= height):

@@ -128,3 +128,11 @@ def test_normalize_refuses_what_it_cannot_mean() -> None:
     Normalize((1, 0, 0.5), (2, 0.5, 3))
     with pytest.raises(ValueError, match="floating point"):
         Normalize((0, 0, 0), (1, 1, 1), torch.uint8)
+
+
+def test_samples_of_other_fields_are_an_error_whichever_comes_first() -> None:
+    image = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    one, two = (image, Fields(a=1)), (image, Fields(a=1, b=2))
+    for pair in ([one, two], [two, one]):
+        with pytest.raises(ValueError, match="can't be one batch: give all parts of a mixture the same names"):
+            collate(pair)

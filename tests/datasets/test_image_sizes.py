@@ -1,5 +1,6 @@
 """The sizes of all images, as their headers say them, from as little of the files as will do."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import pytest
 from torch.utils.data import ConcatDataset, Subset
 
 import fastdata as fd
+from fastdata.datasets.image_sizes import read_image_sizes
 from fastdata.datasets.mix import as_image_dataset
 from fastdata.images.header import read_header
+from fastdata.sources import faults as faults_of_machines
 from fastdata.sources.writer import ShardWriter
 from support.numbered import COUNT, iterable, map_style
 from support.pictures import encoded, jpeg, photo
@@ -90,3 +93,26 @@ def test_real_photos(photos: Path) -> None:
     dataset = fd.ImageDirectoryDataset(photos / "test", pattern="**/*.jpg", labels=None).select(numbers=slice(300))
     expected = [list(read_header(dataset.read(number).image).size) for number in range(len(dataset))]
     assert dataset.image_sizes.tolist() == expected
+
+
+def test_a_fault_of_the_machine_is_waited_for_then_raised(
+    some: fd.ImageDirectoryDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, read = iter([True, False]), some.read_beginning
+
+    def failing_once(number: int, length: int) -> bytes:
+        if next(faults, False):
+            raise OSError(errno.EMFILE, "too many open files")
+        return read(number, length)
+
+    expected = read_image_sizes(some).tolist()
+    monkeypatch.setattr(some, "read_beginning", failing_once)
+    assert read_image_sizes(some).tolist() == expected
+
+    def failing(number: int, length: int) -> bytes:
+        raise OSError(errno.EIO, "a disk fails")
+
+    monkeypatch.setattr(some, "read_beginning", failing)
+    monkeypatch.setattr(faults_of_machines, "WAITS", (0.0,))
+    with pytest.raises(OSError, match="a disk fails"):
+        read_image_sizes(some)

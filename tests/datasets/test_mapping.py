@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from fastdata.datasets.collate import collate
+from fastdata.datasets.mapping import SampleMap
 from fastdata.errors import ReadError
 from fastdata.loading.loader import Loader
+from fastdata.sample import Pair
 from fastdata.transforms.steps import CenterCrop, Resize
 from support.maps import jitter, with_target
 from support.numbered import iterable, map_style
@@ -163,3 +165,16 @@ def test_a_bad_sample_is_replaced_with_its_own_target(folder: Path, tmp_path: Pa
     assert batch.targets[2] == batch.targets[3]
     assert torch.equal(batch.images[2], batch.images[3])
     loader.close()
+
+
+def test_a_target_with_a_default_is_given_and_what_is_no_target_is_refused() -> None:
+    image = torch.zeros(3, 2, 2)
+
+    def of_both(image: Tensor, target: Any = None) -> tuple[Tensor, Any]:
+        return image, target
+
+    assert SampleMap(of_both)(Pair(image, 7, "a"), 0)[1] == 7
+    for two in (lambda image: (image, None), lambda image: [image, image]):
+        with pytest.raises(TypeError, match=r"map= of the image alone gave two for sample 'a'.*fd\.Views"):
+            SampleMap(two)(Pair(image, 7, "a"), 0)
+    assert SampleMap(lambda image: (image, 3))(Pair(image, 7, "a"), 0)[1] == 3

@@ -15,7 +15,7 @@ from fastdata.datasets.mix import Selectable, as_image_dataset
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.loading.loader import Loader
-from support.numbered import TRAIN
+from support.numbered import TRAIN, map_style
 
 EPOCH = 4
 
@@ -105,3 +105,14 @@ def test_shards_know_their_targets(class_folder: Path, class_shards: list[str]) 
     assert sorted(shards.targets) == sorted(folder.targets)
     assert list(shards.targets) == [target for _, target in shards.samples]
     assert TarImageMapDataset(class_shards, target=None).targets == [-1] * 13
+
+
+def test_a_selection_hears_the_epoch_of_the_whole_dataset(folder: Path) -> None:
+    whole = map_style(folder)
+    some = whole.select(numbers=[3, 4])
+    whole.set_epoch(7)
+    assert torch.equal(some[0][0], whole[3][0])
+    some.set_epoch(8)
+    assert not torch.equal(some[0][0], whole[3][0])
+    with pytest.raises(TypeError, match="integers"):
+        whole.select(numbers=[1.9, 2.5])

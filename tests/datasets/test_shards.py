@@ -208,3 +208,11 @@ def test_a_datasets_json_is_the_dataset(class_folder: Path, tmp_path: Path) -> N
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ManifestError, match=r"other\.json"):
         TarImageDataset(tmp_path / "other.json", TRAIN)
+
+
+def test_numbers_that_no_sample_has_are_errors(class_shards: list[str]) -> None:
+    dataset = TarImageDataset(class_shards, TRAIN)
+    assert dataset.read_some([]) == []
+    for number in (-1, dataset.num_samples):
+        with pytest.raises(IndexError, match=f"sample {number} of"):
+            dataset.read(number)

@@ -208,3 +208,12 @@ def test_without_batches_there_are_no_buckets() -> None:
     made = cursor(over(Images(WIDTHS_AND_HEIGHTS)), None, 0, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="say batch_size="):
         made.begin()
+
+
+def test_what_drop_leaves_is_no_batch_of_another_size() -> None:
+    dataset = Images(WIDTHS_AND_HEIGHTS * 10)
+    made = cursor(over(dataset), 16, 0, 1, last="drop")
+    made.begin()
+    following = cursor(over(dataset), 5, 0, 1, last="drop")
+    following.load(made.state_after(made.plan(0).steps(0)))
+    assert (following.begin().epoch, following.begun().plan.start) == (1, 0)  # type: ignore[union-attr]

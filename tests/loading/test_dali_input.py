@@ -21,7 +21,7 @@ from support.pictures import encoded, jpeg, photo
 
 
 def dali_encoded(data: bytes, header: Header, view: View) -> DaliImage | None:
-    return dali_image(Encoded(data, header, view))
+    return dali_image(Encoded(data, header, view), Transform([], view.antialias))
 
 
 def test_a_crop_ready_photo_is_cut_before_it_is_decoded() -> None:

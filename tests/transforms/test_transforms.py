@@ -1,6 +1,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -230,3 +231,17 @@ def test_the_longer_side_is_bounded_as_torchvision_does(size, max_size, image, e
 def test_interpolation_is_the_views():
     assert draw([RandomResizedCrop(8, interpolation="bicubic")], (30, 20), 0).interpolation == "bicubic"
     assert draw([CenterCrop(8)], (30, 20), 0).interpolation == "bilinear"
+
+
+def test_what_is_resized_to_more_than_any_image_is_refused():
+    with pytest.raises(DrawError, match="out of bounds"):
+        draw([Resize(224)], (10_000_000, 1), 0)
+    with pytest.raises(ValueError, match="from 1 to"):
+        CenterCrop(2**31)
+
+
+def test_sizes_may_be_numpys_integers():
+    assert RandomResizedCrop(np.int64(8)).size == (8, 8)
+    assert Resize(np.int64(8)).size == 8
+    with pytest.raises(ValueError, match="Resize: size must be"):
+        Resize(8.5)

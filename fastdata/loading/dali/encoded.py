@@ -15,6 +15,7 @@ from fastdata.images.cut import cut_stored
 from fastdata.images.jpeg import APP1, FRAMES, NEXT_MARKER, JpegHeader, read_jpeg_header, stored_box
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.images.reference import Encoded, is_scaled
+from fastdata.transforms.transform import Transform
 from fastdata.transforms.view import Box, View
 
 
@@ -26,13 +27,19 @@ class DaliImage(NamedTuple):
     view: View
 
 
-def dali_image(image: Encoded) -> DaliImage | None:
-    """What DALI decodes for a view; None where it might give other pixels or another verdict than the CPU decoder.
+def dali_image(image: Encoded, transform: Transform) -> DaliImage | None:
+    """What a pipeline that resizes as `transform` says decodes for a view.
 
-    So it is where that decodes at a fraction of the size, by the transform's `reducing_gap`: DALI has no such thing.
+    None where it might give other pixels or another verdict than the CPU decoder: where that decodes at a fraction of
+    the size, by `reducing_gap`, which DALI has not; where it resizes by plain bicubic, DALI's being another; and where
+    the view is of a part of a mixture that resizes otherwise.
     """
+    view = image.view
+    resized = view.interpolation, view.antialias
+    if resized != (transform.interpolation, transform.antialias) or resized == ("bicubic", False):
+        return None
     image = image.complete()
-    data, header, view = bytes(image.data), image.header, image.view
+    data, header = bytes(image.data), image.header
     jpeg, window = header.jpeg, view.window
     inside = window.left >= 0 and window.top >= 0 and window.right <= view.size[0] and window.bottom <= view.size[1]
     if jpeg is None or not inside or not 0 < view.size[0] * view.size[1] <= MAX_PIXELS or not _is_plain(data, jpeg):

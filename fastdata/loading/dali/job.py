@@ -28,11 +28,12 @@ class DaliJob(LoadingJob):
     def fill(self, rows: range) -> None:
         """Read and draw some samples, and decode those here that DALI should not."""
         left = list(rows)
+        (transform,) = self._setup.dataset.transform.transforms
         while left:
             good, left = self._prepare(left)
             begun = time.perf_counter_ns()
             for row, sample in good:
-                image = dali_image(sample.image)
+                image = dali_image(sample.image, transform)
                 if image is None:
                     self._decode_here(row, sample)
                 else:
