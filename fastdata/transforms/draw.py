@@ -147,7 +147,7 @@ class _Folded:
             )
         if (width, height) != (self.box.width, self.box.height) and width * height > MAX_RESIZED:
             box = f"{self.box.width}x{self.box.height}"
-            raise DrawError(f"{step} makes {width}x{height} of {box}, more than {MAX_RESIZED} pixels: is out of bounds")
+            raise DrawError(f"{step} is out of bounds: {width}x{height} of {box}, more than {MAX_RESIZED} pixels")
         self.size = (width, height)
         self.window = Box(0, 0, width, height)
 

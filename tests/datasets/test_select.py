@@ -115,4 +115,4 @@ def test_a_selection_hears_the_epoch_of_the_whole_dataset(folder: Path) -> None:
     some.set_epoch(8)
     assert not torch.equal(some[0][0], whole[3][0])
     with pytest.raises(TypeError, match="integers"):
-        whole.select(numbers=[1.9, 2.5])
+        whole.select(numbers=[1.9, 2.5])  # type: ignore[list-item]

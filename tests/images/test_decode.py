@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from fastdata.errors import DecodeError
+from fastdata.errors import DecodeError, DrawError
 from fastdata.images.cut import Cut, cut_stored
 from fastdata.images.decode import decode
 from fastdata.images.header import read_header
@@ -225,7 +225,7 @@ def test_a_size_over_the_limit_is_refused_before_anything_is_allocated():
 
 def test_resizing_a_strip_to_an_immense_size_is_refused():
     image = encoded(photo(2000, 1), "PNG")
-    with pytest.raises(DecodeError, match="out of bounds"):
+    with pytest.raises(DrawError, match="out of bounds"):
         decode(image, draw([Resize(400)], (2000, 1), 0))
 
 

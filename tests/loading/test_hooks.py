@@ -100,6 +100,6 @@ def test_a_batch_that_is_mapped_goes_to_its_device(folder: Path) -> None:
 @pytest.mark.parametrize("other", [fd.Transform(TRAIN, antialias=False), [fd.Resize((24, 32), "bicubic")]])
 def test_parts_that_resize_otherwise_are_each_resized_their_own_way_by_dali(folder: Path, other: Any) -> None:
     first = [fd.Resize((24, 32))] if isinstance(other, list) else TRAIN
-    mix = ConcatDataset([map_style(folder, transform=first), map_style(folder, transform=other)])
+    mix: ConcatDataset[Any] = ConcatDataset([map_style(folder, transform=first), map_style(folder, transform=other)])
     by_cpu, by_dali = (next(iter(fd.Loader(mix, 74, decoder=decoder))).images for decoder in ("cpu", "dali"))
     assert (by_cpu[37:].int() - by_dali[37:].int()).abs().max() <= 2
