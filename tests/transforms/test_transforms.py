@@ -131,8 +131,8 @@ PINNED = View(Box(53, 31, 245, 184), (224, 224), Box(0, 0, 224, 224), flip=False
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandomResizedCrop(0), "size must be one or two positive integers"),
-        (lambda: RandomResizedCrop((1, 2, 3)), "size must be one or two positive integers"),
+        (lambda: RandomResizedCrop(0), "size must be one or two integers"),
+        (lambda: RandomResizedCrop((1, 2, 3)), "size must be one or two integers"),
         (lambda: RandomResizedCrop(224, scale=(0.5, 0.1)), "scale must be"),
         (lambda: RandomResizedCrop(224, ratio=(0.0, 1.0)), "ratio must be"),
         (lambda: RandomHorizontalFlip(1.5), "p must lie between 0 and 1"),
