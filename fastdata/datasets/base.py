@@ -44,6 +44,9 @@ Transforms = Transform | Views | TransformStep | Iterable[TransformStep] | None
 BYTES_AT_ONCE = 1 << 21
 _SAMPLES_AT_ONCE = 16
 
+FAILURES = (SampleError, OSError, TarError, MemoryError)
+"""What reading a sample raises: by its own fault, or the machine's."""
+
 T = TypeVar("T")
 
 _NOTHING = Sample[Data]("", b"", None)
@@ -150,9 +153,10 @@ class ImageDataset(ABC):
         """
         try:
             return do()
-        except (SampleError, OSError, TarError, MemoryError):  # the rest is for those few that fail
+        except FAILURES:
             again = partial(self._tried, number, partial(self._read_again, number))
-            return patiently(partial(self._tried, number, do), again)
+        # Not within `except`, where an error of the next attempt would hold this one, with its frames and their memory.
+        return patiently(partial(self._tried, number, do), again)
 
     def _read_again(self, number: int) -> Sample[bytes]:
         """A sample of which reading has failed, without what a failed attempt may have left open."""

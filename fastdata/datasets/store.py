@@ -5,6 +5,7 @@ import itertools
 import os
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import BYTES_AT_ONCE, ImageDataset, Transforms
+from fastdata.datasets.base import BYTES_AT_ONCE, FAILURES, ImageDataset, Transforms
 from fastdata.datasets.components import Found, Received, read_components
 from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
@@ -173,23 +174,32 @@ class ShardStore(ImageDataset):
         found: list[Found] = []
         total = 0
         for number in numbers:
-            try:
-                found.append(self._component(number))
-            except (SampleError, OSError, TarError, MemoryError):
-                find = partial(self._tried, number, partial(self._component, number))
-                try:
-                    found.append(find() if found else patiently(find, find))
-                except OSError:
-                    if not found:
-                        raise
-                    break  # What is found is read first, which lets go of its files.
-            total += 0 if isinstance(found[-1], SampleError) else found[-1].size
+            each = self._find(number, patient=not found)
+            if each is None:
+                break  # What is found is read first, which lets go of its files.
+            found.append(each)
+            total += 0 if isinstance(each, SampleError) else each.size
             if total > BYTES_AT_ONCE:
                 break
         try:
             return self._read_found(numbers, found, look_for)
         except MemoryError:  # one by one, to say which
             return super()._read_some(numbers, look_for)
+
+    def _find(self, number: int, patient: bool) -> Found | None:
+        """Where a sample's image lies, or what is wrong with it.
+
+        Where the machine fails it is waited for, then raised, if `patient`; else None.
+        """
+        try:
+            return self._component(number)
+        except FAILURES:
+            find = partial(self._tried, number, partial(self._component, number))
+        if patient:
+            return patiently(find, find)
+        with suppress(OSError):
+            return find()
+        return None
 
     def _read_found(self, numbers: Sequence[int], found: list[Found], look_for: LookFor | None) -> Seen:
         """What was found, read in one call of the kernel into one memory; nothing of those with an error."""

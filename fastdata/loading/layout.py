@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from fastdata.sample import Pixels, Size
 from fastdata.transforms.sized import sized
 from fastdata.transforms.transform import Transform
 from fastdata.transforms.views import Views
+
+Memory = TypeVar("Memory", Pixels, Tensor)
 
 
 def layouts(transform: Transform | Views, batch_size: int, sizes: Sequence[Size]) -> "dict[Size | None, Layout]":
@@ -38,8 +40,8 @@ class Layout:
         """Bytes of a batch."""
         return sum(math.prod(shape) for shape in self._shapes)
 
-    def blocks(self, memory: Pixels) -> list[Pixels]:
-        """The memory of a batch, as an array (batch_size, count, H, W, 3) for each group."""
+    def blocks(self, memory: Memory) -> list[Memory]:
+        """The memory of a batch, as an array or tensor (batch_size, count, H, W, 3) for each group."""
         blocks, first = [], 0
         for shape in self._shapes:
             blocks.append(memory[first : first + math.prod(shape)].reshape(shape))
@@ -55,15 +57,8 @@ class Layout:
 
         They hold the whole of `memory`, which keeps it from being lent again.
         """
-        blocks = [block[:rows].permute(0, 1, 4, 2, 3) for block in self._tensors(torch.from_numpy(memory))]
+        blocks = [block[:rows].permute(0, 1, 4, 2, 3) for block in self.blocks(torch.from_numpy(memory))]
         return blocks[0][:, 0] if self._names is None else dict(zip(self._names, blocks, strict=True))
-
-    def _tensors(self, memory: Tensor) -> list[Tensor]:
-        blocks, first = [], 0
-        for shape in self._shapes:
-            blocks.append(memory[first : first + math.prod(shape)].view(shape))
-            first += math.prod(shape)
-        return blocks
 
 
 def _size(transform: Transform) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 What they draw is carried out on the batch, on its device, by `fastdata.images.colour`.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -121,8 +122,8 @@ class _WithProbability(PixelStep):
         operation, *columns = self._operation()
         return only([change_all(operation, *columns, count=len(numbers))], numbers[:, 0] < self.p)
 
-    def _operation(self) -> tuple[Operation, *tuple[float, ...]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _operation(self) -> tuple[Operation, *tuple[float, ...]]: ...
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -64,16 +65,16 @@ class TransformStep:
     """What the steps of a transform have in common for type checkers: a list of any of them is one of these."""
 
 
-class PixelStep(TransformStep):
+class PixelStep(TransformStep, ABC):
     """A step that changes pixels and leaves them where a decoder put them; see `colour`.
 
     A view knows nothing of it: it is drawn and carried out on the batch, by `images.colour.recolour`.
     """
 
     @property
+    @abstractmethod
     def numbers(self) -> int:
         """How many random numbers of each sample it takes."""
-        raise NotImplementedError
 
     @property
     def commutes_with_flips(self) -> bool:
@@ -85,12 +86,12 @@ class PixelStep(TransformStep):
         """Whether it shows something elsewhere than where it was, so that masks and boxes are left behind."""
         return False
 
+    @abstractmethod
     def draw(self, numbers: npt.NDArray[np.float64], size: tuple[int, int]) -> list[Change]:
         """What it does, one after the other, to n images of `size` (width, height), by their random `numbers`.
 
         These are float64 (n, `self.numbers`) in [0, 1).
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
