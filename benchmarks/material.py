@@ -8,6 +8,7 @@ from typing import NamedTuple
 import fastdata as fd
 from fastdata.commands.demo import make_photos
 from fastdata.packing.convert import Conversion, CropReady, Keep
+from fastdata.packing.crop_ready import can_make_crop_ready
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
@@ -19,7 +20,7 @@ JPEG = (".jpg", ".jpeg")  # in any case
 
 
 class Material(NamedTuple):
-    """The same photos in class folders, in shards, and where jpegtran is installed in crop-ready shards."""
+    """The same photos in class folders, in shards, and where they can be made in crop-ready shards."""
 
     about: str
     folder: str
@@ -44,7 +45,7 @@ def material(data: Path | None, directory: Path, at_least: int) -> Material:
     for copy in once.rglob("*.jpg"):
         link(copy, often / copy.parent.name, times)
     shards = packed(once, directory / "keep", Keep(), times)
-    cut = packed(once, directory / "crop-ready", CropReady(), times) if shutil.which("jpegtran") else []
+    cut = packed(once, directory / "crop-ready", CropReady(), times) if can_make_crop_ready() else []
     read_once([*once.rglob("*.jpg"), *map(Path, shards + cut)])
     size = sum(photo.stat().st_size for photo in photos) / len(photos)
     about = f"{len(photos)} photos of {size / 1000:.0f} kB each, {times * copies} times an epoch; kernel: {fd.kernel}"
