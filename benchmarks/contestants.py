@@ -30,11 +30,7 @@ class Contestant(NamedTuple):
         """What it misses, where it can't take part."""
         if not self.installed:
             return f"{self.needs} is not installed"
-        return (
-            "neither the kernel nor jpegtran is here to make crop-ready shards"
-            if self.crop_ready and not files.crop_ready
-            else None
-        )
+        return "no kernel or jpegtran for crop-ready shards" if self.crop_ready and not files.crop_ready else None
 
 
 CONTESTANTS = {

@@ -244,6 +244,8 @@ class ImageDataset(ABC):
     def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> DecodedSamples:
         """Decode samples into their rows: of each sample one for each of its views, uint8 of shape (H, W, 3)."""
         errors, decode_ns, resize_ns = decode_into([image for sample in samples for image in sample.images], rows)
+        if not any(errors):
+            return DecodedSamples([None] * len(samples), decode_ns, resize_ns)
         of_samples, first = [], 0
         for sample in samples:
             error = next((e for e in errors[first : first + len(sample.images)] if e is not None), None)

@@ -178,6 +178,7 @@ class BatchJob(LoadingJob):
         self._pixels = setup.memory.lend()
         self._layout = setup.layouts[picks.size]
         self._blocks = self._layout.blocks(self._pixels)
+        self._views = self._layout.rows(self._blocks)
         self._is_coloured = setup.device is None
 
     def fill(self, rows: range) -> None:
@@ -185,12 +186,9 @@ class BatchJob(LoadingJob):
         left = list(rows)
         while left:
             good, left = self._prepare(left)
-            self._decode(good, [pixels for row, _ in good for pixels in self._views(row)])
+            self._decode(good, [pixels for row, _ in good for pixels in self._views[row]])
             if self._is_coloured:
                 self._recolour([row for row, _ in good if row not in self.errors])
-
-    def _views(self, row: int) -> list[Pixels]:
-        return self._layout.views(self._blocks, row)
 
     def _recolour(self, rows: list[int]) -> None:
         """On the CPU: here, so that it runs in all threads."""
@@ -200,7 +198,7 @@ class BatchJob(LoadingJob):
             return
         keep_torch_in_one_thread()
         begun = time.perf_counter_ns()
-        for view, pixels in enumerate(zip(*map(self._views, rows), strict=True)):
+        for view, pixels in enumerate(zip(*(self._views[row] for row in rows), strict=True)):
             images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
             coloured = self._recoloured_view(images, view, drawn).permute(0, 2, 3, 1).numpy()
             for into, image in zip(pixels, coloured, strict=True):
@@ -213,6 +211,7 @@ class BatchJob(LoadingJob):
             for block in self._blocks:
                 block[row] = block[other]
         self._blocks.clear()
+        self._views.clear()
         self._images = self._on_device(self._layout.images(self._pixels, self.rows))
 
 

@@ -48,9 +48,9 @@ class Layout:
             first += math.prod(shape)
         return blocks
 
-    def views(self, blocks: list[Pixels], row: int) -> list[Pixels]:
-        """The views of the sample in a row, each (H, W, 3)."""
-        return [block[row, number] for block in blocks for number in range(block.shape[1])]
+    def rows(self, blocks: list[Pixels]) -> list[tuple[Pixels, ...]]:
+        """The views of the sample in each row, each (H, W, 3)."""
+        return list(zip(*(block[:, number] for block in blocks for number in range(block.shape[1])), strict=True))
 
     def images(self, memory: Pixels, rows: int) -> Any:
         """The first `rows` of a batch: a tensor (rows, 3, H, W), or a dict of such of shape (rows, count, 3, H, W).
