@@ -100,3 +100,17 @@ def test_without_dali_the_error_names_the_extra(folder: Path, monkeypatch: pytes
     monkeypatch.delitem(sys.modules, "nvidia.dali.fn", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'fastdata\[dali\]'"):
         Loader(map_style(folder), 8, decoder="dali")
+
+
+def test_what_resizes_by_plain_bicubic_or_otherwise_than_the_pipeline_is_left_to_the_cpu_decoder() -> None:
+    data = jpeg(300, 200)
+    header = read_header(data)
+    bicubic = [Resize((100, 150), "bicubic")]
+    for transform, pipelines, is_for_dali in (
+        (Transform(bicubic), Transform(bicubic), True),
+        (Transform(bicubic, antialias=False), Transform(bicubic, antialias=False), False),
+        (Transform(bicubic), Transform([Resize((100, 150))]), False),
+        (Transform([Resize((100, 150))], antialias=False), Transform([Resize((100, 150))]), False),
+    ):
+        image = Encoded(data, header, draw(transform, header.size, 0))
+        assert (dali_image(image, pipelines) is not None) == is_for_dali

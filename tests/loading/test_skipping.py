@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from fastdata.datasets.collate import collate
+from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.epoch.plan import EpochPlan
 from fastdata.errors import DecodeError, SampleError, TooManySkippedError
 from fastdata.loading.loader import Loader
@@ -17,9 +18,10 @@ from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.sample import Batch
 from fastdata.sources.shard import Shard
 from fastdata.sources.writer import ShardWriter
+from fastdata.transforms.steps import CenterCrop, Resize
 from support.numbered import iterable as in_shards
 from support.numbered import map_style, write_folder
-from support.pictures import jpeg
+from support.pictures import encoded, jpeg, photo
 from support.processes import run_python
 
 BAD = (2, 8, 9, 16)
@@ -315,3 +317,14 @@ assert descriptors() <= before[1], (descriptors(), before)
 report = len(loader)
 """
     assert run_ranks(tmp_path, program, folder) == ["3", "3"]
+
+
+def test_a_strip_that_would_be_resized_to_more_than_any_image_is_skipped_as_others_are(tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(encoded(photo(2000, 1), "PNG"))
+    (tmp_path / "1.jpg").write_bytes(jpeg(40, 30))
+    (tmp_path / "2.jpg").write_bytes(jpeg(2000, 1))
+    strips = ImageDirectoryDataset(tmp_path, "*", [Resize(400), CenterCrop(32)], labels=None)
+    loader = Loader(strips, 3, on_error="skip")
+    (batch,) = loader
+    assert batch.keys == ["1", "1", "1"]
+    assert [key for key, *_ in loader.skipped] == ["0", "2"]

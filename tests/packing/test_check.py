@@ -11,6 +11,7 @@ from fastdata.datasets.prepared import Prepared
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.images import kernel
 from fastdata.images.jobs import JOB
+from fastdata.packing.collect import collect
 from fastdata.packing.convert import CropReady
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import SamplesPerShard
@@ -89,3 +90,12 @@ def test_a_shard_of_another_size_is_not_the_one_that_was_checked(folder: Path, t
     document["shardlist"][0]["filesize"] += 512
     (tmp_path / "out" / "train.json").write_text(json.dumps(document))
     assert verdicts(tmp_path / "out")[0] == kernel.Status.WARNING
+
+
+def test_a_field_that_may_be_loaded_as_the_image_is_checked_as_well(folder: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        (folder / "class" / f"{number}.depth.jpg").write_bytes(jpeg(320, 240, number))
+    truncated(folder / "class" / "0.depth.jpg")
+    source = collect(folder, "**/[0-9].*g", fields=["depth.jpg"])
+    (made,) = pack(source, tmp_path / "out", division=SamplesPerShard(2), jobs=1)
+    assert [shard.checked for shard in made.shards] == [False, True, True]

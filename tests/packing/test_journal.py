@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from fastdata.packing.publish import STAGING
 from fastdata.packing.write import write_shard
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.paths import Keys, Paths
-from support.packed import copy_of, files_of, losing_a_file_after
+from support.packed import copy_of, die_at_the_fourth, files_of, losing_a_file_after
 from support.processes import PYTHONPATH
 
 SHARDS = ShardCount(6)
@@ -191,15 +190,6 @@ def test_a_full_disk_is_named_and_with_more_room_the_rest_is_written(
     assert written[0] == failed
     pack(scan_classes(odd_folder), tmp_path / "expected", division=SHARDS, jobs=1)
     assert files_of(tmp_path / "out") == files_of(tmp_path / "expected")
-
-
-def die_at_the_fourth(number: int, planned: PlannedShard) -> Any:
-    """What a packing process does that dies of the fourth shard, once another has finished the first."""
-    if planned.path.name == "train-000003.tar":
-        while not planned.path.with_name("train-000000.done").exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return journal.finish_shard(planned, lambda files, size: None)
 
 
 def test_what_other_processes_have_finished_stays_when_one_is_killed(

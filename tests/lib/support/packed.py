@@ -1,10 +1,16 @@
 """A folder to pack that is odd in every way, and what was made of it."""
 
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from fastdata.packing import journal
+from fastdata.packing.plan import PlannedShard
 from fastdata.packing.write import Progress
 from fastdata.sources.shard import Shard
 
@@ -49,3 +55,15 @@ def losing_a_file_after(count: int, path: Path) -> Progress:
 def copy_of(folder: Path, directory: Path) -> Path:
     subprocess.run(["cp", "-r", folder, directory], check=True)
     return directory
+
+
+def die_at_the_fourth(number: int, planned: PlannedShard) -> Any:
+    """What a packing process does that dies of the fourth shard, once another has finished the first.
+
+    It lies here since the process imports it by its name, which it can't do of a test's own file.
+    """
+    if planned.path.name == "train-000003.tar":
+        while not planned.path.with_name("train-000000.done").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return journal.finish_shard(planned, lambda files, size: None)
