@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,15 +17,22 @@ Found = Component | SampleError
 """Where a sample's image lies, or what is wrong with it."""
 
 _NO_RANGE = (-1, 0, 0)
+_NO_MEMBER = (0, -1, 0, 0, 0, b"", 0, 0)
 
 
 class Received(NamedTuple):
     """What came of a component: memory for its header, its bytes and maybe its sample's class; and how many bytes, or
-    minus errno."""
+    minus errno.
+
+    Where the kernel has seen that its header is still the one of the index, the key is its first `key_size` bytes, else
+    that is 0; and `has_cls` where it has seen the same of its class.
+    """
 
     found: Found
     part: memoryview
     size: int
+    key_size: int
+    has_cls: int
 
     @property
     def data(self) -> memoryview:
@@ -43,9 +50,14 @@ class Received(NamedTuple):
         shard = found.shard
         if self.size < 0:
             raise OSError(-self.size, os.strerror(-self.size), shard.path)
-        key = shard.checked_key(found, bytes(self.part[:BLOCK]), self.size - BLOCK)
+        if self.key_size:
+            key = str(self.part[: self.key_size], "utf-8", "surrogateescape")
+        else:
+            key = shard.checked_key(found, bytes(self.part[:BLOCK]), self.size - BLOCK)
         if not with_class or found.cls == NO_CLASS:
             return key, None
+        if self.has_cls:
+            return key, found.cls
         if not found.tail:
             return key, shard.cls(found.row)
         end = BLOCK + found.size + found.tail
@@ -59,9 +71,11 @@ def read_components(found: Sequence[Found], with_classes: bool, look: kernel.Loo
     holds them is read, too, in the same piece where it lies beside the image.
     """
     ranges = np.array([_range(each, with_classes) for each in found], np.int64).reshape(-1, 3)
+    members = np.array([_member(each) for each in found], kernel.MEMBER)
     memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
-    received = kernel.read(ranges, memory, BLOCK, look).tolist()
-    return list(map(Received, found, split(memory, ranges[:, 2].tolist()), received))
+    received = kernel.read(ranges, memory, BLOCK, look, members).tolist()
+    parts = split(memory, ranges[:, 2].tolist())
+    return list(map(Received, found, parts, received, members["key_size"].tolist(), members["has_cls"].tolist()))
 
 
 def _range(found: Found, with_class: bool) -> tuple[int, int, int]:
@@ -69,3 +83,12 @@ def _range(found: Found, with_class: bool) -> tuple[int, int, int]:
     if isinstance(found, SampleError):
         return _NO_RANGE
     return found.opened.fd, found.offset - BLOCK, BLOCK + found.size + (found.tail if with_class else 0)
+
+
+def _member(found: Found) -> tuple[Any, ...]:
+    """What the range should begin with, as MEMBER."""
+    if isinstance(found, SampleError):
+        return _NO_MEMBER
+    cls_at = BLOCK + found.size + found.tail - found.cls_size if found.tail else 0
+    extension = found.extension.encode()
+    return found.hashed, found.size, found.cls, cls_at, found.cls_size, extension, 0, 0

@@ -11,6 +11,7 @@
  *   views        several of a sample: decode what all of them need once
  *   colours      brightness, contrast, saturation, hue and the like, in place
  *   crop-ready   the same coefficients, written anew with restart markers
+ *   members      a tar header that still names a sample's component; the same rules as tar.py and webdataset.py
  *   reading      ranges and files
  *   Python       arguments; each function lets go of the lock once
  *
@@ -1860,6 +1861,120 @@ static int is_undamaged(struct transcoder *t, struct bytes data) {
     return complete && t->escape.status == DONE;
 }
 
+/* ---- members ------------------------------------------------------------------------------------------------- */
+
+#define BLOCK 512
+
+struct member { /* as kernel.py's MEMBER: what a shard's index says of a component; then what the shard itself says */
+    uint64_t key_hash;
+    int64_t size;     /* of its data */
+    int64_t label;    /* the class of its sample */
+    int32_t label_at; /* where what holds that begins behind the header, and its size; 0: not read with this */
+    int32_t label_size;
+    char extension[16]; /* with zeros behind; a longer one is for Python */
+    int32_t key_size;   /* out: of the key, which begins the header; 0: Python has to look */
+    int32_t has_label;  /* out: whether the class is still that one */
+};
+
+static uint64_t rotated(uint64_t x, int bits) { return x >> bits | x << (64 - bits); }
+
+static uint64_t word_at(const uint8_t *bytes) {
+    uint64_t word = 0;
+    for (int i = 7; i >= 0; i--)
+        word = word << 8 | bytes[i];
+    return word;
+}
+
+static void mix(uint64_t *v, int a, int b, int c, int d, uint64_t x, uint64_t y) {
+    v[a] += v[b] + x, v[d] = rotated(v[d] ^ v[a], 32), v[c] += v[d], v[b] = rotated(v[b] ^ v[c], 24);
+    v[a] += v[b] + y, v[d] = rotated(v[d] ^ v[a], 16), v[c] += v[d], v[b] = rotated(v[b] ^ v[c], 63);
+}
+
+/* sample.py's: the first 8 bytes of BLAKE2b (RFC 7693, 64 bytes, without a key), of up to 128 bytes. */
+static uint64_t hash_of_key(const uint8_t *key, size_t size) {
+    static const uint64_t start[8] = {
+        0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
+        0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179};
+    static const uint8_t order[10][16] = {
+        {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, {14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3},
+        {11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4}, {7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8},
+        {9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13}, {2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9},
+        {12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11}, {13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10},
+        {6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5}, {10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0}};
+    uint8_t block[128] = {0};
+    uint64_t m[16], v[16], first = start[0] ^ 0x01010000 ^ 64;
+    memcpy(block, key, size);
+    for (int i = 0; i < 16; i++)
+        m[i] = word_at(block + 8 * i), v[i] = i < 8 ? start[i] : start[i - 8];
+    v[0] = first, v[12] ^= size, v[14] = ~v[14];
+    for (int round = 0; round < 12; round++) {
+        const uint8_t *o = order[round % 10];
+        for (int i = 0; i < 4; i++)
+            mix(v, i, 4 + i, 8 + i, 12 + i, m[o[2 * i]], m[o[2 * i + 1]]);
+        for (int i = 0; i < 4; i++)
+            mix(v, i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4, m[o[8 + 2 * i]], m[o[9 + 2 * i]]);
+    }
+    return first ^ v[0] ^ v[8];
+}
+
+/* A header's number in plain octal digits, behind which a blank may stand; -1 for any other. */
+static int64_t octal(const uint8_t *field, int size) {
+    int64_t value = 0;
+    int i = 0;
+    for (; i < size && field[i] >= '0' && field[i] <= '7'; i++)
+        value = value * 8 + (field[i] - '0');
+    int digits = i;
+    i += i < size && field[i] == ' ';
+    return digits && (i == size || !field[i]) ? value : -1;
+}
+
+static int carries_checksum(const uint8_t *header) {
+    int64_t sum = 0;
+    for (int i = 0; i < BLOCK; i++)
+        sum += i >= 148 && i < 156 ? ' ' : header[i];
+    return octal(header + 148, 8) == sum;
+}
+
+/* Bytes of the key where the header is of this component, in the plainest way to say so; else 0. */
+static int key_in_header(const uint8_t *header, const struct member *member) {
+    const char *name = (const char *)header;
+    size_t length = strnlen(name, 100), extension = strnlen(member->extension, sizeof member->extension);
+    if (!carries_checksum(header) || (header[156] != '0' && header[156]) || header[345] ||
+        octal(header + 124, 12) != member->size || length < 3 || !memcmp(name, "./", 2) || !memcmp(name, "__", 2))
+        return 0;
+    size_t base = length;
+    while (base && name[base - 1] != '/')
+        base--;
+    const char *dot = memchr(name + base, '.', length - base);
+    size_t key = dot ? (size_t)(dot - name) : 0;
+    if (key <= base || !extension || extension >= sizeof member->extension || length - key - 1 != extension ||
+        memcmp(dot + 1, member->extension, extension) || hash_of_key(header, key) != member->key_hash)
+        return 0;
+    return (int)key;
+}
+
+/* Whether these are the plain decimal digits of the class. */
+static int is_label(const uint8_t *digits, int32_t size, int64_t label) {
+    int64_t value = 0;
+    for (int32_t i = 0; i < size; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return 0;
+        value = value * 10 + (digits[i] - '0');
+    }
+    return value == label;
+}
+
+/* What is there of a component: its header, its data, and what was read behind them. */
+static void check_member(struct member *member, struct bytes part) {
+    member->key_size = member->has_label = 0;
+    if (member->size < 0 || part.size < BLOCK || (uint64_t)member->size > part.size - BLOCK)
+        return;
+    member->key_size = key_in_header(part.at, member);
+    if (member->label_size > 0 && member->label_size <= 18 && member->label_at > 0 &&
+        (uint64_t)member->label_at + (uint64_t)member->label_size <= part.size)
+        member->has_label = is_label(part.at + member->label_at, member->label_size, member->label);
+}
+
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
 /* Bytes read, fewer than `size` at the end of the file only; negative: errno. */
@@ -2234,10 +2349,13 @@ static PyObject *py_is_undamaged(PyObject *module, PyObject *args) {
 
 enum { FD, OFFSET, SIZE, READ, RANGE }; /* the columns of a range, and their number */
 
-/* Looks at what lies behind the first `skip` bytes of each. */
-static void read_all(int64_t *ranges, Py_ssize_t count, uint8_t *out, int64_t skip, struct look *look) {
+/* Looks at what lies behind the first `skip` bytes of each; `members` may be NULL. */
+static void read_all(int64_t *ranges, Py_ssize_t count, uint8_t *out, int64_t skip, struct look *look,
+                     struct member *members) {
     for (Py_ssize_t i = 0; i < count; i++, out += ranges[SIZE], ranges += RANGE) {
         ranges[READ] = read_range((int)ranges[FD], out, ranges[SIZE], ranges[OFFSET]);
+        if (members)
+            check_member(members + i, (struct bytes){out, (size_t)most(0, ranges[READ])});
         if (look->count)
             look_at(look, i, (struct bytes){out + skip, (size_t)most(0, ranges[READ] - skip)});
     }
@@ -2254,26 +2372,43 @@ static int check_ranges(const int64_t *ranges, Py_ssize_t count, Py_ssize_t room
     return 0;
 }
 
+/* Leaves `view` as it is for None. */
+static int get_members(PyObject *object, Py_ssize_t count, Py_buffer *view) {
+    if (object == Py_None)
+        return 0;
+    if (get_array(object, "members", (Py_ssize_t)sizeof(struct member) * count, PyBUF_WRITABLE, view))
+        return -1;
+    if (!((uintptr_t)view->buf % 8))
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "members must be aligned");
+    PyBuffer_Release(view);
+    return -1;
+}
+
 static PyObject *py_read(PyObject *module, PyObject *args) {
-    Py_buffer ranges, out;
-    PyObject *look_object = Py_None;
+    Py_buffer ranges, out, members = {0};
+    PyObject *look_object = Py_None, *members_object = Py_None;
     struct look look;
     long long skip = 0;
     int ready = 0;
     (void)module;
-    if (!PyArg_ParseTuple(args, "w*w*|LO:read", &ranges, &out, &skip, &look_object))
+    if (!PyArg_ParseTuple(args, "w*w*|LOO:read", &ranges, &out, &skip, &look_object, &members_object))
         return NULL;
     Py_ssize_t count = ranges.len / (8 * RANGE);
     if (ranges.len % (8 * RANGE) || (uintptr_t)ranges.buf % 8)
         PyErr_SetString(PyExc_ValueError, "ranges must be int64 of shape (n, 4)");
     else if (skip < 0)
         PyErr_SetString(PyExc_ValueError, "skip must be at least 0");
-    else if (!check_ranges(ranges.buf, count, out.len) && !get_look(look_object, count, &look)) {
-        ready = 1;
-        Py_BEGIN_ALLOW_THREADS
-        read_all(ranges.buf, count, out.buf, skip, &look);
-        Py_END_ALLOW_THREADS
-        end_look(&look);
+    else if (!check_ranges(ranges.buf, count, out.len) && !get_members(members_object, count, &members)) {
+        if (!get_look(look_object, count, &look)) {
+            ready = 1;
+            Py_BEGIN_ALLOW_THREADS
+            read_all(ranges.buf, count, out.buf, skip, &look, members.buf);
+            Py_END_ALLOW_THREADS
+            end_look(&look);
+        }
+        if (members.buf)
+            PyBuffer_Release(&members);
     }
     PyBuffer_Release(&ranges);
     PyBuffer_Release(&out);
@@ -2357,7 +2492,7 @@ static PyMethodDef methods[] = {
     {"make_crop_ready", py_make_crop_ready, METH_VARARGS, "make_crop_ready(data, interval)"},
     {"recolour", py_recolour, METH_VARARGS, "recolour(pixels, changes)"},
     {"is_undamaged", py_is_undamaged, METH_VARARGS, "is_undamaged(data)"},
-    {"read", py_read, METH_VARARGS, "read(ranges, out, skip=0, look=None)"},
+    {"read", py_read, METH_VARARGS, "read(ranges, out, skip=0, look=None, members=None)"},
     {"read_files", py_read_files, METH_VARARGS, "read_files(paths, out, sizes, limit, look=None)"},
     {NULL, NULL, 0, NULL},
 };

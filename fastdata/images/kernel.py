@@ -161,17 +161,39 @@ def is_undamaged(data: Buffer) -> bool:
     return bool(_kernel().is_undamaged(data))
 
 
-def read(ranges: npt.NDArray[np.int64], out: Buffer, skip: int = 0, look: Look | None = None) -> npt.NDArray[np.int64]:
+MEMBER: Final = np.dtype(
+    [
+        ("key_hash", np.uint64),
+        ("size", np.int64),  # of its data
+        ("cls", np.int64),
+        ("cls_at", np.int32),  # in the range; 0 where the class is not to be looked at
+        ("cls_size", np.int32),
+        ("extension", "S16"),
+        ("key_size", np.int32),  # found: of the key, which the range begins with; 0 where Python has to look
+        ("has_cls", np.int32),  # found: whether the class is that one
+    ]
+)
+"""A component that a shard's index knows, 56 bytes, as kernel.c's `struct member`."""
+
+
+def read(
+    ranges: npt.NDArray[np.int64],
+    out: Buffer,
+    skip: int = 0,
+    look: Look | None = None,
+    members: npt.NDArray[np.void] | None = None,
+) -> npt.NDArray[np.int64]:
     """Read n ranges, (file descriptor, offset, size), of open files into `out`, one after another.
 
     Returns for each how many bytes came, fewer than asked for at a file's end only, or minus errno: int64 of shape
     (n,). Where there is a `look`, the n files that it sees are what lies behind the first `skip` bytes of each range.
+    `members`, MEMBER of shape (n,), say whose headers the ranges should begin with; whether they do is found out.
 
     ValueError where a size or `skip` is negative, or the sizes don't fit into `out`.
     """
     columns = np.zeros((len(ranges), 4), np.int64)
     columns[:, :3] = ranges
-    _kernel().read(columns, out, skip, None if look is None else look.arguments)
+    _kernel().read(columns, out, skip, None if look is None else look.arguments, members)
     return columns[:, 3]
 
 
