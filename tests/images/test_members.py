@@ -4,6 +4,7 @@ import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT]
 NAMES = st.text(st.sampled_from("aB.é/_ 0"), min_size=1, max_size=40)
 
 
-def header_of(name: str, size: int, format: int = tarfile.USTAR_FORMAT) -> bytes:
+def header_of(name: str, size: int, format: Any = tarfile.USTAR_FORMAT) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = size
     return info.tobuf(format, "utf-8", "surrogateescape")
