@@ -35,7 +35,7 @@ from report import show, store
 from rounds import Contest, Measure, Measured, compete, in_this_process
 from work import SIZE, STEPS, Batches, Work
 
-TARGET_RATIO, TARGET_MICROSECONDS = 0.93, 60.0
+TARGET_RATIO, TARGET_MICROSECONDS = 0.95, 20.0
 GROUP = 16
 WARM = 4  # groups
 QUEUE = 5  # batches that may be ready, and more

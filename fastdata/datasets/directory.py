@@ -139,17 +139,20 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
             return super()._read_some(numbers, look_for)
 
     def _read_by_kernel(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
-        looks = None if look_for is None else look_for([key_hash(self._scan.key(number)) for number in numbers])
-        paths = [os.fsencode(self._scan.path(number)) for number in numbers]
+        named = [self._scan.key_and_path(number) for number in numbers]
+        looks = None if look_for is None else look_for([key_hash(key) for key, _ in named])
+        paths = [os.fsencode(path) for _, path in named]
         files = kernel.read_files(paths, MAX_BYTES, look=None if looks is None else looks.first)
         if looks is not None:
             looks.finish([b"" if isinstance(file, int) else file for file in files])
-        return [self._read_as(n, partial(self._sample, n, file)) for n, file in zip(numbers, files, strict=True)], looks
+        samples = zip(numbers, named, files, strict=True)
+        return [
+            self._read_as(number, partial(self._sample, number, *names, file)) for number, names, file in samples
+        ], looks
 
-    def _sample(self, number: int, file: memoryview | int) -> Sample[Data]:
+    def _sample(self, number: int, key: str, path: str, file: memoryview | int) -> Sample[Data]:
         if not isinstance(file, int):
-            return Sample(self._scan.key(number), file, self._target_of(number))
-        path = self._scan.path(number)
+            return Sample(key, file, self._target_of(number))
         if file == kernel.NOT_REGULAR:
             raise OSError(f"{path} is no regular file")
         if file == kernel.LARGER_THAN_LIMIT:

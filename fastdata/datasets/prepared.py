@@ -89,7 +89,7 @@ class Looks:
                 look.jobs["checked"] = checked
         self.rngs: list[int] = self._rngs.tolist()
         self._headers: list[list[int]] = self.first.headers.tolist()
-        self._kinds = [look.headers[:, 3].tolist() for look in self._looks[1:]]
+        self._kinds: list[int] = np.bitwise_or.reduce([look.headers[:, 3] for look in self._looks]).tolist()
         self._jobs = [look.jobs.tobytes() for look in self._looks]
         return self
 
@@ -100,9 +100,9 @@ class Looks:
 
     def encoded(self, place: int, data: Data) -> tuple[Encoded, ...] | None:
         """The views of the sample at a place; None where Python has to say what they are, or what is wrong."""
-        width, height, orientation, kind = self._headers[place]
-        if kind != kernel.Kind.DECODABLE or any(kinds[place] for kinds in self._kinds):
+        if self._kinds[place]:  # anything but Kind.DECODABLE, which is 0
             return None
+        width, height, orientation, _ = self._headers[place]
         if orientation >= 5:
             width, height = height, width
         header = Header(width, height, orientation, None, by_kernel=True)

@@ -193,8 +193,8 @@ class BatchJob(LoadingJob):
     def _recolour(self, rows: list[int]) -> None:
         """On the CPU: here, so that it runs in all threads."""
         drawn = [self._drawn[row] for row in rows]
-        transforms = {transform for sample in drawn for transform in sample.dataset.transform.transforms}
-        if not any(transform.pixel_steps for transform in transforms):
+        datasets = {sample.dataset for sample in drawn}
+        if not any(transform.pixel_steps for dataset in datasets for transform in dataset.transform.transforms):
             return
         keep_torch_in_one_thread()
         begun = time.perf_counter_ns()

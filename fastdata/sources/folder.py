@@ -48,6 +48,11 @@ class FolderScan:
         """The path of sample `index` to open: with the root."""
         return f"{self.root}/{self.paths[index]}"
 
+    def key_and_path(self, index: int) -> tuple[str, str]:
+        """Both, in the time of one."""
+        path = self.paths[index]
+        return self.keys.of(index, path), f"{self.root}/{path}"
+
 
 def scan_classes(root: str | os.PathLike[str], pattern: str | None = None, *, follow_links: bool = True) -> FolderScan:
     """Images in class folders, as torchvision's ImageFolder has them, or the files in them that match `pattern`.

@@ -61,7 +61,7 @@ class Paths(Sequence[str]):
         if isinstance(index, slice):
             return Paths.of(self[i] for i in range(*index.indices(len(self))))
         i = range(len(self))[index]
-        return os.fsdecode(self.joined[self.offsets[i] : self.offsets[i + 1]].tobytes())
+        return os.fsdecode(self.joined[self.offsets.item(i) : self.offsets.item(i + 1)].tobytes())
 
     def __iter__(self) -> Iterator[str]:
         for first in range(0, len(self), _AT_ONCE):  # a slice of the arrays for each path takes eight times as long
@@ -96,7 +96,10 @@ class Keys(Sequence[str]):
     def __getitem__(self, index: SupportsIndex | slice) -> "str | Keys":
         if isinstance(index, slice):
             return Keys(self.paths[index], self.apart[index])
-        path = self.paths[index]
+        return self.of(index, self.paths[index])
+
+    def of(self, index: SupportsIndex, path: str) -> str:
+        """The key at `index`, for who has the path that stands there."""
         return _key_with_extension(path) if self.apart[index] else key_of(path)
 
     def __iter__(self) -> Iterator[str]:
@@ -108,10 +111,10 @@ def key_of(path: str) -> str:
     """The path without its extension, with '_' for the other dots of its basename.
 
     WebDataset's rule splits a member's name at the first dot of its basename, so a key has none there. Dots
-    in folder names stay.
+    in folder names stay; '.x' is a stem.
     """
-    folder, stem, _ = _split(path)
-    return folder + stem.replace(".", "_")
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + (name.rpartition(".")[0] or name).replace(".", "_")
 
 
 def find_key_collisions(paths: Sequence[str]) -> list[list[int]]:
@@ -136,16 +139,9 @@ def keys_of(paths: Paths) -> Keys:
     return keys
 
 
-def _split(path: str) -> tuple[str, str, str]:
-    """Folder with its '/', stem, extension without its dot; '.x' has the stem '.x'."""
-    folder, slash, name = path.rpartition("/")
-    stem, _, extension = name.rpartition(".")
-    return (folder + slash, stem, extension) if stem else (folder + slash, name, "")
-
-
 def _key_with_extension(path: str) -> str:
-    extension = _split(path)[2]
-    return f"{key_of(path)}_{extension}" if extension else key_of(path)
+    stem, _, extension = path.rpartition("/")[2].rpartition(".")
+    return f"{key_of(path)}_{extension}" if stem and extension else key_of(path)  # '.x' is a stem
 
 
 def _groups_of_equals(keys: Callable[[], Iterable[str]]) -> list[list[int]]:
