@@ -1,5 +1,6 @@
 """The public names, and where they are: what type checkers see, and what `__init__.py` loads when it is asked for."""
 
+from .commands.sheet import show as show
 from .datasets.collate import collate as collate
 from .datasets.directory import ImageDirectoryDataset as ImageDirectoryDataset
 from .datasets.mixture import Mix as Mix

@@ -26,6 +26,14 @@ class IndexFormat(StrEnum):
     WIDS = "wids"
 
 
+class ViewedTransform(StrEnum):
+    """What `fastdata view` draws."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    NONE = "none"
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs a command line (default: the process's) and exits: 0, 1 for what went wrong, 2 for a wrong usage."""
     try:
@@ -104,6 +112,42 @@ def verify(
     from fastdata.commands.verify import show_faults
 
     show_faults(dst, decode=decode, jobs=jobs)
+
+
+@app.command()
+def view(
+    src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
+    out: Annotated[Path, typer.Option(help="The picture; its extension says the format.")] = Path("view.png"),
+    transform: Annotated[ViewedTransform, typer.Option(help="Random crops, the centre, or whole photos.")] = (
+        ViewedTransform.TRAIN
+    ),
+    rows: Annotated[int, typer.Option(min=1)] = 4,
+    columns: Annotated[int, typer.Option(min=1)] = 8,
+    classes: Annotated[str, typer.Option(help="Only these, as cat,dog.")] = "",
+    target: Annotated[str | None, typer.Option(help="The component below each image, as txt, instead of cls.")] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Beside each its photo, with the box cut from it.")
+    ] = False,
+    epoch: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    state: Annotated[Path | None, typer.Option(help="Seed and epoch from a Loader's state in JSON.")] = None,
+    step: Annotated[
+        int | None, typer.Option(min=0, help="The batch of this step, instead of the first samples.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Of a rank, with --step.")] = 32,
+    rank: Annotated[int, typer.Option(min=0, help="With --step.")] = 0,
+    world_size: Annotated[int, typer.Option(min=1, help="With --step.")] = 1,
+) -> None:
+    """Draw a contact sheet of samples as training sees them, or of a past batch again."""
+    from fastdata.commands.view import Run, Step, read_run
+    from fastdata.commands.view import view as sheet
+
+    run = read_run(state) if state else Run(seed, epoch)
+    at = max(1, rows * columns // (1 + compare)) if step is None else Step(step, batch_size, rank, world_size)
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    picture = sheet(src, transform.value, run, at, columns, classes=names, target=target, compare=compare)
+    picture.save(out)
+    typer.echo(f"{printable(out)}: {picture.width} x {picture.height} pixels")
 
 
 @app.command()

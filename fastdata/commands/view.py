@@ -1,0 +1,164 @@
+"""`fastdata view`: samples as training sees them, as a picture."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from fastdata.commands.sheet import Tile, contact_sheet, tile_of
+from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.datasets.store import TarImageMapDataset
+from fastdata.epoch.order import EpochOrder, Ids
+from fastdata.epoch.state import EpochState
+from fastdata.errors import SampleError, StateError
+from fastdata.images.decode import decode
+from fastdata.sample import IMAGE_EXTENSIONS
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, TransformStep
+from fastdata.transforms.view import Box, View
+
+SIDE = 224
+
+Named = Literal["train", "eval", "none"]
+TRANSFORMS: dict[str, list[TransformStep]] = {
+    "train": [RandomResizedCrop(SIDE), RandomHorizontalFlip()],
+    "eval": [Resize(round(SIDE / 0.875)), CenterCrop(SIDE)],
+    "none": [],
+}
+"""The transforms that have names: torchvision's usual ones, and the whole photo."""
+
+
+class Step(NamedTuple):
+    """One batch of a run: that of a rank at a step of an epoch, as a `Loader` gives it."""
+
+    step: int
+    batch_size: int
+    rank: int = 0
+    world_size: int = 1
+
+    def positions(self) -> Ids:
+        """Of the epoch's order: int64 of shape (batch_size,)."""
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank {self.rank} of {self.world_size}: there can be 0 to {self.world_size - 1}")
+        first = (self.step * self.world_size + self.rank) * self.batch_size
+        return np.arange(first, first + self.batch_size, dtype=np.int64)
+
+
+class Run(NamedTuple):
+    """Which epoch of which order."""
+
+    seed: int = 0
+    epoch: int = 0
+    shuffle: bool = True
+
+
+FIRST = Run()
+"""The first epoch of the default seed, shuffled."""
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """The run of a Loader's state in a JSON file. StateError for anything else, and for an order but the plain one."""
+    try:
+        state = EpochState.from_dict(json.loads(Path(path).read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise StateError(f"{os.fspath(path)}: no state of a Loader in JSON: {error}") from error
+    if state.order is not None:
+        raise StateError(f"{os.fspath(path)}: its order is {state.order}, and only the plain one is shown again")
+    return Run(state.seed, state.epoch, state.shuffle)
+
+
+def view(
+    what: str,
+    transform: Named = "train",
+    run: Run = FIRST,
+    at: Step | int = 32,
+    columns: int = 8,
+    *,
+    classes: Sequence[str] = (),
+    target: str | None = None,
+    compare: bool = False,
+) -> Image.Image:
+    """A contact sheet of samples of a folder or of shards, in an epoch's order: the first so many, or a step's batch.
+
+    Only those whose class is among `classes` where any are named. `target` is a component to be written below, instead
+    of the class. With `compare` each has its source beside it, with the box that was cut.
+
+    Raises what datasets raise, ValueError where there is no such step, no class of that name or no sample of these
+    classes; what is wrong with a sample stands in its place.
+    """
+    dataset = _opened(what, TRANSFORMS[transform], target, run.seed)
+    numbers = _chosen(dataset, run, at, classes)
+    tiles = [tile for number in numbers for tile in _tiles(dataset, number, run.epoch, compare)]
+    return contact_sheet(tiles, columns)
+
+
+def _opened(
+    what: str, steps: list[TransformStep], target: str | None, seed: int
+) -> ImageDirectoryDataset | TarImageMapDataset:
+    if not Path(what).is_dir() or any(Path(what).glob("*.tar")):
+        shards = str(Path(what) / "*.tar") if Path(what).is_dir() else what
+        return TarImageMapDataset(shards, steps, target=target or "cls", seed=seed)
+    loose = any(path.suffix[1:].lower() in IMAGE_EXTENSIONS for path in Path(what).iterdir())
+    return ImageDirectoryDataset(what, None, steps, None if loose else "folder", seed, fields=target)
+
+
+def _chosen(dataset: Any, run: Run, at: Step | int, classes: Sequence[str]) -> list[int]:
+    size = dataset.num_samples
+    order = EpochOrder(size, run.shuffle, run.seed, run.epoch)
+    if isinstance(at, Step):
+        positions = at.positions()
+        if positions[0] >= size:
+            raise ValueError(f"no step {at.step}: an epoch of {size} samples has {-(-size // _at_once(at))} steps")
+        return [int(number) for number in order.at(positions[positions < size])]
+    if not classes:
+        return [int(number) for number in order.samples(0, min(at, size))]
+    missing = [name for name in classes if name not in dataset.class_to_idx]
+    if missing:
+        raise ValueError(f"no class {missing[0]!r}: there are {', '.join(dataset.classes[:20]) or 'none'}")
+    wanted = np.isin(dataset.targets, [dataset.class_to_idx[name] for name in classes])
+    found = [int(number) for number in order.samples(0, size) if wanted[number]]
+    if not found:
+        raise ValueError(f"no sample of {', '.join(classes)}")
+    return found[:at]
+
+
+def _at_once(step: Step) -> int:
+    return step.batch_size * step.world_size
+
+
+def _tiles(dataset: Any, number: int, epoch: int, compare: bool) -> list[Tile]:
+    try:
+        image, target = dataset.pair(number, epoch)
+        key = dataset.key(number)
+        shown = tile_of(_within(image), target, key, dataset.classes)
+        if not compare:
+            return [shown]
+        data = dataset.read(number).image
+        header, view = dataset.draw(dataset.read(number), epoch)
+        whole = Box(0, 0, *header.size)
+        source = Image.fromarray(decode(data, View(whole, header.size, whole, False), header=header))
+        return [Tile(_with_box(source, view.box), ("source", key)), shown]
+    except SampleError as error:
+        return [Tile(Image.new("RGB", (SIDE, SIDE), "lightgrey"), (error.cause, error.key))]
+
+
+def _within(image: Any) -> Any:
+    """The image, made smaller where its larger side is more than twice a tile's."""
+    if max(image.shape[1:]) <= 2 * SIDE:
+        return image
+    picture = Image.fromarray(np.ascontiguousarray(image.numpy().transpose(1, 2, 0)))
+    picture.thumbnail((SIDE, SIDE))
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def _with_box(source: Image.Image, box: Box) -> Image.Image:
+    """The photo in a tile's size, with the box that was cut from it."""
+    factor = min(1.0, SIDE / max(source.size))
+    small = source.resize((max(1, round(source.width * factor)), max(1, round(source.height * factor))))
+    left, top, right, bottom = (round(edge * factor) for edge in box)
+    ImageDraw.Draw(small).rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline="red", width=2)
+    return small
