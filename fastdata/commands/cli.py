@@ -151,6 +151,24 @@ def view(
 
 
 @app.command()
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="As JSON: a list of what, state, said, remedy.")] = False,
+) -> None:
+    """Look at this machine: what loading needs, a remedy for each known trap. Exits with 1 where something is bad."""
+    from fastdata.commands.doctor import findings, show
+
+    found = findings()
+    if json:
+        from msgspec.json import encode
+
+        typer.echo(encode([finding._asdict() for finding in found]).decode())
+    else:
+        show(found)
+    if any(finding.state == "bad" for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def demo(
     directory: Annotated[Path, typer.Argument(help="Folder for what it makes.")] = Path("fastdata-demo"),
     images: Annotated[int, typer.Option(min=1, help="How many photos.")] = 200,
