@@ -71,6 +71,11 @@ class ImageDataset(ABC):
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.max_pixels = max_pixels
 
+    def __repr__(self) -> str:
+        classes = getattr(self, "classes", None)
+        about = f"{self.num_samples:,} samples" + (f" of {len(classes)} classes" if classes else "")
+        return f"<{type(self).__name__}: {about}, transform={self.transform}, seed={self.seed}>"
+
     @property
     def is_mapped(self) -> bool:
         """Whether a `map` makes something else of some of its samples."""

@@ -89,6 +89,13 @@ class EpochSampler(DistributedSampler[int]):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_iteration": None}
 
+    def __repr__(self) -> str:
+        place = self._cursor.place()
+        return (
+            f"<EpochSampler: {len(self):,} samples of rank {place.rank} of {place.world_size}, epoch {self.epoch}, "
+            f"batch_size={self.batch_size}, shuffle={self.shuffle}, seed={self.seed}>"
+        )
+
     @property
     def epoch(self) -> int:
         """The epoch that was begun last, or the one that was said or loaded since."""

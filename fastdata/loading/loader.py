@@ -113,6 +113,11 @@ class Loader:
         self._layouts = layouts(self.dataset.transform, batch_size, sizes)
         self._memory: tuple[int, Memory] | None = None
 
+    def __repr__(self) -> str:
+        where = f"{self.num_threads} threads, decoder={self.dali or 'cpu'}, device={self.device or 'cpu'}"
+        batches = f"{len(self):,} batches of {self.batch_size}, epoch {self.epoch}, shuffle={self.shuffle}"
+        return f"<Loader: {batches}, {where}, of {self.dataset!r}>"
+
     @property
     def epoch(self) -> int:
         """The epoch that was begun last, or the one that was said or loaded since."""

@@ -33,6 +33,13 @@ class Normalize(nn.Module):
         self.register_buffer("scale", scale.float().view(3, 1, 1), persistent=False)
         self.register_buffer("shift", shift.float().view(3, 1, 1), persistent=False)
 
+    def extra_repr(self) -> str:
+        """What stands in its repr, and in that of a model that begins with it."""
+        std = 1 / (255 * self.scale.double().flatten())
+        mean = -self.shift.double().flatten() * std
+        texts = ("(" + ", ".join(f"{value:.4g}" for value in values.tolist()) + ")" for values in (mean, std))
+        return f"mean={next(texts)}, std={next(texts)}, dtype={self.dtype}"
+
     @classmethod
     def imagenet(cls, dtype: torch.dtype = torch.float32) -> "Normalize":
         """With the mean and standard deviation of ImageNet's training images."""

@@ -23,8 +23,10 @@ class StageTimes:
 
     def add(self, stage: Stage, nanoseconds: int) -> None:
         """The calling thread has spent them in the stage."""
-        times = self._of_thread.setdefault(get_ident(), dict.fromkeys(Stage, 0))
-        times[stage] += nanoseconds
+        thread = get_ident()
+        if thread not in self._of_thread:
+            self._of_thread[thread] = dict.fromkeys(Stage, 0)
+        self._of_thread[thread][stage] += nanoseconds
 
     def seconds(self, stage: Stage) -> float:
         """In the stage, over all threads."""
