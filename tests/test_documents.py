@@ -140,3 +140,11 @@ def test_the_first_commands_are_the_ones_that_ci_runs() -> None:
     ]
     assert "fastdata demo" in ci
     assert commands[1][0].removeprefix("pip install") in ci
+
+
+def test_files_that_contributing_names_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`((?:tests|fastdata|benchmarks|\.ci)/[\w/.]+)`", text)
+    named += [f"fastdata/{name}" for name in re.findall(r"`((?:transforms|datasets|sources)/\w+\.py)`", text)]
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []
