@@ -1,10 +1,9 @@
 """`fastdata demo`: photos of its own, packed, loaded in each way with its speed, and one batch to look at."""
 
 import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
-from fastdata.cpus import available_cpus
+from fastdata.commands.measure import images_per_second, seconds_needed
+from fastdata.cpus import available_cpus, cpu_model
 from fastdata.datasets.collate import collate
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.shards import TarImageDataset
@@ -38,15 +38,12 @@ _SHAPES = 8
 _SHARDS = 4
 _BATCH_SIZE = 32
 _PICTURE_COLUMNS = 8
+_ROUNDS, _SECONDS = 3, 1.0
 _TRANSFORM = (RandomResizedCrop(224), RandomHorizontalFlip())
 
 
-class _WithEpochs(Protocol):
-    def set_epoch(self, epoch: int) -> None: ...
-
-
 class Speed(NamedTuple):
-    """How fast an epoch was loaded, in images/s."""
+    """How fast a way to load is, in images/s."""
 
     way: str
     images_per_second: float
@@ -71,7 +68,8 @@ def run_demo(directory: str | os.PathLike[str], images: int = 200, tell: Callabl
     make_photos(photos, images)
     tell(f"packing them into shards in {shards}")
     pack(scan_classes(photos), shards, division=ShardCount(min(_SHARDS, images)), overwrite=True)
-    tell(f"loading an epoch each way, on {available_cpus()} CPUs; compiled kernel: {kernel_name()}")
+    machine = f"{available_cpus()} CPUs of {cpu_model()}; compiled kernel: {kernel_name()}"
+    tell(f"loading them each way, in turns, for {seconds_needed(3, _ROUNDS, _SECONDS):.0f} seconds, on {machine}")
     speeds = _measure(photos, shards)
     picture = Path(directory) / "batch.png"
     packed = TarImageDataset(_urls(shards), transform=_TRANSFORM, shuffle=True)
@@ -81,7 +79,7 @@ def run_demo(directory: str | os.PathLike[str], images: int = 200, tell: Callabl
 
 def show(demo: Demo) -> None:
     """Prints what was made and measured."""
-    table = Table("images/s", "an epoch of")
+    table = Table("images/s", "loading")
     for way, speed in demo.speeds:
         table.add_row(f"{speed:,.0f}", way)
     console = Console()
@@ -123,35 +121,25 @@ def save_picture(batch: Batch, path: str | os.PathLike[str]) -> None:
 
 def _measure(photos: Path, shards: Path) -> list[Speed]:
     folder = ImageDirectoryDataset(photos, transform=_TRANSFORM)
-    order = EpochSampler(folder, _BATCH_SIZE)
     urls = _urls(shards)
     batches = TarImageDataset(urls, transform=_TRANSFORM, shuffle=True, batch_size=_BATCH_SIZE)
     workers: dict[str, Any] = {"num_workers": available_cpus(), "persistent_workers": True}
-    of_folder = DataLoader(folder, _BATCH_SIZE, sampler=order, collate_fn=collate, **workers)
-    of_shards = DataLoader(batches, batch_size=None, **workers)
-    loader = Loader(TarImageDataset(urls, transform=_TRANSFORM, shuffle=True), _BATCH_SIZE)
-    return [
-        Speed("the folder, by torch's DataLoader", _speed(of_folder, folder, order)),
-        Speed("the shards, by torch's DataLoader", _speed(of_shards, batches)),
-        Speed("the shards, by fastdata's Loader", _speed(loader, loader)),
-    ]
+    order = EpochSampler(folder, _BATCH_SIZE)
+    ways: dict[str, Iterable[Batch]] = {
+        "the folder, by torch's DataLoader": DataLoader(
+            folder, _BATCH_SIZE, sampler=order, collate_fn=collate, **workers
+        ),
+        "the shards, by torch's DataLoader": DataLoader(batches, batch_size=None, **workers),
+        "the shards, by fastdata's Loader": Loader(
+            TarImageDataset(urls, transform=_TRANSFORM, shuffle=True), _BATCH_SIZE
+        ),
+    }
+    return [Speed(way, speed) for way, speed in images_per_second(ways, _ROUNDS, _SECONDS).items()]
 
 
 def _urls(shards: Path) -> list[Path]:
     """The shards' paths. A glob for them would go wrong where their folder's name has brackets."""
     return sorted(shards.glob("train-*.tar"))
-
-
-def _speed(batches: Iterable[Batch], *with_epochs: _WithEpochs) -> float:
-    """Images/s of epoch 1; epoch 0 starts workers and warms up."""
-    seconds, images = 0.0, 0
-    for epoch in (0, 1):
-        for part in with_epochs:
-            part.set_epoch(epoch)
-        start = time.perf_counter()
-        images = sum(len(batch.images) for batch in batches)
-        seconds = time.perf_counter() - start
-    return images / seconds
 
 
 def _photo(shape: str, rng: np.random.Generator) -> NDArray[np.uint8]:
