@@ -151,6 +151,31 @@ def view(
 
 
 @app.command()
+def bench(
+    src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
+    threads: Annotated[str, typer.Option(help="Of the Loader, as 1,2,4; without it 1, 2, 4, … and all CPUs.")] = "",
+    against: Annotated[str, typer.Option(help="torch: its DataLoader; none.")] = "torch",
+    seconds: Annotated[float, typer.Option(min=0.1, help="For each of three turns of each way.")] = 1.0,
+    model_rate: Annotated[float | None, typer.Option(min=0, help="Images/s that a model takes: is it fed?")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Measure how fast this machine loads this data, what limits it, and what would help."""
+    from fastdata.commands.bench import bench as measured
+    from fastdata.commands.bench import show, verdict
+
+    counts = [int(count) for count in threads.split(",") if count.strip()]
+    others = [name.strip() for name in against.split(",") if name.strip() not in ("", "none")]
+    report = measured(src, counts, others, seconds, lambda text: typer.echo(text, err=json))
+    said = verdict(report, model_rate)
+    if json:
+        from msgspec.json import encode
+
+        typer.echo(encode(report._asdict() | {"verdict": said}).decode())
+    else:
+        show(report, said)
+
+
+@app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="As JSON: a list of what, state, said, remedy.")] = False,
 ) -> None:

@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from fastdata.commands.opened import opened
 from fastdata.commands.sheet import Tile, contact_sheet, tile_of
-from fastdata.datasets.directory import ImageDirectoryDataset
-from fastdata.datasets.store import TarImageMapDataset
 from fastdata.epoch.order import EpochOrder, Ids
 from fastdata.epoch.state import EpochState
 from fastdata.errors import SampleError, StateError
 from fastdata.images.decode import decode
-from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, TransformStep
 from fastdata.transforms.view import Box, View
 
@@ -90,20 +88,10 @@ def view(
     Raises what datasets raise, ValueError where there is no such step, no class of that name or no sample of these
     classes; what is wrong with a sample stands in its place.
     """
-    dataset = _opened(what, TRANSFORMS[transform], target, run.seed)
+    dataset = opened(what, TRANSFORMS[transform], target, run.seed)
     numbers = _chosen(dataset, run, at, classes)
     tiles = [tile for number in numbers for tile in _tiles(dataset, number, run.epoch, compare)]
     return contact_sheet(tiles, columns)
-
-
-def _opened(
-    what: str, steps: list[TransformStep], target: str | None, seed: int
-) -> ImageDirectoryDataset | TarImageMapDataset:
-    if not Path(what).is_dir() or any(Path(what).glob("*.tar")):
-        shards = str(Path(what) / "*.tar") if Path(what).is_dir() else what
-        return TarImageMapDataset(shards, steps, target=target or "cls", seed=seed)
-    loose = any(path.suffix[1:].lower() in IMAGE_EXTENSIONS for path in Path(what).iterdir())
-    return ImageDirectoryDataset(what, None, steps, None if loose else "folder", seed, fields=target)
 
 
 def _chosen(dataset: Any, run: Run, at: Step | int, classes: Sequence[str]) -> list[int]:
