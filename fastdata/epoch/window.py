@@ -11,7 +11,7 @@ import numpy as np
 from fastdata import splitmix
 from fastdata.epoch.order import LARGEST, EpochOrder, Ids, Picks, _check, derived_seed, each_permuted
 
-BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,12 @@ class Window:
                 "a window shuffle reads blocks of about 1 MiB, and of this dataset it is not known how many samples "
                 "that is, as it is of shards: say it, shuffle=fd.Window(block_size=...)"
             )
-        return WindowOrders(samples, seed, self, max(1, round(BLOCK_BYTES / max(bytes_per_sample, 1))))
+        return WindowOrders(samples, seed, self, block_size_of(bytes_per_sample))
+
+
+def block_size_of(bytes_per_sample: float) -> int:
+    """How many samples a block has where it is not said."""
+    return max(1, round(_BLOCK_BYTES / max(bytes_per_sample, 1)))
 
 
 @dataclass(frozen=True)

