@@ -18,19 +18,16 @@ from fastdata.epoch.window import Window, WindowOrders
 Ints = npt.NDArray[np.int64]
 
 WINDOWS = (
-    Window(1),
     Window(5),
-    Window(10, streams=16),
-    Window(10, window=200),
     Window(10),
+    Window(10, window=200),
     Window(10, window=4000),
+    Window(10, streams=16),
     Window(10, streams=256),
     Window(10, global_batch=4096),
     Window(40),
-    Window(40, window=4000),
     Window(100),
     Window(500),
-    Window(1280),
     Window(10_000),
 )
 
@@ -64,7 +61,8 @@ def most_open(blocks: Ints) -> int:
 
 def row(orders: PlainOrders | WindowOrders, name: str, material: Material) -> tuple[str, ...]:
     order = orders.of(0).picks(np.arange(material.samples)).numbers
-    excess = chi_square(order, material) - (material.samples - material.batch) / (material.samples - 1)
+    of_full = (material.samples - material.batch) / (material.samples - 1)  # draws without replacement
+    excess = round(chi_square(order, material) - of_full, 2) + 0.0  # no -0.0
     if isinstance(orders, PlainOrders):
         requests = material.samples if orders.shuffle else -(-material.samples // material.batch)
         return name, f"{excess:.2f}", "", f"{requests:,}", ""

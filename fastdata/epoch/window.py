@@ -153,21 +153,28 @@ class WindowEpoch:
         return line
 
     def _shuffled(self, streams: Ids, places: Ids) -> Ids:
-        """The places in their streams, shuffled within windows.
-
-        Windows begin later in each stream, so that not all of them are new at once: that much has to be read ahead.
-        """
+        """The places in their streams, shuffled within windows."""
         orders = self.orders
-        size = orders.window_size
-        shifts = streams * size // orders.window.streams
-        if size >= orders.block_size:
-            shifts -= shifts % orders.block_size
+        size, shifts = orders.window_size, self._shifts[streams]
         windows = (places + shifts) // size
         begins: Ids = np.maximum(windows * size - shifts, 0)
         ends = np.minimum((windows + 1) * size - shifts, orders.stream_size)
         key = np.uint64(self._seed(f"windows {self.epoch}"))
         starts = splitmix.words(splitmix.words(key, streams.astype(np.uint64)), windows.astype(np.uint64))
         return begins + each_permuted(places - begins, ends - begins, starts)
+
+    @functools.cached_property
+    def _shifts(self) -> Ids:
+        """By how much the windows of each stream are shifted, int64.
+
+        So they begin in one stream after the other: if all of them were new at once, that much would have to be read
+        ahead. A stream that fits into one window is left whole.
+        """
+        orders = self.orders
+        shifts = np.arange(orders.window.streams, dtype=np.int64) * orders.window_size // orders.window.streams
+        if orders.window_size >= orders.block_size:
+            shifts -= shifts % orders.block_size
+        return shifts if orders.window_size < orders.stream_size else np.zeros_like(shifts)
 
     def _samples(self, line: Ids) -> Ids:
         """The sample numbers at places of the line."""

@@ -191,6 +191,16 @@ def test_windows_do_not_all_begin_at_once() -> None:
     assert new.max() < 3 * new.mean()
 
 
+def test_epochs_streams_and_windows_are_shuffled_each_in_a_way_of_its_own() -> None:
+    samples = 960 * BLOCK
+    places = [epoch_of(EVEN, samples, epoch) % BLOCK for epoch in range(2)]  # whatever became of the blocks
+    assert np.mean(places[0] == places[1]) < 0.3
+    of_streams = (epoch_of(replace(EVEN, window=samples), samples) % BLOCK).reshape(-1, STREAMS, RUN)
+    assert len({of_streams[:, stream].tobytes() for stream in range(STREAMS)}) == STREAMS
+    only = epoch_of(Window(BLOCK, 1, 20 * BLOCK, 1), samples) % BLOCK
+    assert len({window.tobytes() for window in only.reshape(-1, 20 * BLOCK)}) == samples // BLOCK // 20
+
+
 @pytest.mark.parametrize("window", [10, 12, 19])
 def test_windows_have_whole_blocks(window: int) -> None:
     assert orders(Window(10, window=window), 10**6).window_size == 10
@@ -238,6 +248,8 @@ def test_it_is_about_as_predicted_where_windows_are_smaller_than_blocks() -> Non
 def test_one_window_of_all_samples_is_as_good_as_a_full_shuffle() -> None:
     assert orders(Window(10, window=10**6), 10**6).excess(1024) == pytest.approx(0, abs=0.01)
     assert orders(Window(10), 500).excess(100) == 0  # fewer blocks than streams
+    in_one = chi_square(epoch_of(Window(10), 64_000), 640, 1024) - (64_000 - 1024) / (64_000 - 1)
+    assert in_one == pytest.approx(orders(Window(10), 64_000).excess(1024), abs=0.03)
 
 
 # --- as users say it
