@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +42,7 @@ def seconds(run: Callable[[], object], rounds: int = 7) -> float:
 def order_costs() -> list[tuple[str, float, float, str]]:
     first = fd.EpochOrder(10**9, True, 0, 1)
     starts = range(0, 256 * 200, 256)
+    windows, positions = fd.Window(10).over(10**9, 0, None).of(1), np.arange(4096)
 
     def batches() -> None:
         for start in starts:
@@ -54,6 +56,8 @@ def order_costs() -> list[tuple[str, float, float, str]]:
     return [
         ("the first 256 of 10^9 shuffled samples", seconds(lambda: first.samples(0, 256)) * 1e3, 1, "ms"),
         ("a sample id, in batches of 256", seconds(batches) / len(starts) / 256 * 1e6, 1, "µs"),
+        ("a sample id, 4,096 at once", seconds(lambda: first.samples(0, 4096)) / 4096 * 1e6, 1, "µs"),
+        ("the same shuffled by windows", seconds(lambda: windows.picks(positions)) / 4096 * 1e6, 1, "µs"),
         ("a sample's random numbers and its view", seconds(views) / len(keys) * 1e6, 20, "µs"),
     ]
 

@@ -14,6 +14,7 @@ from .epoch.plan import Place as Place
 from .epoch.repeated import Repeated as Repeated
 from .epoch.sampler import EpochSampler as EpochSampler
 from .epoch.weighted import Weighted as Weighted
+from .epoch.window import Window as Window
 from .errors import DecodeError as DecodeError
 from .errors import DrawError as DrawError
 from .errors import JpegError as JpegError

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fastdata.commands.mixing import Mixing, mixing, pairs_alike
 from fastdata.commands.terminal import printable
 from fastdata.errors import DecodeError
 from fastdata.images.cut import is_crop_ready
@@ -39,7 +40,10 @@ class Images(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What a dataset holds: `classes` and `extensions` with their numbers of samples."""
+    """What a dataset holds: `classes` and `extensions` with their numbers of samples.
+
+    And what `shuffle="window"` would mean for it.
+    """
 
     name: str
     shards: int
@@ -49,6 +53,7 @@ class Info(NamedTuple):
     unlabelled: int
     extensions: dict[str, int]
     images: Images
+    window: Mixing
     made: str
 
 
@@ -84,6 +89,7 @@ def show(info: Info) -> None:
     table.add_row("classes", f"{len(info.classes)}: {_counts(info.classes)}" if info.classes else "none")
     if info.unlabelled:
         table.add_row("without class", f"{info.unlabelled:,}")
+    table.add_row("shuffle='window'", str(info.window))
     looked_at = f"of {info.images.looked_at:,} images"
     table.add_row(f"widths {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.widths))
     table.add_row(f"heights {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.heights))
@@ -121,20 +127,24 @@ def _info(name: str, paths: list[str], found: Manifest | None, look_at: int) -> 
     names = found.classes if found else ()
     classes, extensions = Counter[int](), Counter[str]()
     samples = size = 0
+    pairs = np.zeros(2, np.int64)
     for path in paths:
         shard = Shard(path, keep_index=False)
         samples += len(shard)
-        size += Path(path).stat().st_size
+        in_shard = Path(path).stat().st_size
+        size += in_shard
+        pairs += pairs_alike(shard.rows["cls"], in_shard)
         values, counts = np.unique(shard.rows["cls"], return_counts=True)
         classes.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         for extension in shard.extensions:
             extensions[extension] += int((shard.rows["." + extension]["offset"] >= 0).sum())
         shard.close()
+    window = mixing(classes.values(), size, pairs)
     unlabelled = classes.pop(NO_CLASS, 0)
     named = {names[c] if 0 <= c < len(names) else str(c): classes[c] for c in sorted(classes)}
     made = f"fastdata {found.made.version}, seed {found.made.seed}, images: {found.made.jpeg}" if found else ""
     images = _look(paths, samples, look_at)
-    return Info(name, len(paths), samples, size, named, unlabelled, dict(extensions), images, made)
+    return Info(name, len(paths), samples, size, named, unlabelled, dict(extensions), images, window, made)
 
 
 def _look(paths: list[str], samples: int, look_at: int) -> Images:

@@ -22,6 +22,7 @@ from fastdata.datasets.image_sizes import read_image_sizes
 from fastdata.datasets.mapping import Map, SampleMap
 from fastdata.datasets.prepared import Data, DecodedSamples, LookFor, Looks, Prepared, Seen, Task, new_rows
 from fastdata.epoch.orders import Order
+from fastdata.epoch.window import Window
 from fastdata.errors import DecodeError, DrawError, ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.colour import recolour
@@ -56,7 +57,7 @@ class ImageDataset(ABC):
     """Samples by number, from 0 to `num_samples`: read, drawn in an epoch, decoded."""
 
     # What a dataset may say for its Loader; these of a DataLoader's datasets are its own.
-    shuffle = False
+    shuffle: bool | Window = False
     order: Order | None = None
     ranks: tuple[int | None, int | None] = (None, None)
 
@@ -90,6 +91,14 @@ class ImageDataset(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A short name of the samples and their order, by which a resumed run knows its dataset."""
+
+    @property
+    def bytes_per_sample(self) -> float | None:
+        """How many bytes lie between a sample's beginning and the next one's, on average over all.
+
+        None where neighbours by number do not lie beside each other in one file.
+        """
+        return None
 
     @abstractmethod
     def key(self, number: int) -> str:

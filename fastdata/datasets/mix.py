@@ -236,6 +236,13 @@ class JoinedDatasets(_OtherNumbers):
     def num_samples(self) -> int:
         return int(self._ends[-1])
 
+    @property
+    def bytes_per_sample(self) -> float | None:
+        """As of every dataset; None where a part's is not known."""
+        known = [part.bytes_per_sample for part in self._parts]
+        sizes = [each * part.num_samples for each, part in zip(known, self._parts, strict=True) if each is not None]
+        return sum(sizes) / max(self.num_samples, 1) if len(sizes) == len(known) else None
+
     @functools.cached_property
     def fingerprint(self) -> str:
         return fingerprint_of_joined([part.fingerprint for part in self._parts])

@@ -17,8 +17,9 @@ from fastdata.datasets.mapping import Map
 from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of_kept
 from fastdata.epoch.cursor import EpochCursor, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
-from fastdata.epoch.orders import Order, orders_of
+from fastdata.epoch.orders import Order, Shuffle, as_shuffle, orders_of
 from fastdata.epoch.plan import EpochPlan, Last
+from fastdata.epoch.window import Window
 from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Batch, Pair
@@ -38,7 +39,8 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
 
     Ranks (torch.distributed where it is initialized, else RANK and WORLD_SIZE, or `rank` and `world_size`) and
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;
-    `shuffle` takes a new order over all shards each epoch, keyed by `seed`; `order` is another than the plain one:
+    `shuffle` takes a new order each epoch, keyed by `seed`: with True or "full" over all shards, with "window" or a
+    `Window` by blocks of neighbouring samples, for shards that are far away. `order` is another than the plain one:
     `Weighted`, `Balanced`, `Repeated` or `Buckets`. With `batch_size` it gives ready batches
     (for `DataLoader(dataset, batch_size=None)`), the same sequence for any number of workers. `last` says how the
     epoch ends, see `EpochPlan`. `len()` is what one rank gets of a whole epoch, exactly: batches with a
@@ -53,7 +55,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         transform: Transforms = None,
         image: str = IMAGES,
         target: Target = "cls",
-        shuffle: bool | None = None,
+        shuffle: Shuffle | None = None,
         seed: int = 0,
         *,
         batch_size: int | None = None,
@@ -67,8 +69,10 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         super().__init__(urls, transform, image, target, seed, max_pixels, map)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        shuffle = as_shuffle(shuffle)
         orders = orders_of(self, self.num_samples, order, shuffle, self.seed)
-        self.shuffle, self.order = orders.shuffle, order
+        self.shuffle = shuffle if isinstance(shuffle, Window) else orders.shuffle
+        self.order = order
         self.batch_size = batch_size
         self.last: Last = last
         self.ranks = (rank, world_size)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +92,11 @@ class ShardStore(ImageDataset):
     @property
     def num_samples(self) -> int:
         return self._ends[-1] if self._kept is None else len(self._kept)
+
+    @functools.cached_property
+    def bytes_per_sample(self) -> float:
+        """As of every dataset; of samples of which tables keep some, with what lies between these."""
+        return sum(Path(shard).stat().st_size for shard in self.shards) / max(self.num_samples, 1)
 
     @functools.cached_property
     def fingerprint(self) -> str:

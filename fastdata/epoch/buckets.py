@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch.utils.data import ConcatDataset, Subset
 
 from fastdata.epoch.identity import own_numbers
-from fastdata.epoch.order import EpochOrder, Ids, Picks, _check
+from fastdata.epoch.order import EpochOrder, Ids, Picks, _check, derived_seed
 from fastdata.epoch.orders import Order
 from fastdata.sample import Size
 
@@ -196,4 +196,4 @@ class BucketsEpoch:
         return line.members[places]
 
     def _seed(self, what: str) -> int:
-        return int.from_bytes(blake2b(f"{self.orders.seed} {what}".encode(), digest_size=8).digest(), "little")
+        return derived_seed(self.orders.seed, what)

@@ -23,6 +23,7 @@ LARGEST = 2**48
 _SORTED_UP_TO = 1024
 _LOW_BITS = np.uint64(_SORTED_UP_TO - 1)
 _32 = np.uint64(32)
+_ROUNDS = 4
 
 
 class Picks(NamedTuple):
@@ -99,6 +100,18 @@ def _sorted_permutation(n: int, key: np.uint64) -> Ids:
     ids = np.arange(n, dtype=np.uint64)
     # The id in the low bits makes every number different, so that any sorting algorithm gives the same.
     return (np.sort((splitmix.words(key, ids) & ~_LOW_BITS) | ids) & _LOW_BITS).astype(np.int64)
+
+
+def each_permuted(values: Ids, sizes: Ids, starts: Words) -> Ids:
+    """Where each value goes by a permutation of its own: of [0, size), by the random numbers from a start on."""
+    keys = splitmix.words(starts, np.arange(2 * _ROUNDS, dtype=np.uint64)[:, np.newaxis])
+    keys = keys.reshape(_ROUNDS, 2, len(values))
+    return permuted(values.astype(np.uint64), sizes.astype(np.uint64), keys).astype(np.int64)
+
+
+def derived_seed(seed: int, what: str) -> int:
+    """A seed, below 2**64, of one of several random things that a seed determines."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {what}".encode(), digest_size=8).digest(), "little")
 
 
 def permuted(values: Words, n: Words, keys: Words) -> Words:

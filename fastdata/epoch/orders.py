@@ -2,15 +2,19 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from fastdata.epoch.order import LARGEST, EpochOrder, Ids, Picks, _check
+from fastdata.epoch.window import Window
 from fastdata.sample import Size
 
 # What an order draws once more in the same epoch has views of an epoch of its own, which no run reaches.
 _AGAIN = 2**32
+
+Shuffle: TypeAlias = bool | Literal["full", "window"] | Window
+"""How an epoch is shuffled: over all samples (True, "full"), by blocks ("window": `Window()`), or not at all."""
 
 
 class OneEpoch(Protocol):
@@ -91,23 +95,39 @@ class Order(ABC):
         """Its orders of a dataset of so many samples."""
 
 
-def orders_of(dataset: Any, samples: int, order: Order | None, shuffle: bool | None, seed: int) -> Orders:
+def as_shuffle(shuffle: Shuffle | None) -> bool | Window | None:
+    """The same without names. ValueError for one that says nothing."""
+    if isinstance(shuffle, str):
+        named: dict[str, bool | Window] = {"full": True, "window": Window()}
+        if shuffle not in named:
+            raise ValueError(f"shuffle must be True, False, 'full', 'window' or a fd.Window(...), not {shuffle!r}")
+        return named[shuffle]
+    return shuffle if shuffle is None or isinstance(shuffle, Window) else bool(shuffle)
+
+
+def orders_of(dataset: Any, samples: int, order: Order | None, shuffle: Shuffle | None, seed: int) -> Orders:
     """The orders of a dataset: those declared, its own if it is a `Mix`, or the plain one.
 
     A `shuffle` of None is that of the order, else False. ValueError where these contradict each other.
     """
     _check("seed", seed, 0)
+    shuffle = as_shuffle(shuffle)
     check_no_order_is_lost(dataset)
     own = getattr(dataset, "own_order", None)
     if order is not None and own is not None:
         raise ValueError(f"a {type(dataset).__name__} has an order of its own: leave out order={order!r}")
     order = own if order is None else order
+    if order is None and isinstance(shuffle, Window):
+        return shuffle.over(samples, seed, getattr(dataset, "bytes_per_sample", None))
     if order is None:
         return PlainOrders(samples, bool(shuffle), seed)
     if not isinstance(order, Order):
         raise TypeError(f"order must be one of fastdata's, as fd.Balanced(), got a {type(order).__name__}")
     if order.always_shuffled and shuffle is False:
         raise ValueError(f"{type(order).__name__} draws at random: leave out shuffle=False")
+    if isinstance(shuffle, Window):
+        whose = f"a {type(dataset).__name__}" if own is not None else type(order).__name__
+        raise ValueError(f"{whose} picks among all samples, and not block by block: leave out the window shuffle")
     if samples == 0:
         raise ValueError(f"{type(order).__name__} has no samples to draw from")
     return order.over(dataset, samples, order.always_shuffled or bool(shuffle), seed)

@@ -11,13 +11,12 @@ from itertools import pairwise
 import numpy as np
 
 from fastdata import splitmix
-from fastdata.epoch.order import Ids, Picks, _check, permuted
+from fastdata.epoch.order import Ids, Picks, _check, derived_seed, each_permuted
 from fastdata.epoch.shares import Interleaving
 
 # How many neighbouring positions a shuffle mixes with each other: at least so many, and so many for each part. Any run
 # of them has the parts in their proportion, and yet which of a thousand classes meet in a batch is left to chance.
 _WINDOW, _WINDOW_OF_EACH = 1024, 4
-_ROUNDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +105,12 @@ class PartsEpoch:
         size = min(length, max(_WINDOW, _WINDOW_OF_EACH * len(self.orders.parts.sizes)))
         windows, within = np.divmod(positions, size)
         starts = splitmix.words(self._key("windows", self.epoch), windows.astype(np.uint64))
-        return windows * size + _each_permuted(within, np.minimum(size, length - windows * size), starts)
+        return windows * size + each_permuted(within, np.minimum(size, length - windows * size), starts)
 
     def _shuffled_passes(self, parts: Ids, passes: Ids, places: Ids, sizes: Ids) -> Ids:
         """Each pass over each part has a permutation of its own."""
         starts = splitmix.words(self._key("passes"), parts.astype(np.uint64))
-        return _each_permuted(places, sizes, splitmix.words(starts, passes.astype(np.uint64)))
+        return each_permuted(places, sizes, splitmix.words(starts, passes.astype(np.uint64)))
 
     def _key(self, what: str, epoch: int = 0) -> np.uint64:
-        text = f"{self.orders.seed} {what} {epoch}".encode()
-        return np.uint64(int.from_bytes(blake2b(text, digest_size=8).digest(), "little"))
-
-
-def _each_permuted(values: Ids, sizes: Ids, starts: splitmix.Words) -> Ids:
-    """Where each value goes by a permutation of its own: of [0, size), by the random numbers from a start on."""
-    keys = splitmix.words(starts, np.arange(2 * _ROUNDS, dtype=np.uint64)[:, np.newaxis])
-    keys = keys.reshape(_ROUNDS, 2, len(values))
-    return permuted(values.astype(np.uint64), sizes.astype(np.uint64), keys).astype(np.int64)
+        return np.uint64(derived_seed(self.orders.seed, f"{what} {epoch}"))

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, DistributedSampler, Subset
 from fastdata.epoch.cursor import EpochCursor, Run, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
 from fastdata.epoch.identity import identity_of
-from fastdata.epoch.orders import Order, orders_of
+from fastdata.epoch.orders import Order, Shuffle, orders_of
 from fastdata.epoch.plan import Last
 from fastdata.errors import StateError
 from fastdata.sample import Size
@@ -49,10 +49,10 @@ class EpochSampler(DistributedSampler[int]):
     """This rank's sample ids of an epoch; stands in for torch's DistributedSampler.
 
     `batch_size` is the DataLoader's, so that ranks share batches as `EpochPlan` says; None deals single samples
-    to the ranks in turn. `last` says how the epoch ends (see `EpochPlan`). `rank` and `world_size` are detected
-    where not given; `seed` is the dataset's own, or 0. `order` is another than the plain one: `Weighted`, `Balanced`,
-    `Repeated` or `Buckets`; a `Mix` has its own. Each iteration runs the epoch after the last one, or that which
-    `set_epoch` says.
+    to the ranks in turn. `shuffle` is of all samples (True or "full"), or by blocks ("window" or a `Window`). `last`
+    says how the epoch ends (see `EpochPlan`). `rank` and `world_size` are detected where not given; `seed` is the
+    dataset's own, or 0. `order` is another than the plain one: `Weighted`, `Balanced`, `Repeated` or `Buckets`; a `Mix`
+    has its own. Each iteration runs the epoch after the last one, or that which `set_epoch` says.
 
     Resuming needs to know what the training loop has received, which a DataLoader's workers run ahead of. With
     torch's DataLoader the loop says it: `sampler.state_dict(batches=received)`. torchdata's StatefulDataLoader
@@ -67,7 +67,7 @@ class EpochSampler(DistributedSampler[int]):
         self,
         dataset: Dataset[Any],
         batch_size: int | None = None,
-        shuffle: bool = True,
+        shuffle: Shuffle = True,
         seed: int | None = None,
         last: Last = "partial",
         rank: int | None = None,
@@ -81,7 +81,7 @@ class EpochSampler(DistributedSampler[int]):
         orders = orders_of(dataset, number, order, shuffle, seed)
         self._cursor = EpochCursor(orders, batch_size, last, (rank, world_size), fingerprint)
         place = self._cursor.place()
-        super().__init__(dataset, place.world_size, place.rank, shuffle, seed, drop_last=last == "drop")
+        super().__init__(dataset, place.world_size, place.rank, orders.shuffle, seed, drop_last=last == "drop")
         self.batch_size = batch_size
         self._iteration: _SampleIds | None = None
         _hand_on_epochs(dataset)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdata import splitmix
-from fastdata.epoch.order import EpochOrder, Ids, Picks, _check
+from fastdata.epoch.order import EpochOrder, Ids, Picks, _check, derived_seed
 from fastdata.epoch.orders import Order, checked_length, repeated_epochs
 
 Weights = npt.NDArray[np.float64]
@@ -96,7 +96,7 @@ class WeightedEpoch:
         return samples, ends.astype(np.int64), bits, start >> (64 - bits)
 
     def _seed(self, what: str) -> int:
-        return int.from_bytes(blake2b(f"{self.orders.seed} {what}".encode(), digest_size=8).digest(), "little")
+        return derived_seed(self.orders.seed, what)
 
     def picks(self, positions: Ids) -> Picks:
         """As `OneEpoch` says."""

@@ -18,7 +18,7 @@ from fastdata.cpus import available_cpus
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.mix import as_image_dataset
 from fastdata.epoch.cursor import EpochCursor, Run
-from fastdata.epoch.orders import Order, OrdersOfBatches, orders_of
+from fastdata.epoch.orders import Order, OrdersOfBatches, Shuffle, orders_of
 from fastdata.epoch.plan import Last
 from fastdata.loading.batch_job import BatchJob, MappedJob, Setup
 from fastdata.loading.batch_transform import BatchTransform
@@ -47,7 +47,9 @@ class Loader:
     Loader has an epoch of its own, whatever the dataset was told.
     order: another than the plain one: `Weighted`, `Balanced`, `Repeated` or `Buckets`; a TarImageDataset may have one.
     batch_size: of each rank. num_threads: the CPUs that this process may use, by default.
-    shuffle: as in torch; a TarImageDataset's own where it is not given. last: how the epoch ends, see `EpochPlan`.
+    shuffle: as in torch, over all samples ("full" is the same as True); or by blocks of neighbouring ones, for data
+    that is far away: "window", or a `Window(...)`. A TarImageDataset's own where it is not given.
+    last: how the epoch ends, see `EpochPlan`.
     prefetch: batches under way at most. device: where the batches go; "cuda" copies them from pinned memory on a stream
     of its own, to the GPU numbered LOCAL_RANK where that is set.
     normalize: a module or function that gets the images on their device, such as `Normalize.imagenet()`.
@@ -67,7 +69,7 @@ class Loader:
         batch_size: int,
         *,
         num_threads: int | None = None,
-        shuffle: bool | None = None,
+        shuffle: Shuffle | None = None,
         order: Order | None = None,
         last: Last | None = None,
         prefetch: int = 3,

@@ -12,11 +12,13 @@ from fastdata.epoch.balanced import Balanced
 from fastdata.epoch.orders import Order, Orders, PlainOrders, orders_of
 from fastdata.epoch.repeated import Repeated
 from fastdata.epoch.weighted import Weighted
+from fastdata.epoch.window import Window
 from fastdata.errors import StateError
 from support.orders import SAMPLES, SEED, WEIGHTS, cursor, mix, over, pairs, picked
 
 KINDS: dict[str, Callable[[], Orders]] = {
     "plain": lambda: over(None),
+    "window": lambda: over(None, Window(3, streams=4, window=9, global_batch=8)),
     "weighted": lambda: over(Weighted(WEIGHTS)),
     "weighted, long": lambda: over(Weighted(WEIGHTS, 333)),
     "balanced": lambda: over(Balanced()),

@@ -18,6 +18,7 @@ from fastdata.epoch.orders import Order
 from fastdata.epoch.repeated import Repeated
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.epoch.weighted import Weighted
+from fastdata.epoch.window import Window
 from fastdata.errors import StateError
 from fastdata.loading.loader import Loader
 from fastdata.sample import Batch
@@ -28,6 +29,7 @@ EPOCH, BATCH = 2, 6
 CLASSES = np.arange(COUNT) % 3
 SIZES = [(16, 24), (20, 20), (30, 20)]
 WEIGHTS = np.random.default_rng(1).uniform(0, 4, COUNT)
+WINDOW = Window(3, streams=2, window=9, global_batch=12)
 
 
 def mix(folder: Path, shards: list[str]) -> Mix:
@@ -38,6 +40,7 @@ def mix(folder: Path, shards: list[str]) -> Mix:
 
 Make = Callable[[Path, list[str]], tuple[Any, dict[str, Any]]]
 KINDS: dict[str, Make] = {
+    "window": lambda folder, _: (map_style(folder).select(numbers=slice(36)), {"shuffle": WINDOW}),
     "weighted": lambda folder, _: (map_style(folder), {"order": Weighted(WEIGHTS, 48), "shuffle": True}),
     "balanced": lambda folder, _: (map_style(folder), {"order": Balanced(48, CLASSES), "shuffle": True}),
     "repeated": lambda folder, _: (map_style(folder), {"order": Repeated(2, 72), "shuffle": True}),

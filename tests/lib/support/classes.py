@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.shards import TarImageDataset
-from fastdata.epoch.order import EpochOrder
+from fastdata.epoch.orders import orders_of
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop, Step
 from support.pictures import encoded, jpeg, photo
@@ -72,4 +72,5 @@ def names(samples: Any) -> list[tuple[bytes, int]]:
 
 
 def order_of(dataset: TarImageDataset) -> np.ndarray:
-    return EpochOrder(dataset.num_samples, dataset.shuffle, dataset.seed, dataset.epoch).samples(0, dataset.num_samples)
+    orders = orders_of(dataset, dataset.num_samples, dataset.order, dataset.shuffle, dataset.seed)
+    return orders.of(dataset.epoch).picks(np.arange(orders.num_positions)).numbers

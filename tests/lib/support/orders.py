@@ -7,7 +7,7 @@ import numpy as np
 
 from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.order import Picks
-from fastdata.epoch.orders import Order, Orders, orders_of
+from fastdata.epoch.orders import Order, Orders, Shuffle, orders_of
 from fastdata.epoch.parts import Parts, PartsOrders, Schedule
 
 SEED, SAMPLES = 3, 50
@@ -15,7 +15,7 @@ TARGETS = np.array([0] * 30 + [1] * 15 + [4] * 5)
 WEIGHTS = np.random.default_rng(0).uniform(0, 3, SAMPLES)
 
 
-def over(order: Order | None, shuffle: bool | None = True, seed: int = SEED) -> Orders:
+def over(order: Order | None, shuffle: Shuffle | None = True, seed: int = SEED) -> Orders:
     dataset = SimpleNamespace(targets=TARGETS)
     return orders_of(dataset, SAMPLES, order, shuffle, seed)
 
