@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fastdata import splitmix
-from fastdata.epoch.order import LARGEST, EpochOrder, Ids, Picks, _check, derived_seed, each_permuted
+from fastdata.epoch.order import EpochOrder, Ids, Picks, _check, derived_seed, each_permuted
 
 _BLOCK_BYTES = 1 << 20
+_LARGEST, _MOST_STREAMS = 2**40, 2**16  # their product is an int64
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Window:
     where a run is resumed, on other numbers of ranks too, at a multiple of `global_batch` / `streams` samples. The
     order itself depends on neither ranks nor batches.
 
-    ValueError for numbers below 1, and for a `global_batch` that is no multiple of `streams`.
+    ValueError for numbers below 1 or absurdly large, and for a `global_batch` that is no multiple of `streams`.
     """
 
     block_size: int | None = None
@@ -42,10 +43,10 @@ class Window:
     global_batch: int = 1024
 
     def __post_init__(self) -> None:
-        for name in ("streams", "window", "global_batch"):
-            _check(name, getattr(self, name), 1, LARGEST)
-        if self.block_size is not None:
-            _check("block_size", self.block_size, 1, LARGEST)
+        for name in ("block_size", "window", "global_batch"):
+            if (value := getattr(self, name)) is not None:
+                _check(name, value, 1, _LARGEST)
+        _check("streams", self.streams, 1, _MOST_STREAMS)
         if self.global_batch % self.streams:
             raise ValueError(f"global_batch={self.global_batch} must be a multiple of streams={self.streams}")
 

@@ -103,6 +103,11 @@ def test_ranks_share_an_epoch_however_it_ends(
         assert counts.total() == -(-samples // plan.global_batch) * plan.global_batch
 
 
+def test_the_largest_windows_are_windows_of_everything() -> None:
+    numbers = epoch_of(Window(7, 2**16, 2**40, 2**40), 10**6)
+    assert np.array_equal(np.sort(numbers), np.arange(10**6))
+
+
 def test_what_fills_no_block_is_not_always_the_same() -> None:
     """With "drop" the same samples would never be seen."""
     samples, full = 96 * BLOCK + 3, 96 * BLOCK
@@ -276,10 +281,12 @@ def test_a_shuffle_is_said_by_name_or_value(shuffle: Shuffle, expected: Any) -> 
         ({"streams": 0}, "streams must be from 1"),
         ({"window": 0}, "window must be from 1"),
         ({"block_size": 0}, "block_size must be from 1"),
+        ({"streams": 10**6}, "streams must be from 1 to 65536, not 1000000"),
+        ({"window": 10**13}, "window must be from 1 to"),
         ({"streams": 3}, "global_batch=1024 must be a multiple of streams=3"),
     ],
 )
-def test_windows_of_nothing_are_errors(how: dict[str, int], message: str) -> None:
+def test_absurd_windows_are_errors(how: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Window(**how)
 
