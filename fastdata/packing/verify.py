@@ -1,6 +1,5 @@
 """Shards are read again, to find what is wrong with them: on another machine after a copy, say."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from fastdata.images import kernel
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.cache import local
+from fastdata.sources.content_hash import hash_of
 from fastdata.sources.index import index_path, load
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.rows import NO_CLASS, RowsBuilder, class_in
@@ -117,10 +117,9 @@ def _differences(fd: int, shard: Listed) -> Iterator[Fault]:
         problem = f"it has {size} bytes, not {shard.entry.filesize} as {shard.json.name} says: copy or pack it again"
         yield Fault(shard.path, "", -1, problem)
         return
-    with open(fd, "rb", closefd=False) as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != shard.entry.sha256:
-            problem = f"its bytes are not those of which {shard.json.name} has the hash: copy or pack it again"
-            yield Fault(shard.path, "", -1, problem)
+    if hash_of(fd, like=shard.entry.hash) != shard.entry.hash:
+        problem = f"its bytes are not those of which {shard.json.name} has the hash: copy or pack it again"
+        yield Fault(shard.path, "", -1, problem)
 
 
 def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:

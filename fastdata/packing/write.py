@@ -65,7 +65,7 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
                 damaged += not all(map(is_undamaged, kept))
             report(1, len(data) + sum(map(len, fields.values())))
     checked = planned.check and not damaged
-    entry = ShardEntry(planned.path.name, shard.samples, shard.size, shard.sha256, checked)
+    entry = ShardEntry(planned.path.name, shard.samples, shard.size, shard.hash, checked)
     return Written(entry, int(planned.sizes.sum()), changed, refused, image_bytes, damaged)
 
 

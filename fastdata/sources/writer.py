@@ -1,6 +1,5 @@
 """Write shards: tar files of samples in WebDataset's layout, with their indexes."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -9,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from fastdata.files import whole_file
+from fastdata.sources.content_hash import DEFAULT, Algorithm, hasher, named
 from fastdata.sources.headers import end_of_archive, member_header
 from fastdata.sources.index import store
 from fastdata.sources.rows import NO_CLASS, RowsBuilder, class_in
@@ -31,15 +31,16 @@ class ShardWriter:
             shard.write("cats/1", {"jpg": image, "cls": b"0"})
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], algorithm: Algorithm = DEFAULT) -> None:
+        self._algorithm = algorithm
         self.path = os.fspath(path)
         self.size = 0
         """Bytes of the samples written so far, with headers and padding; of the whole file when it is complete."""
-        self.sha256 = ""
-        """Of the whole file, in hex, when it is complete."""
+        self.hash = ""
+        """Of the whole file when it is complete, as `content_hash` names it."""
         self._keys: set[str] = set()
         self._rows = RowsBuilder(self.path)
-        self._digest = hashlib.sha256()
+        self._hasher = hasher(algorithm)
         self._pieces: list[bytes] = []
         self._waiting = self._begun = 0
         self._stack = ExitStack()
@@ -86,7 +87,7 @@ class ShardWriter:
 
     def _flush(self) -> None:
         for piece in self._pieces:
-            self._digest.update(piece)
+            self._hasher.update(piece)
         fd = self._file.fileno()
         _write_all(fd, self._pieces)
         self._pieces.clear()
@@ -122,7 +123,7 @@ class ShardWriter:
             self._flush()
             self.size += len(end)
             stat = os.fstat(self._file.fileno())
-        self.sha256 = self._digest.hexdigest()
+        self.hash = named(self._algorithm, self._hasher.hexdigest())
         store(self.path, stat, self._rows.rows())
 
 
