@@ -14,12 +14,13 @@ from fastdata.sources.urls import is_remote, plain_path, refuse_pipe
 MAX_NAME = 100  # characters of a URL's basename that its cached file keeps
 
 
-def local(url: str, cache_dir: str | os.PathLike[str] | None = None) -> str:
+def local(url: str, cache_dir: str | os.PathLike[str] | None = None, content: str = "") -> str:
     """The path of a local file with what `url` holds.
 
     Local paths and file:// URLs are where they are. Anything else is copied by fsspec into `cache_dir` (default: the
     environment's FASTDATA_CACHE, else the user's cache folder, such as ~/.cache/fastdata), once: what is in the cache
-    already is not compared with its source again. The copy appears whole or not at all, whatever other processes do.
+    already is not compared with its source again. The copy appears whole or not at all, whatever other processes do,
+    and, where `content` is the hash of what the URL should have, as `content_hash` names it, only with these bytes.
     Raises FileNotFoundError, OSError that names the URL when the copy fails, PermissionError for a cache that others
     can write into, ImportError that names the package when the URL's protocol needs one, ValueError for a protocol
     that fsspec does not know.
@@ -27,13 +28,18 @@ def local(url: str, cache_dir: str | os.PathLike[str] | None = None) -> str:
     refuse_pipe(url)
     if not is_remote(url):
         return plain_path(url)
+    cached = cache_folder(cache_dir) / cached_name(url, content)
+    if not cached.exists():
+        fetch(url, cached, content)
+    return str(cached)
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that `local` copies into, made where it is not there; PermissionError where others can write in it."""
     given = cache_dir or os.environ.get("FASTDATA_CACHE")
     cache = Path(given).expanduser() if given else platformdirs.user_cache_path("fastdata", appauthor=False)
     _make_private(cache)
-    cached = cache / _cached_name(url)
-    if not cached.exists():
-        fetch(url, cached)
-    return str(cached)
+    return cache
 
 
 def _make_private(cache: Path) -> None:
@@ -52,8 +58,14 @@ def _make_private(cache: Path) -> None:
         raise PermissionError(f"everyone may write into the cache {cache}, and plant shards: chmod o-w, or {todo}")
 
 
-def _cached_name(url: str) -> str:
-    """A hash of the whole URL, then its basename without a query: a name that is the URL's own, and readable."""
+def cached_name(url: str, content: str = "") -> str:
+    """A hash of the whole URL, then its basename without a query: a name that is the URL's own, and readable.
+
+    With `content`, such as a checksum of what the URL has, it is the name of that content there alone.
+    """
     basename = re.split(r"[?#]", url)[0].rstrip("/").rpartition("/")[2]
-    readable = re.sub(r"[^\w.-]", "_", basename)[-MAX_NAME:]
-    return f"{blake2b(url.encode(), digest_size=16).hexdigest()}-{readable}"
+    readable = re.sub(r"[^\w.-]", "_", basename, flags=re.ASCII)[-MAX_NAME:]
+    hashed = blake2b(url.encode(), digest_size=16)
+    if content:
+        hashed.update(b"\0" + content.encode())
+    return f"{hashed.hexdigest()}-{readable}"

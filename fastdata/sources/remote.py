@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from fastdata.files import whole_file
+from fastdata.sources.content_hash import hash_of
 
 
-def fetch(url: str, destination: Path) -> None:
-    """Copies `url` to `destination`, which appears whole or not at all; raises as `cache.local`."""
+def fetch(url: str, destination: Path, content: str = "") -> None:
+    """Copies `url` to `destination`, which appears whole, with bytes of this hash, or not at all; raises as `cache.local`.
+    """
     filesystem, remote = _filesystem(url)
     try:
         expected = filesystem.info(remote).get("size")
@@ -16,10 +18,18 @@ def fetch(url: str, destination: Path) -> None:
             size = Path(file.name).stat().st_size
             if expected is not None and size != expected:
                 raise OSError(f"{size} bytes came of {expected}")
+            if content:
+                _compare(file.name, content)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no shard {url}: check the URL") from error
     except Exception as error:  # each protocol's package has errors of its own
         raise OSError(f"could not copy {url} to {destination.parent}: {error or type(error).__name__}") from error
+
+
+def _compare(path: str, content: str) -> None:
+    with open(path, "rb") as file:
+        if hash_of(file.fileno(), like=content) != content:
+            raise OSError("what came is not what the dataset's json says: replaced, or damaged on its way")
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,11 @@ and for each extension in the shard a field named by it with its dot (`.jpg`): `
 (int64, ABSENT if the sample lacks it) and `size` in bytes (int64).
 """
 
+Entry: TypeAlias = tuple[Any, ...]
+"""A row as Python's numbers, in the order of its fields: those of a component as a pair."""
+
+SPAN = [("offset", "<i8"), ("size", "<i8")]
 _MAX_EXTENSIONS = 64
-_SPAN = [("offset", "<i8"), ("size", "<i8")]
 
 
 class RowsBuilder:
@@ -74,7 +77,7 @@ class RowsBuilder:
 
 def dtype_of(names: list[str]) -> np.dtype[np.void]:
     """The type of a row in a shard with these extensions."""
-    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *(("." + name, _SPAN) for name in names)])
+    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *(("." + name, SPAN) for name in names)])
 
 
 def extensions(rows: Rows) -> tuple[str, ...]:
