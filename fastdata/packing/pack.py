@@ -24,6 +24,7 @@ from fastdata.epoch.order import EpochOrder
 from fastdata.packing.check import can_check
 from fastdata.packing.convert import Conversion, Encode, Keep
 from fastdata.packing.engines import write_shards
+from fastdata.packing.index import with_index
 from fastdata.packing.journal import NOTE, files_of, fingerprint, finished
 from fastdata.packing.lock import alone
 from fastdata.packing.measure import Sizes, measure, sizes_in_tar
@@ -52,6 +53,7 @@ KEEP = Keep()
 _log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"\w[\w.-]*")
+_NAME_OF_SHARD = re.compile(r".*-\d{6}")
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def pack(
         open_staging(directory)
         written = _write(directory, [shard for plan in plans.values() for shard in plan], jobs, progress)
         manifests = [_manifest(name, source, recipe, [written[s.path] for s in plan]) for name, plan in plans.items()]
+        manifests = [with_index(made, directory / STAGING) for made in manifests]
         for made in manifests:
             manifest.store(made, directory / STAGING)
         make_ready(directory)
@@ -170,6 +173,8 @@ def _check_names(names: Iterable[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} can't name a dataset: use letters, digits, '_', '-' and '.'")
+        if _NAME_OF_SHARD.fullmatch(name):
+            raise ValueError(f"{name!r} can't name a dataset: a shard could have that name")
 
 
 def _plan(source: Source, folder: Path, recipe: _Recipe) -> dict[str, list[PlannedShard]]:
