@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from fastdata.errors import PackError
 from fastdata.sources.index import crc_of, load
-from fastdata.sources.index_writer import completed, write_index
+from fastdata.sources.index_writer import write_index
 from fastdata.sources.manifest import Manifest, index_name
-from fastdata.sources.rows import Rows
+from fastdata.sources.rows import Rows, is_sealed
 
 
 def with_index(made: Manifest, folder: Path) -> Manifest:
@@ -25,10 +25,11 @@ def with_index(made: Manifest, folder: Path) -> Manifest:
         shard, entry = folder / made.shards[number].url, made.shards[number]
         with shard.open("rb") as file:
             rows = load(file.fileno(), str(shard))
-            if rows is None or len(rows) != entry.nsamples or os.fstat(file.fileno()).st_size != entry.filesize:
+            same_size = os.fstat(file.fileno()).st_size == entry.filesize
+            if rows is None or not is_sealed(rows) or len(rows) != entry.nsamples or not same_size:
                 raise PackError(f"{shard} or its index changed since it was written: pack again")
             sums[number] = crc_of(rows)
-            return completed(rows, file.fileno())
+            return rows
 
     try:
         index = write_index(path, len(made.shards), rows_of)

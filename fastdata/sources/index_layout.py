@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 from xxhash import xxh3_64_digest, xxh3_64_hexdigest, xxh3_64_intdigest
 
-from fastdata.sources.rows import SPAN
+from fastdata.sources.rows import dtype_of
 
 CHUNK: Final = 1 << 20
 """Bytes of rows that have one hash in the table."""
@@ -47,7 +47,7 @@ class Layout:
 
     def __init__(self, extensions: Sequence[str], samples: int) -> None:
         self.extensions, self.samples = tuple(extensions), samples
-        self.dtype = dtype_of_index(self.extensions)
+        self.dtype = dtype_of(list(self.extensions), sealed=True)
         self.head = _head(self.dtype, samples)
         self.begin = len(self.head)
         """Bytes before the rows."""
@@ -72,16 +72,6 @@ class Layout:
 
     def _table(self, hashes: NDArray[np.uint64]) -> bytes:
         return np.concatenate([np.array([xxh3_64_intdigest(self.head)], "<u8"), hashes.astype("<u8")]).tobytes()
-
-
-def dtype_of_index(extensions: Sequence[str]) -> np.dtype[np.void]:
-    """The type of a row: as in a shard's index, and `end` and `hash`.
-
-    `end` (int64) is where the sample ends in its shard: from `start` to there lie all of its headers, data and padding,
-    of which `hash` (uint64) is the xxh3_64.
-    """
-    spans = [("." + extension, SPAN) for extension in extensions]
-    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *spans, ("end", "<i8"), ("hash", "<u8")])
 
 
 def read_layout(read: ReadAt, entry: IndexEntry) -> tuple[Layout, NDArray[np.uint64]]:

@@ -6,12 +6,11 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from xxhash import xxh3_64, xxh3_64_intdigest
+from xxhash import xxh3_64
 
 from fastdata.files import whole_file
-from fastdata.sources.index_layout import CHUNK, IndexEntry, Layout, dtype_of_index
-from fastdata.sources.rows import ABSENT, Rows, extensions
-from fastdata.sources.tar import BLOCK, pread
+from fastdata.sources.index_layout import CHUNK, IndexEntry, Layout
+from fastdata.sources.rows import ABSENT, Rows, dtype_of, extensions
 
 RowsOf = Callable[[int], Rows]
 """Gives the rows of a shard, by its number; it is asked twice for each."""
@@ -20,7 +19,7 @@ RowsOf = Callable[[int], Rows]
 def write_index(path: Path, shards: int, rows_of: RowsOf) -> IndexEntry:
     """Writes the index of a dataset of so many shards, whole or not at all; gives what its json has to say of it.
 
-    Rows have the fields `end` and `hash` (`completed` makes them). The same rows give the same bytes. OSError where it
+    Rows are sealed: they have `end` and `hash`. The same rows give the same bytes. OSError where it
     can't be written.
     """
     samples, names = 0, dict[str, None]()
@@ -68,35 +67,10 @@ class _Chunks:
 
 def widened(rows: Rows, names: Sequence[str]) -> Rows:
     """The same rows with a field for each of these extensions, of which a shard need not have all."""
-    wide = np.empty(len(rows), dtype_of_index(names))
+    wide = np.empty(len(rows), dtype_of(list(names), sealed=True))
     for name in ("key", "start", "cls", "end", "hash"):
         wide[name] = rows[name]
     there = set(extensions(rows))
     for name in names:
         wide["." + name] = rows["." + name] if name in there else (ABSENT, 0)
     return wide
-
-
-def completed(rows: Rows, fd: int) -> Rows:
-    """The rows of an open shard's index with the fields `end` and `hash`, for which the shard is read where they lack.
-
-    OSError where it can't be read.
-    """
-    if {"end", "hash"} <= set(rows.dtype.names or ()):
-        return rows
-    starts, ends = rows["start"].tolist(), ends_of(rows).tolist()
-    hashes = [xxh3_64_intdigest(pread(fd, end - start, start)) for start, end in zip(starts, ends, strict=True)]
-    complete = np.empty(len(rows), [*rows.dtype.descr, ("end", "<i8"), ("hash", "<u8")])
-    for name in rows.dtype.names or ():
-        complete[name] = rows[name]
-    complete["end"], complete["hash"] = ends, hashes
-    return complete
-
-
-def ends_of(rows: Rows) -> NDArray[np.int64]:
-    """Where each sample ends in its shard: behind the last of its components and that one's padding."""
-    ends = np.zeros(len(rows), np.int64)
-    for name in extensions(rows):
-        offset, size = rows["." + name]["offset"], rows["." + name]["size"]
-        ends = np.maximum(ends, np.where(offset == ABSENT, 0, offset + -(-size // BLOCK) * BLOCK))
-    return ends
