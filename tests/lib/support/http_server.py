@@ -147,10 +147,10 @@ class Server:
         self._main = self._loop.create_task(self._serve())
         with suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._main)
-        connections = asyncio.all_tasks(self._loop)
-        for connection in connections:
-            connection.cancel()
-        self._loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+        if connections := asyncio.all_tasks(self._loop):
+            for connection in connections:
+                connection.cancel()
+            self._loop.run_until_complete(asyncio.wait(connections))
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
     async def _serve(self) -> None:
