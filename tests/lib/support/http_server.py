@@ -29,6 +29,7 @@ class Fault(NamedTuple):
     status: int = 0  # this status, without a body, in place of the answer
     delay: float = 0.0  # seconds before anything is answered
     drop: bool = False  # the connection is closed, and nothing is answered
+    lost: bool = False  # the request is carried out, and nothing is answered
     cut: int = 0  # so many bytes at the body's end never come, though the header promised them: then it is closed
     short: int = 0  # so many bytes fewer are answered than were asked for, and the header says so
     retry_after: str = ""  # the header of that name
@@ -188,6 +189,8 @@ class Server:
             answer = await asyncio.to_thread(self.answer, request)
         else:
             answer = self.answer(request)
+        if fault.lost:
+            return False
         writer.write(_as_bytes(_shortened(answer, fault.short), request.method, fault.cut))
         await writer.drain()
         return not fault.cut
