@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from fastdata.errors import PackError
-from fastdata.sources.index import crc_of, load
+from fastdata.sources.index_file import crc_of, load
 from fastdata.sources.index_writer import write_index
 from fastdata.sources.manifest import Manifest, index_name
 from fastdata.sources.rows import Rows, is_sealed

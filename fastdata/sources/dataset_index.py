@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from fastdata.errors import ManifestError, TarError
+from fastdata.sources.faults import machines
 from fastdata.sources.index_layout import CHUNK, IndexEntry, read_layout
 from fastdata.sources.regular import open_regular
 from fastdata.sources.rows import Entry, Rows, are_within
@@ -111,7 +112,10 @@ class _Opened:
         """Compares a chunk with its hash; fetches it where it is not there, or damaged. OSError where it can't be had."""
         offset, size = self.layout.chunk(chunk)
         if not self._is_sound(chunk, pread(self.fd, size, offset)):
-            data = fetch(size, offset) if fetch else b""
+            try:
+                data = fetch(size, offset) if fetch else b""
+            except OSError as error:
+                raise machines(error, self.path) from error
             if not self._is_sound(chunk, data):
                 problem = f"its bytes from {offset} on are not those that were written: copy it again, or verify"
                 raise OSError(errno.EIO, f"damaged index: {problem}", self.path)

@@ -10,6 +10,7 @@ import numpy as np
 from fastdata.errors import TarError
 from fastdata.sources.cache import local
 from fastdata.sources.dataset_index import DatasetIndex, IndexPart
+from fastdata.sources.faults import machines
 from fastdata.sources.index import ABSENT, NO_CLASS, Rows, shard_rows
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.regular import MAX_BYTES
@@ -217,8 +218,10 @@ class _Opened:
     fd = -1
 
     def __init__(self, path: str, keep_index: bool, known: Known | None) -> None:
-        # The whole file, where it is remote.
-        file = local(path, content=known.entry.hash if known else "")
+        try:
+            file = local(path, content=known.entry.hash if known else "")  # the whole file, where it is remote
+        except OSError as error:
+            raise machines(error, path) from error
         self.fd = os.open(file, os.O_RDONLY)
         self.size = os.fstat(self.fd).st_size
         is_listed = known is not None and self.size == known.entry.filesize

@@ -75,7 +75,7 @@ def expand_one(url: str) -> Iterator[str]:
 
 def is_manifest(url: str) -> bool:
     """Whether it names a dataset's json rather than shards."""
-    return _path_of(url).endswith(".json")
+    return path_of(url).endswith(".json")
 
 
 def names_all(urls: Urls) -> bool:
@@ -85,12 +85,12 @@ def names_all(urls: Urls) -> bool:
 
 def beside(url: str, name: str) -> str:
     """The path or URL of the file `name` in the folder of another; what follows a "?" in an HTTP URL stays."""
-    where = _path_of(url)
+    where = path_of(url)
     folder, slash, _ = where.rpartition("/")
     return f"{folder}{slash}{name}{url[len(where) :]}"
 
 
-def _path_of(url: str) -> str:
+def path_of(url: str) -> str:
     """A URL without what follows a "?" in an HTTP URL: a signature, say."""
     return url.partition("?")[0] if url.startswith(("http://", "https://")) else url
 
