@@ -9,6 +9,8 @@ those of the environment (AWS_*, GOOGLE_*, AZURE_*).
 
 import re
 
+from fastdata.sources.fsspec_storage import FsspecStorage
+from fastdata.sources.obstore_storage import ObstoreStorage
 from fastdata.sources.stored import Range, Stat, Storage
 
 __all__ = ["Range", "Stat", "Storage", "storage_of"]
@@ -27,10 +29,4 @@ def storage_of(url: str) -> Storage:
     protocol = _PROTOCOL.match(url)
     if not protocol or protocol[1] == "file":
         raise ValueError(f"{url!r} is no URL of a remote file, such as s3://bucket/name")
-    if protocol[1].lower() in OBSTORE:
-        from fastdata.sources.obstore_storage import ObstoreStorage
-
-        return ObstoreStorage()
-    from fastdata.sources.fsspec_storage import FsspecStorage
-
-    return FsspecStorage()
+    return ObstoreStorage() if protocol[1].lower() in OBSTORE else FsspecStorage()

@@ -2,13 +2,14 @@
 
 import os
 import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from fastdata.errors import ReplacedError
-from fastdata.sources import retry
+from fastdata.sources import obstore_client, retry
 from fastdata.sources.obstore_storage import SENT
 from fastdata.sources.storage import storage_of
 from support.http_server import Server
@@ -195,6 +196,8 @@ def test_a_missing_package_is_an_error_that_names_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(known_implementations, "elsewhere", unknown)
     with pytest.raises(ImportError, match=r"elsewhere://x/1\.tar: .*Install package_that_is_not_there"):
         storage_of("elsewhere://x/1.tar").size("elsewhere://x/1.tar")
-    monkeypatch.setitem(__import__("sys").modules, "obstore", None)
+    monkeypatch.setattr("fastdata.sources.forked_obstore._own", None)
+    monkeypatch.setattr("fastdata.sources.obstore_client._own", obstore_client._Process())
+    monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(ImportError, match=r"pip install 'fastdata\[remote\]'"):
         storage_of("s3://bucket/1.tar").size("s3://bucket/1.tar")
