@@ -56,7 +56,9 @@ def arriving(cached: Path) -> Iterator[Path]:
 def _compare(url: str, part: Path, content: str) -> None:
     with part.open("rb") as file:
         if hash_of(file.fileno(), like=content) != content:
-            problem = "what came is not what the dataset's json says, replaced or damaged on its way: copy it there again"
+            problem = (
+                "what came is not what the dataset's json says, replaced or damaged on its way: copy it there again"
+            )
             raise ReplacedError(f"{url}: {problem}")
 
 

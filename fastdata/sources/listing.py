@@ -23,8 +23,17 @@ from fastdata.sources.index_layout import SUFFIX
 from fastdata.sources.manifest import Manifest, ShardEntry
 from fastdata.sources.remote_dataset import remote_index, remote_manifest
 from fastdata.sources.shard import Known
-from fastdata.sources.urls import Urls, as_list, beside, expand_one, is_manifest, is_remote, names_all, plain_path
-from fastdata.sources.urls import refuse_repeated
+from fastdata.sources.urls import (
+    Urls,
+    as_list,
+    beside,
+    expand_one,
+    is_manifest,
+    is_remote,
+    names_all,
+    plain_path,
+    refuse_repeated,
+)
 
 
 class Listing:
@@ -116,7 +125,7 @@ def list_shards(urls: Urls) -> tuple[Listing, tuple[str, ...]]:
 def _add_named(listing: Listing, shard: str, datasets: dict[str, _Dataset | None]) -> None:
     """Adds a shard with what a json beside it says. Jsons are read once for all shards of their name."""
     folder, name = os.path.split(shard)
-    prefix = "" if is_remote(shard) else os.path.join(folder, name.rpartition("-")[0])
+    prefix = "" if is_remote(shard) else f"{folder}/{name.rpartition('-')[0]}"
     if prefix not in datasets:
         file = manifest.json_of(shard) if prefix else None
         datasets[prefix] = _local(file) if file else None
@@ -153,7 +162,9 @@ def _index_beside(file: Path, found: Manifest) -> DatasetIndex | None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             raise
         todo = "copy it again from where the shards come from"
-        warnings.warn(f"{error}: so each shard is indexed when it is first read, which takes time: {todo}", stacklevel=2)
+        warnings.warn(
+            f"{error}: so each shard is indexed when it is first read, which takes time: {todo}", stacklevel=2
+        )
         return None
     return index
 
@@ -169,7 +180,7 @@ def _remote(url: str) -> _Dataset:
 def _refuse_missing(dataset: _Dataset) -> None:
     if is_remote(dataset.json):
         return
-    there = set(os.listdir(Path(dataset.json).parent))  # one question, not one for each shard
+    there = {file.name for file in os.scandir(Path(dataset.json).parent)}  # one question, not one for each shard
     missing = [name for name in dataset.places if name not in there]
     if missing:
         raise FileNotFoundError(f"{dataset.json} lists {missing[0]} and {len(missing) - 1} more that are not there")
