@@ -128,7 +128,16 @@ def report(shards: int, samples: int, ranks: int, folder: Path) -> None:
     json = make(folder, shards, samples)
     for rank in (0, ranks - 1):
         fill(json, ranks, rank)
-        command = [sys.executable, __file__, "--run", json, "--ranks", str(ranks), "--rank", str(rank)]
+        command: list[str | Path] = [
+            sys.executable,
+            __file__,
+            "--run",
+            json,
+            "--ranks",
+            str(ranks),
+            "--rank",
+            str(rank),
+        ]
         values = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         opened, first, sample, grown = map(float, values[:4])
         line = f"{shards:>9,}{shards * samples:>14,}{ranks:>7,}{rank:>7,}{opened:>9.2f}{first:>9.3f}{sample:>9.0f}"
