@@ -108,14 +108,12 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _of_json(file: Path, look_at: int) -> Info:
     found = manifest.load(file)
-    shards = _shards(file)
-    for shard, entry in zip(shards, found.shards, strict=True):
-        size = Path(shard.path).stat().st_size
+    for entry in found.shards:
+        shard = file.parent / entry.url
+        size = shard.stat().st_size
         if size != entry.filesize:
-            raise ValueError(
-                f"{shard.path} has {size} bytes, not {entry.filesize} as {file} says: copy or pack it again"
-            )
-    return _info(found.name, shards, found, look_at)
+            raise ValueError(f"{shard} has {size} bytes, not {entry.filesize} as {file} says: copy or pack it again")
+    return _info(found.name, _shards(file), found, look_at)
 
 
 def _shards(urls: Urls) -> list[Shard]:

@@ -78,14 +78,15 @@ def test_names_with_brackets_are_shown_as_they_are(fastdata: Command, folder: Pa
 
 
 def test_it_writes_nothing(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
-    shutil.copytree(dataset, tmp_path / "set", ignore=shutil.ignore_patterns("*.npy"))
+    shutil.copytree(dataset, tmp_path / "set")
+    shutil.copy(dataset / "train-000000.tar", tmp_path / "set/other.tar")  # of which nobody has an index
     before = sorted(os.listdir(tmp_path / "set"))
     for what in ("", "train.json", "*.tar"):
         assert fastdata("info", tmp_path / "set" / what).status == 0
     assert (
         sorted(os.listdir(tmp_path / "set"))
         == before
-        == ["train-000000.tar", "train-000001.tar", "train-000002.tar", "train.json"]
+        == ["other.tar", *(f"train-{number:06}.tar" for number in range(3)), "train.index.npy", "train.json"]
     )
 
 
