@@ -19,9 +19,10 @@ from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.cache import local
 from fastdata.sources.index import NO_CLASS
+from fastdata.sources.listing import list_shards
 from fastdata.sources.manifest import Manifest
 from fastdata.sources.shard import Shard
-from fastdata.sources.urls import expand
+from fastdata.sources.urls import Urls, expand
 
 _NAMED = 30  # of many classes or samples, so many are shown
 
@@ -75,8 +76,8 @@ def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
     elif path.suffix == ".json":
         return [_of_json(path, look_at)]
     else:
-        shards = [local(url) for url in expand(what)]
-    return [_info(os.fspath(what), shards, None, look_at)]
+        shards = expand(what)
+    return [_info(os.fspath(what), _shards(shards), None, look_at)]
 
 
 def show(info: Info) -> None:
@@ -113,49 +114,53 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _of_json(file: Path, look_at: int) -> Info:
     found = manifest.load(file)
-    shards = []
     for entry in found.shards:
         shard = file.parent / entry.url
         size = shard.stat().st_size
         if size != entry.filesize:
             raise ValueError(f"{shard} has {size} bytes, not {entry.filesize} as {file} says: copy or pack it again")
-        shards.append(str(shard))
-    return _info(found.name, shards, found, look_at)
+    return _info(found.name, _shards(file), found, look_at)
 
 
-def _info(name: str, paths: list[str], found: Manifest | None, look_at: int) -> Info:
+def _shards(urls: Urls) -> list[Shard]:
+    """The shards, with what jsons say of them."""
+    listing, _ = list_shards(urls)
+    known = map(listing.known, range(len(listing.shards)))
+    return [Shard(shard, keep_index=False, known=one) for shard, one in zip(listing.shards, known, strict=True)]
+
+
+def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int) -> Info:
     names = found.classes if found else ()
     classes, extensions = Counter[int](), Counter[str]()
     samples = size = 0
     pairs = np.zeros(2, np.int64)
-    for path in paths:
-        shard = Shard(path, keep_index=False)
-        samples += len(shard)
-        in_shard = Path(path).stat().st_size
+    for shard in shards:
+        rows = shard.rows
+        samples += len(rows)
+        in_shard = Path(local(shard.path)).stat().st_size
         size += in_shard
-        pairs += pairs_alike(shard.rows["cls"], in_shard)
-        values, counts = np.unique(shard.rows["cls"], return_counts=True)
+        pairs += pairs_alike(rows["cls"], in_shard)
+        values, counts = np.unique(rows["cls"], return_counts=True)
         classes.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         for extension in shard.extensions:
-            extensions[extension] += int((shard.rows["." + extension]["offset"] >= 0).sum())
+            extensions[extension] += int((rows["." + extension]["offset"] >= 0).sum())
         shard.close()
     window = mixing(classes.values(), size, pairs)
     unlabelled = classes.pop(NO_CLASS, 0)
     named = {names[c] if 0 <= c < len(names) else str(c): classes[c] for c in sorted(classes)}
     made = f"fastdata {found.made.version}, seed {found.made.seed}, images: {found.made.jpeg}" if found else ""
-    images = _look(paths, samples, look_at)
-    return Info(name, len(paths), samples, size, named, unlabelled, dict(extensions), images, window, made)
+    images = _look(shards, samples, look_at)
+    return Info(name, len(shards), samples, size, named, unlabelled, dict(extensions), images, window, made)
 
 
-def _look(paths: list[str], samples: int, look_at: int) -> Images:
+def _look(shards: list[Shard], samples: int, look_at: int) -> Images:
     """The headers of `look_at` of the samples, evenly spread over all shards."""
     wanted = iter(np.unique(np.linspace(0, samples - 1, min(look_at, samples)).astype(np.int64)).tolist())
     sizes: list[tuple[int, int]] = []
     unreadable: list[str] = []
     crop_ready = first = 0
     following = next(wanted, None)
-    for path in paths:
-        shard = Shard(path, keep_index=False)
+    for shard in shards:
         while following is not None and following < first + len(shard):
             row = following - first
             extension = next((e for e in IMAGE_EXTENSIONS if shard.has(row, e)), None)

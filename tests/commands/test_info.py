@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from fastdata.commands.info import describe
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources import index
+from fastdata.sources.folder import scan_classes
 from support.commands import Command
 from support.pictures import jpeg
 from support.tars import packed
@@ -74,14 +78,15 @@ def test_names_with_brackets_are_shown_as_they_are(fastdata: Command, folder: Pa
 
 
 def test_it_writes_nothing(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
-    shutil.copytree(dataset, tmp_path / "set", ignore=shutil.ignore_patterns("*.npy"))
+    shutil.copytree(dataset, tmp_path / "set")
+    shutil.copy(dataset / "train-000000.tar", tmp_path / "set/other.tar")  # of which nobody has an index
     before = sorted(os.listdir(tmp_path / "set"))
     for what in ("", "train.json", "*.tar"):
         assert fastdata("info", tmp_path / "set" / what).status == 0
     assert (
         sorted(os.listdir(tmp_path / "set"))
         == before
-        == ["train-000000.tar", "train-000001.tar", "train-000002.tar", "train.json"]
+        == ["other.tar", *(f"train-{number:06}.tar" for number in range(3)), "train.index.npy", "train.json"]
     )
 
 
@@ -103,3 +108,18 @@ def test_names_that_were_read_can_not_steer_the_terminal(fastdata: Command, tmp_
     assert "\\x1b]0;owned\\x07\\u202e" in result.out
     assert "\\x1b[2j 1" in result.out
     assert "\x1b" not in result.out
+
+
+def test_shards_of_a_packed_dataset_are_not_indexed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos/ant").mkdir(parents=True)
+    for number in range(4):
+        (tmp_path / f"photos/ant/{number}.jpg").write_bytes(jpeg(24, 16, number))
+    pack(scan_classes(tmp_path / "photos"), tmp_path / "out", division=ShardCount(2), jobs=1)
+
+    def build(fd: int, path: str) -> None:
+        pytest.fail(f"{path} was indexed again")
+
+    monkeypatch.setattr(index, "build", build)
+    by_json, by_glob = (describe(tmp_path / "out" / what)[0] for what in ("train.json", "*.tar"))
+    assert (by_json.samples, by_json.classes, by_json.extensions) == (4, {"ant": 4}, {"jpg": 4, "cls": 4})
+    assert (by_glob.samples, by_glob.extensions) == (4, by_json.extensions)
