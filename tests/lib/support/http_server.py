@@ -153,6 +153,7 @@ class Server:
             for connection in connections:
                 connection.cancel()
             self._loop.run_until_complete(asyncio.wait(connections))
+        self._loop.run_until_complete(asyncio.sleep(0))  # in which sockets are closed
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
     async def _serve(self) -> None:
@@ -168,12 +169,14 @@ class Server:
         try:
             while await self._exchange(reader, writer):
                 pass
+            writer.close()
+            await writer.wait_closed()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the client is gone
         except asyncio.CancelledError:
             pass  # the server ends; in Python 3.11 streams would report that as an error
         finally:
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answers one request; whether another one may come by this connection."""
