@@ -38,9 +38,14 @@ class ObstoreStorage(Storage):
     ) -> Sequence[memoryview | OSError]:
         step = 1 if alone or etag else GROUP
         groups = [ranges[start : start + step] for start in range(0, len(ranges), step)]
+        base, path = place(url)
+        try:
+            store = client(base)
+        except _errors() as error:
+            raise _meaning(error, url) from error
         if len(groups) == 1:
-            return _group(url, groups[0], etag)
-        done = obstore_client.threads().map(lambda group: _group(url, group, etag), groups)
+            return _group(url, store, path, groups[0], etag)
+        done = obstore_client.threads().map(lambda group: _group(url, store, path, group, etag), groups)
         return [answer for answers in done for answer in answers]
 
     def get_file(self, url: str, path: Path) -> None:
@@ -98,10 +103,10 @@ class ObstoreStorage(Storage):
             last = found[-1]["path"]
 
 
-def _group(url: str, ranges: Sequence[Range], etag: str | None) -> list[memoryview | OSError]:
+def _group(
+    url: str, store: Any, path: str, ranges: Sequence[Range], etag: str | None
+) -> Sequence[memoryview | OSError]:
     """What came of ranges that obstore asks for at once; an error is all of theirs."""
-    base, path = place(url)
-    store = client(base)
     try:
         if etag is not None:
             return [_bound(url, store, path, wanted, etag) for wanted in ranges]
