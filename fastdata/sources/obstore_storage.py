@@ -36,17 +36,23 @@ class ObstoreStorage(Storage):
     def _ranges(
         self, url: str, ranges: Sequence[Range], etag: str | None, alone: bool
     ) -> Sequence[memoryview | OSError]:
-        step = 1 if alone or etag else GROUP
+        step = 1 if alone else GROUP
         groups = [ranges[start : start + step] for start in range(0, len(ranges), step)]
         base, path = place(url)
         try:
             store = client(base)
+            if etag is not None and len(ranges) == 1:
+                return [_bound(url, store, path, ranges[0], etag)]
         except _errors() as error:
-            raise _meaning(error, url) from error
+            return [_because(error, url, at(url, ranges[0]))] * len(ranges)
         if len(groups) == 1:
-            return _group(url, store, path, groups[0], etag)
-        done = obstore_client.threads().map(lambda group: _group(url, store, path, group, etag), groups)
-        return [answer for answers in done for answer in answers]
+            answers = _group(url, store, path, groups[0])
+        else:
+            done = obstore_client.threads().map(lambda group: _group(url, store, path, group), groups)
+            answers = [answer for each in done for answer in each]
+        if etag is not None and self.stat(url).etag != etag:  # one request for all: it was the same all the time
+            raise replaced(url)
+        return answers
 
     def get_file(self, url: str, path: Path) -> None:
         stat = self.stat(url)
@@ -103,19 +109,13 @@ class ObstoreStorage(Storage):
             last = found[-1]["path"]
 
 
-def _group(
-    url: str, store: Any, path: str, ranges: Sequence[Range], etag: str | None
-) -> Sequence[memoryview | OSError]:
+def _group(url: str, store: Any, path: str, ranges: Sequence[Range]) -> Sequence[memoryview | OSError]:
     """What came of ranges that obstore asks for at once; an error is all of theirs."""
+    starts, lengths = zip(*ranges, strict=True)
     try:
-        if etag is not None:
-            return [_bound(url, store, path, wanted, etag) for wanted in ranges]
-        starts, lengths = zip(*ranges, strict=True)
         found = obstore().get_ranges(store, path, starts=starts, lengths=lengths, coalesce=0)
     except _errors() as error:
-        meaning = _meaning(error, url, at(url, ranges[0]))
-        meaning.__cause__ = error
-        return [meaning] * len(ranges)
+        return [_because(error, url, at(url, ranges[0]))] * len(ranges)
     return [memoryview(each) for each in found]
 
 
@@ -198,6 +198,13 @@ def _meaning(error: Exception, url: str, where: str = "") -> OSError:
     if may_go_better(status) or (not status and re.search(_LOST, str(error))):
         return TransientError(f"{where}: {cause}")
     return OSError(f"{where}: {cause}")
+
+
+def _because(error: Exception, url: str, where: str) -> OSError:
+    """The error in our words, and behind it the one that it was."""
+    meaning = _meaning(error, url, where)
+    meaning.__cause__ = error
+    return meaning
 
 
 def _cause(message: str) -> str:

@@ -120,6 +120,7 @@ class Server:
         self.faults: list[Fault] = []
         self.always = Fault()  # of requests when `faults` are used up
         self.requests: list[Request] = []
+        self._connections: set[asyncio.Task[None]] = set()
         self._started, self._loop = threading.Event(), asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="http server")
 
@@ -149,11 +150,11 @@ class Server:
         self._main = self._loop.create_task(self._serve())
         with suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._main)
-        if connections := asyncio.all_tasks(self._loop):
-            for connection in connections:
-                connection.cancel()
-            self._loop.run_until_complete(asyncio.wait(connections))
-        self._loop.run_until_complete(asyncio.sleep(0))  # in which sockets are closed
+        while tasks := asyncio.all_tasks(self._loop):  # clients open connections until the last moment
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait(tasks))
+            self._loop.run_until_complete(asyncio.sleep(0))  # in which sockets are closed
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
     async def _serve(self) -> None:
@@ -165,18 +166,18 @@ class Server:
         finally:
             server.close()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = self._loop.create_task(self._converse(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(lambda _: writer.transport.abort())  # if it was cancelled before it began, too
+        connection.add_done_callback(self._connections.discard)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the client is gone
             while await self._exchange(reader, writer):
                 pass
             writer.close()
             await writer.wait_closed()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client is gone
-        except asyncio.CancelledError:
-            pass  # the server ends; in Python 3.11 streams would report that as an error
-        finally:
-            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answers one request; whether another one may come by this connection."""
