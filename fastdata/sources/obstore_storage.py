@@ -16,7 +16,7 @@ from fastdata.sources.retry import TransientError, retry
 from fastdata.sources.stored import Range, Stat, Storage, at, may_go_better, not_allowed, not_there, replaced
 
 GROUP = 10  # ranges that obstore asks for at once in one call: it takes less time a range than a call for each
-PART = 4 << 20  # bytes of a file in one request: 16 of them are in flight, in 64 MiB of memory
+PART = 4 << 20  # bytes of a file in one request: 12 of them are in flight, in 48 MiB of memory
 SENT = 8 << 20  # bytes of a file in one part of an upload: S3 takes 5 MiB or more, 8 are in flight
 MOST_PARTS = 10_000  # that S3 takes
 LISTED = 1000  # objects at once: S3's own page
@@ -132,7 +132,9 @@ def _by_parts(storage: Storage, url: str, stat: Stat, file: BinaryIO) -> bool:
 
     def copy(offset: int) -> None:
         [part] = storage.get_ranges(url, [(offset, min(PART, stat.size - offset))], stat.etag)
-        os.pwrite(file.fileno(), part, offset)
+        while part:  # a disk that is nearly full takes some of it, and says what is wrong the next time
+            written = os.pwrite(file.fileno(), part, offset)
+            part, offset = part[written:], offset + written
 
     try:
         copy(0)
@@ -152,18 +154,23 @@ def _by_parts(storage: Storage, url: str, stat: Stat, file: BinaryIO) -> bool:
 
 def _stream(url: str, stat: Stat, file: BinaryIO) -> None:
     """Fills the file by one request."""
-    base, path = place(url)
     file.seek(0)
+    file.writelines(_chunks(url, stat))
+    if file.tell() != stat.size:
+        raise TransientError(f"{url}: {file.tell()} bytes came of {stat.size}")
+
+
+def _chunks(url: str, stat: Stat) -> Iterator[bytes]:
+    """What is in the object, as it comes; errors of whoever writes it are not ours."""
+    base, path = place(url)
     try:
         answer = obstore().get(client(base), path)
         same = (answer.meta["size"], answer.meta["e_tag"]) == stat
-        file.writelines(answer.stream() if same else ())
+        yield from answer.stream() if same else ()
     except _errors() as error:
         raise _meaning(error, url) from error
     if not same:
         raise replaced(url)
-    if file.tell() != stat.size:
-        raise TransientError(f"{url}: {file.tell()} bytes came of {stat.size}")
 
 
 class _NoRangesError(OSError):

@@ -120,6 +120,7 @@ class Server:
         self.faults: list[Fault] = []
         self.always = Fault()  # of requests when `faults` are used up
         self.requests: list[Request] = []
+        self.together = 0  # nothing is answered before so many requests have come
         self._connections: set[asyncio.Task[None]] = set()
         self._started, self._loop = threading.Event(), asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="http server")
@@ -184,6 +185,8 @@ class Server:
         request = await _request(reader)
         self.requests.append(request)
         fault = self.faults.pop(0) if self.faults else self.always
+        while len(self.requests) < self.together:
+            await asyncio.sleep(0.001)
         if fault.delay:
             await asyncio.sleep(fault.delay)
         if fault.drop:
