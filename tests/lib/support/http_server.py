@@ -151,12 +151,18 @@ class Server:
         self._main = self._loop.create_task(self._serve())
         with suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._main)
+        self._close_what_ended()
         while tasks := asyncio.all_tasks(self._loop):  # clients open connections until the last moment
             for task in tasks:
                 task.cancel()
             self._loop.run_until_complete(asyncio.wait(tasks))
-            self._loop.run_until_complete(asyncio.sleep(0))  # in which sockets are closed
+            self._close_what_ended()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
+
+    def _close_what_ended(self) -> None:
+        """A connection's end takes some turns of the loop: its task is done, its transport aborted, its socket closed."""
+        for _ in range(3):
+            self._loop.run_until_complete(asyncio.sleep(0))
 
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
