@@ -160,7 +160,7 @@ class Server:
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
     def _close_what_ended(self) -> None:
-        """A connection's end takes some turns of the loop: its task is done, its transport aborted, its socket closed."""
+        """A connection ends in some turns of the loop: its task is done, its transport aborted, its socket closed."""
         for _ in range(3):
             self._loop.run_until_complete(asyncio.sleep(0))
 
