@@ -112,6 +112,18 @@ def forward(endpoint: str) -> Callable[[Request], Answer]:
     return answer
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Knows every connection that it accepted, those too whose client was gone before anybody saw them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepted: list[asyncio.Transport] = []
+
+    def _make_socket_transport(self, *given: object, **named: object) -> asyncio.Transport:
+        self.accepted.append(super()._make_socket_transport(*given, **named))  # type: ignore[misc]
+        return self.accepted[-1]
+
+
 class Server:
     """An HTTP server of a thread; `with` ends it. `requests` has all that came, `faults` those of the next ones."""
 
@@ -122,7 +134,7 @@ class Server:
         self.requests: list[Request] = []
         self.together = 0  # nothing is answered before so many requests have come
         self._connections: set[asyncio.Task[None]] = set()
-        self._started, self._loop = threading.Event(), asyncio.new_event_loop()
+        self._started, self._loop = threading.Event(), _Loop()
         self._thread = threading.Thread(target=self._run, name="http server")
 
     def put(self, path: str, content: bytes) -> str:
@@ -157,6 +169,9 @@ class Server:
                 task.cancel()
             self._loop.run_until_complete(asyncio.wait(tasks))
             self._close_what_ended()
+        for transport in self._loop.accepted:
+            transport.abort()
+        self._close_what_ended()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
 
     def _close_what_ended(self) -> None:
