@@ -11,7 +11,7 @@ from fastdata.sources import retry
 from fastdata.sources.forked_obstore import obstore
 
 MAX_CLIENTS = 64  # kept with their connections; URLs that are signed one by one have one each
-THREADS = 16  # requests in flight: so many, times the ranges of a group
+THREADS = 12  # times the ranges of a group: requests in flight, and connections; 256 open files have to suffice
 
 # An answer may take as long as its bytes come: a limit on the whole would end large ones on slow lines. So it is
 # silence that ends one.

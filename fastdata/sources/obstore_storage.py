@@ -16,7 +16,7 @@ from fastdata.sources.retry import TransientError, retry
 from fastdata.sources.stored import Range, Stat, Storage, at, may_go_better, not_allowed, not_there, replaced
 
 GROUP = 10  # ranges that obstore asks for at once in one call: it takes less time a range than a call for each
-PART = 4 << 20  # bytes of a file in one request: 16 of them are in flight, in 64 MiB of memory
+PART = 4 << 20  # bytes of a file in one request: 12 of them are in flight, in 48 MiB of memory
 SENT = 8 << 20  # bytes of a file in one part of an upload: S3 takes 5 MiB or more, 8 are in flight
 MOST_PARTS = 10_000  # that S3 takes
 LISTED = 1000  # objects at once: S3's own page
@@ -36,12 +36,23 @@ class ObstoreStorage(Storage):
     def _ranges(
         self, url: str, ranges: Sequence[Range], etag: str | None, alone: bool
     ) -> Sequence[memoryview | OSError]:
-        step = 1 if alone or etag else GROUP
+        step = 1 if alone else GROUP
         groups = [ranges[start : start + step] for start in range(0, len(ranges), step)]
+        base, path = place(url)
+        try:
+            store = client(base)
+            if etag is not None and len(ranges) == 1:
+                return [_bound(url, store, path, ranges[0], etag)]
+        except _errors() as error:
+            return [_because(error, url, at(url, ranges[0]))] * len(ranges)
         if len(groups) == 1:
-            return _group(url, groups[0], etag)
-        done = obstore_client.threads().map(lambda group: _group(url, group, etag), groups)
-        return [answer for answers in done for answer in answers]
+            answers = _group(url, store, path, groups[0])
+        else:
+            done = obstore_client.threads().map(lambda group: _group(url, store, path, group), groups)
+            answers = [answer for each in done for answer in each]
+        if etag is not None and self.stat(url).etag != etag:  # one request for all: it was the same all the time
+            raise replaced(url)
+        return answers
 
     def get_file(self, url: str, path: Path) -> None:
         stat = self.stat(url)
@@ -98,19 +109,13 @@ class ObstoreStorage(Storage):
             last = found[-1]["path"]
 
 
-def _group(url: str, ranges: Sequence[Range], etag: str | None) -> list[memoryview | OSError]:
+def _group(url: str, store: Any, path: str, ranges: Sequence[Range]) -> Sequence[memoryview | OSError]:
     """What came of ranges that obstore asks for at once; an error is all of theirs."""
-    base, path = place(url)
-    store = client(base)
+    starts, lengths = zip(*ranges, strict=True)
     try:
-        if etag is not None:
-            return [_bound(url, store, path, wanted, etag) for wanted in ranges]
-        starts, lengths = zip(*ranges, strict=True)
         found = obstore().get_ranges(store, path, starts=starts, lengths=lengths, coalesce=0)
     except _errors() as error:
-        meaning = _meaning(error, url, at(url, ranges[0]))
-        meaning.__cause__ = error
-        return [meaning] * len(ranges)
+        return [_because(error, url, at(url, ranges[0]))] * len(ranges)
     return [memoryview(each) for each in found]
 
 
@@ -127,7 +132,9 @@ def _by_parts(storage: Storage, url: str, stat: Stat, file: BinaryIO) -> bool:
 
     def copy(offset: int) -> None:
         [part] = storage.get_ranges(url, [(offset, min(PART, stat.size - offset))], stat.etag)
-        os.pwrite(file.fileno(), part, offset)
+        while part:  # a disk that is nearly full takes some of it, and says what is wrong the next time
+            written = os.pwrite(file.fileno(), part, offset)
+            part, offset = part[written:], offset + written
 
     try:
         copy(0)
@@ -147,18 +154,23 @@ def _by_parts(storage: Storage, url: str, stat: Stat, file: BinaryIO) -> bool:
 
 def _stream(url: str, stat: Stat, file: BinaryIO) -> None:
     """Fills the file by one request."""
-    base, path = place(url)
     file.seek(0)
+    file.writelines(_chunks(url, stat))
+    if file.tell() != stat.size:
+        raise TransientError(f"{url}: {file.tell()} bytes came of {stat.size}")
+
+
+def _chunks(url: str, stat: Stat) -> Iterator[bytes]:
+    """What is in the object, as it comes; errors of whoever writes it are not ours."""
+    base, path = place(url)
     try:
         answer = obstore().get(client(base), path)
         same = (answer.meta["size"], answer.meta["e_tag"]) == stat
-        file.writelines(answer.stream() if same else ())
+        yield from answer.stream() if same else ()
     except _errors() as error:
         raise _meaning(error, url) from error
     if not same:
         raise replaced(url)
-    if file.tell() != stat.size:
-        raise TransientError(f"{url}: {file.tell()} bytes came of {stat.size}")
 
 
 class _NoRangesError(OSError):
@@ -193,6 +205,13 @@ def _meaning(error: Exception, url: str, where: str = "") -> OSError:
     if may_go_better(status) or (not status and re.search(_LOST, str(error))):
         return TransientError(f"{where}: {cause}")
     return OSError(f"{where}: {cause}")
+
+
+def _because(error: Exception, url: str, where: str) -> OSError:
+    """The error in our words, and behind it the one that it was."""
+    meaning = _meaning(error, url, where)
+    meaning.__cause__ = error
+    return meaning
 
 
 def _cause(message: str) -> str:

@@ -52,6 +52,12 @@ def expected(ranges: list[Range]) -> list[bytes]:
     return [CONTENT[offset : offset + size] for offset, size in ranges]
 
 
+def test_ranges_are_asked_for_at_once(http_server: Server) -> None:
+    url = http_server.put("1.tar", CONTENT)
+    http_server.together = len(RANGES)
+    assert list(map(bytes, STORAGE.get_ranges(url, RANGES))) == expected(RANGES)
+
+
 @pytest.mark.parametrize("fault", [Fault(status=503), Fault(status=429), Fault(drop=True), Fault(cut=9)], ids=str)
 def test_a_request_that_failed_is_made_again(http_server: Server, fault: Fault, tmp_path: Path) -> None:
     url = http_server.put("1.tar", CONTENT)

@@ -1,5 +1,6 @@
 """What can go wrong between an object store and us: tried again, or said."""
 
+import errno
 import os
 import random
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastdata.errors import ReplacedError
-from fastdata.sources import retry
+from fastdata.sources import obstore_storage, retry
 from fastdata.sources.obstore_storage import GROUP, PART, ObstoreStorage
 from fastdata.sources.stored import Range
 from support.http_server import Fault, Server, forward, serving_faults_of
@@ -45,6 +46,15 @@ def url(http_server: Server) -> str:
 
 def expected(ranges: list[Range]) -> list[bytes]:
     return [CONTENT[offset : offset + size] for offset, size in ranges]
+
+
+def test_a_hundred_requests_are_in_flight_at_once(http_server: Server, url: str) -> None:
+    ranges = [(number * 2500, 1000) for number in range(110)]
+    http_server.together = 100
+    assert list(map(bytes, STORAGE.get_ranges(url, ranges))) == expected(ranges)
+    http_server.together, http_server.requests = 0, []
+    assert list(map(bytes, STORAGE.get_ranges(url, ranges, STORAGE.stat(url).etag))) == expected(ranges)
+    assert (http_server.count("HEAD"), http_server.count()) == (2, 110)
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=str)
@@ -113,6 +123,20 @@ def test_a_file_is_copied_whole_through_faults_or_not_at_all(http_server: Server
             STORAGE.get_file(url, tmp_path / "got")
         assert os.listdir(tmp_path) == []
         http_server.faults = []
+
+
+def test_a_full_disk_is_the_error_that_it_is(http_server: Server) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full")
+    url = http_server.put("1.tar", CONTENT * 20)
+    stat = STORAGE.stat(url)
+    with full.open("r+b", buffering=0) as file, pytest.raises(OSError, match="No space left") as caught:
+        obstore_storage._stream(url, stat, file)
+    assert caught.value.errno == errno.ENOSPC
+    with full.open("r+b", buffering=0) as file, pytest.raises(OSError, match="No space left") as caught:
+        obstore_storage._by_parts(STORAGE, url, stat, file)
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_file_that_is_replaced_while_it_is_copied_is_an_error(http_server: Server, tmp_path: Path) -> None:

@@ -112,6 +112,18 @@ def forward(endpoint: str) -> Callable[[Request], Answer]:
     return answer
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Knows every connection that it accepted, those too whose client was gone before anybody saw them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepted: list[asyncio.Transport] = []
+
+    def _make_socket_transport(self, *given: object, **named: object) -> asyncio.Transport:
+        self.accepted.append(super()._make_socket_transport(*given, **named))  # type: ignore[misc]
+        return self.accepted[-1]
+
+
 class Server:
     """An HTTP server of a thread; `with` ends it. `requests` has all that came, `faults` those of the next ones."""
 
@@ -120,7 +132,9 @@ class Server:
         self.faults: list[Fault] = []
         self.always = Fault()  # of requests when `faults` are used up
         self.requests: list[Request] = []
-        self._started, self._loop = threading.Event(), asyncio.new_event_loop()
+        self.together = 0  # nothing is answered before so many requests have come
+        self._connections: set[asyncio.Task[None]] = set()
+        self._started, self._loop = threading.Event(), _Loop()
         self._thread = threading.Thread(target=self._run, name="http server")
 
     def put(self, path: str, content: bytes) -> str:
@@ -149,11 +163,21 @@ class Server:
         self._main = self._loop.create_task(self._serve())
         with suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._main)
-        if connections := asyncio.all_tasks(self._loop):
-            for connection in connections:
-                connection.cancel()
-            self._loop.run_until_complete(asyncio.wait(connections))
+        self._close_what_ended()
+        while tasks := asyncio.all_tasks(self._loop):  # clients open connections until the last moment
+            for task in tasks:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait(tasks))
+            self._close_what_ended()
+        for transport in self._loop.accepted:
+            transport.abort()
+        self._close_what_ended()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
+
+    def _close_what_ended(self) -> None:
+        """A connection ends in some turns of the loop: its task is done, its transport aborted, its socket closed."""
+        for _ in range(3):
+            self._loop.run_until_complete(asyncio.sleep(0))
 
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -164,22 +188,26 @@ class Server:
         finally:
             server.close()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = self._loop.create_task(self._converse(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(lambda _: writer.transport.abort())  # if it was cancelled before it began, too
+        connection.add_done_callback(self._connections.discard)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the client is gone
             while await self._exchange(reader, writer):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the client is gone
-        except asyncio.CancelledError:
-            pass  # the server ends; in Python 3.11 streams would report that as an error
-        finally:
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+            writer.close()
+            await writer.wait_closed()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answers one request; whether another one may come by this connection."""
         request = await _request(reader)
         self.requests.append(request)
         fault = self.faults.pop(0) if self.faults else self.always
+        while len(self.requests) < self.together:
+            await asyncio.sleep(0.001)
         if fault.delay:
             await asyncio.sleep(fault.delay)
         if fault.drop:
