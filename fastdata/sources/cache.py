@@ -27,13 +27,18 @@ def local(url: str, cache_dir: str | os.PathLike[str] | None = None) -> str:
     refuse_pipe(url)
     if not is_remote(url):
         return plain_path(url)
-    given = cache_dir or os.environ.get("FASTDATA_CACHE")
-    cache = Path(given).expanduser() if given else platformdirs.user_cache_path("fastdata", appauthor=False)
-    _make_private(cache)
-    cached = cache / _cached_name(url)
+    cached = cache_folder(cache_dir) / cached_name(url)
     if not cached.exists():
         fetch(url, cached)
     return str(cached)
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that `local` copies into, made where it is not there; PermissionError where others can write in it."""
+    given = cache_dir or os.environ.get("FASTDATA_CACHE")
+    cache = Path(given).expanduser() if given else platformdirs.user_cache_path("fastdata", appauthor=False)
+    _make_private(cache)
+    return cache
 
 
 def _make_private(cache: Path) -> None:
@@ -52,8 +57,14 @@ def _make_private(cache: Path) -> None:
         raise PermissionError(f"everyone may write into the cache {cache}, and plant shards: chmod o-w, or {todo}")
 
 
-def _cached_name(url: str) -> str:
-    """A hash of the whole URL, then its basename without a query: a name that is the URL's own, and readable."""
+def cached_name(url: str, content: str = "") -> str:
+    """A hash of the whole URL, then its basename without a query: a name that is the URL's own, and readable.
+
+    With `content`, such as a checksum of what the URL has, it is the name of that content there alone.
+    """
     basename = re.split(r"[?#]", url)[0].rstrip("/").rpartition("/")[2]
-    readable = re.sub(r"[^\w.-]", "_", basename)[-MAX_NAME:]
-    return f"{blake2b(url.encode(), digest_size=16).hexdigest()}-{readable}"
+    readable = re.sub(r"[^\w.-]", "_", basename, flags=re.ASCII)[-MAX_NAME:]
+    hashed = blake2b(url.encode(), digest_size=16)
+    if content:
+        hashed.update(b"\0" + content.encode())
+    return f"{hashed.hexdigest()}-{readable}"
