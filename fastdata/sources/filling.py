@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from fastdata.errors import forget_frames
 from fastdata.sources.eviction import evict, evict_regions
 from fastdata.sources.fetching import Ranges, fetch
 from fastdata.sources.ledger import REGION, Ledger, Region
@@ -77,28 +78,25 @@ class Filler:
                     settled(piece, None)
             errors = came.errors
         except OSError as error:
-            error.__traceback__ = None  # the error may be kept, and its frames have the data
+            forget_frames(error)  # they have the data, and the error may be kept
             errors = dict.fromkeys(left, error)
-        for piece, error in errors.items():
-            settled(piece, error)
+        for piece, what in errors.items():
+            settled(piece, what)
 
     def _write(self, file: SparseFile, data: memoryview, offset: int) -> None:
         """Writes all of it; where the disk is full, after removing as much and a region."""
-        try:
-            file.write(data, offset)
-            return
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-        with self._ledger.locked():
-            evict(self._ledger, self._folder, max(self._ledger.total() - len(data) - REGION, 0))
-        try:
-            file.write(data, offset)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            todo = "make room there, or say another folder or a smaller limit, by fd.Cache(dir, limit)"
-            raise OSError(errno.ENOSPC, f"no space left on the cache's disk: {todo}", str(self._folder)) from error
+        for removes in (False, True):
+            if removes:
+                with self._ledger.locked():
+                    evict(self._ledger, self._folder, max(self._ledger.total() - len(data) - REGION, 0))
+            try:
+                file.write(data, offset)
+                return
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+        todo = "make room there, or say another folder or a smaller limit, by fd.Cache(dir, limit)"
+        raise OSError(errno.ENOSPC, f"no space left on the cache's disk: {todo}", str(self._folder))
 
     def _count(self, by_file: Mapping[RemoteFile, Sequence[Run]], files: Files) -> None:
         """Adds what is about to be written to the ledger, in whole blocks of the disk, after making room for it."""

@@ -214,8 +214,9 @@ class Lease:
         self.errors = {piece: pin.error for piece, pin in pins.items() if pin.error is not None}
 
     def drop(self, pieces: Iterable[Piece]) -> None:
-        """Lets go of some of the pieces, at most once of each."""
-        self._release({piece: self._pins.pop(piece) for piece in pieces if piece in self._pins})
+        """Lets go of some of the pieces, at most once of each, whoever says so."""
+        pins = {piece: self._pins.pop(piece, None) for piece in pieces}
+        self._release({piece: pin for piece, pin in pins.items() if pin is not None})
 
     def close(self) -> None:
         """Lets go of all."""

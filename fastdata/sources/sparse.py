@@ -45,7 +45,7 @@ Run = Sequence[Piece]
 """Pieces of one file, each beginning where the last one ends."""
 
 
-def runs(pieces: Iterable[Piece]) -> list[Run]:
+def runs(pieces: Iterable[Piece]) -> Sequence[Run]:
     """The pieces in the longest runs of up to MAX_RUN bytes, by file and offset."""
     found: list[list[Piece]] = []
     for _, of_file in groupby(sorted(pieces), attrgetter("file")):

@@ -1,7 +1,9 @@
 """Pieces of remote files are fetched once, checked, kept within a bound, and never anything but what they are."""
 
+import errno
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -288,3 +290,63 @@ def test_threads_under_pressure_never_get_anything_else(server: RangeServer, tmp
         for thread in threads:
             thread.join()
     assert not wrong
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount a disk that is small")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_what_can_go_goes_and_then_it_is_an_error(server: RangeServer, small_disk: Path) -> None:
+    pieces, contents = files_of(server, 3, 4 * REGION)
+    with closing(opened(small_disk / "ranges")) as cache:
+        for first in range(0, len(pieces), 16):
+            some = pieces[first : first + 16]
+            assert leased(cache, some) == expected(some, contents)
+        with cache.lease(pieces) as lease:
+            assert lease.errors
+            for error in lease.errors.values():
+                assert error.errno == errno.ENOSPC
+                assert "no space left on the cache's disk: make room there, or say another folder" in str(error)
+                assert str(small_disk) in str(error)
+        assert leased(cache, pieces[:16]) == expected(pieces[:16], contents)
+
+
+def test_without_a_limit_it_takes_half_of_what_is_free(server: RangeServer, small_disk: Path) -> None:
+    pieces, contents = files_of(server, 3, 4 * REGION)
+    with closing(opened(small_disk / "ranges", None)) as cache:
+        for first in range(0, len(pieces), 8):
+            some = pieces[first : first + 8]
+            assert leased(cache, some) == expected(some, contents)
+    assert 2 * REGION < on_disk(small_disk / "ranges") <= 4 * REGION
+    with closing(opened(small_disk / "ranges", None)) as cache:
+        leased(cache, pieces[:8])
+    assert 2 * REGION < on_disk(small_disk / "ranges") <= 4 * REGION
+
+
+def test_a_forked_child_opens_its_own_and_its_parents_leases_end_with_its_parent(
+    server: RangeServer, tmp_path: Path
+) -> None:
+    pieces, contents = files_of(server, 1, 100_000)
+
+    def child(cache: RangeCache) -> None:
+        lease.close()  # its parent's still
+        cache.close()
+        with closing(opened(tmp_path / "ranges", 0)) as own:
+            assert leased(own, pieces) == expected(pieces, contents)
+
+    with closing(opened(tmp_path / "ranges", 0)) as cache:
+        with cache.lease(pieces) as lease:
+            forked = get_context("fork").Process(target=child, args=(cache,))
+            forked.start()
+            forked.join(PATIENCE)
+            assert forked.exitcode == 0
+            assert on_disk(tmp_path / "ranges") > 0
+        assert on_disk(tmp_path / "ranges") == 0
+    assert server.times_served() == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastdata.sources.range_cache import RangeCache
+from fastdata.sources.range_cache import Lease, RangeCache
 from fastdata.sources.sparse import Piece
 from support.ranges import HttpRanges
 
@@ -16,9 +16,14 @@ from support.ranges import HttpRanges
 def leased(cache: RangeCache, pieces: Sequence[Piece]) -> list[bytes]:
     """The bytes of the pieces, read from the sparse files while they are leased."""
     with cache.lease(pieces) as lease:
-        for error in lease.errors.values():
-            raise error
-        return [_read(cache.path(piece.file), piece) for piece in pieces]
+        return read_leased(cache, lease, pieces)
+
+
+def read_leased(cache: RangeCache, lease: Lease, pieces: Sequence[Piece]) -> list[bytes]:
+    """The bytes of leased pieces; raises what is wrong with one."""
+    for error in lease.errors.values():
+        raise error
+    return [_read(cache.path(piece.file), piece) for piece in pieces]
 
 
 def _read(path: Path, piece: Piece) -> bytes:
@@ -52,8 +57,8 @@ def lease_in_threads(
 
     def work(of_thread: int) -> None:
         order = [pieces[number] for number in np.random.default_rng(of_thread).permutation(len(pieces))]
-        for first in range(0, len(order), 16):
-            received.append((order[first : first + 16], leased(cache, order[first : first + 16])))
+        parts = [order[first : first + 16] for first in range(0, len(order), 16)]
+        received.extend([(part, leased(cache, part)) for part in parts])
 
     with closing(RangeCache(folder, limit, lambda url: HttpRanges())) as cache:
         threads = [threading.Thread(target=work, args=(seed * 2 + each,)) for each in range(2)]
