@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
 import typer
 
 from fastdata.commands import shard_options as options
-from fastdata.commands.shard_options import Check, Jpeg, MissingFields
+from fastdata.commands.shard_options import Check, Hash, Jpeg, MissingFields
 from fastdata.commands.terminal import printable
 from fastdata.commands.verify import show_faults
 
@@ -47,6 +47,7 @@ def shard(
     overwrite: options.Overwrite = False,
     check: options.CheckImages = None,
     verify: options.Verify = False,
+    hash: options.HashBy = Hash.XXH3_128,
     jpeg: options.JpegAs = Jpeg.KEEP,
     max_side: options.MaxSide = None,
     quality: options.Quality = None,
@@ -79,7 +80,7 @@ def shard(
     packed = partial(pack, source, dst, parts, division, shuffle=shuffle, seed=seed, jpeg=images, jobs=jobs)
     checked = None if check is None else check is Check.DECODE
     with _termination(), _told(), _progress(len(source.scan)) as progress:
-        made = packed(check=checked, overwrite=overwrite, progress=progress)
+        made = packed(check=checked, hash=hash.value, overwrite=overwrite, progress=progress)
     for manifest in made:
         typer.echo(report.summary(dst, manifest, labelled=bool((source.scan.targets >= 0).any())))
     report.hint_at_large_samples(division, made)

@@ -24,6 +24,13 @@ class Check(StrEnum):
     NONE = "none"
 
 
+class Hash(StrEnum):
+    """The names of the algorithms in `sources/content_hash.py`."""
+
+    XXH3_128 = "xxh3_128"
+    SHA256 = "sha256"
+
+
 class MissingFields(StrEnum):
     """What becomes of an image without a field or a row that was asked for."""
 
@@ -110,6 +117,10 @@ Jobs = Annotated[int | None, _option(_SHARDS, "Processes (one for each CPU).", m
 Overwrite = Annotated[bool, _option(_SHARDS, "Replace the datasets of these names.", "--overwrite")]
 
 Verify = Annotated[bool, _option(_SHARDS, "Read the shards again, as fastdata verify does.", "--verify")]
+
+HashBy = Annotated[
+    Hash, _option(_SHARDS, "Of the shards, in NAME.json; sha256 is slower, and holds against forgers, too.", "--hash")
+]
 
 CheckImages = Annotated[
     Check | None,

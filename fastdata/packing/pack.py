@@ -24,6 +24,7 @@ from fastdata.epoch.order import EpochOrder
 from fastdata.packing.check import can_check
 from fastdata.packing.convert import Conversion, Encode, Keep
 from fastdata.packing.engines import write_shards
+from fastdata.packing.index import with_index
 from fastdata.packing.journal import NOTE, files_of, fingerprint, finished
 from fastdata.packing.lock import alone
 from fastdata.packing.measure import Sizes, measure, sizes_in_tar
@@ -41,6 +42,7 @@ from fastdata.packing.source import Source
 from fastdata.packing.write import Progress, Written
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
+from fastdata.sources.content_hash import DEFAULT, Algorithm
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.manifest import Made, Manifest
 from fastdata.sources.paths import Keys
@@ -52,6 +54,7 @@ KEEP = Keep()
 _log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"\w[\w.-]*")
+_NAME_OF_SHARD = re.compile(r".*-\d{6}")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class _Recipe:
     seed: int
     jpeg: Conversion
     check: bool
+    hash: Algorithm
 
 
 def pack(
@@ -77,6 +81,7 @@ def pack(
     jpeg: Conversion = KEEP,
     jobs: int | None = None,
     check: bool | None = None,
+    hash: Algorithm = DEFAULT,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Manifest]:
@@ -91,7 +96,8 @@ def pack(
     `shuffle` permutes them by `seed`, for readers that shuffle in a buffer only: fastdata does not need it.
 
     With `check` (default: where the compiled kernel is there) images are read to their ends, and a shard in which none
-    is damaged is noted as checked: whoever decodes a part of one of its images need not do that again.
+    is damaged is noted as checked: whoever decodes a part of one of its images need not do that again. The json has a
+    `hash` of each shard, by xxh3_128, or by sha256, which is slower and holds against forgers, too.
 
     `jobs` processes (default: a CPU each) write the same bytes, whatever their number. They are spawned, so a
     script that calls this needs the usual `if __name__ == "__main__":`.
@@ -110,7 +116,7 @@ def pack(
     if check and not can_check():
         raise ValueError("check=True needs the compiled kernel, without which this fastdata was installed")
     check = can_check() if check is None else check
-    recipe = _Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg, check)
+    recipe = _Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg, check, hash)
     _check_names(recipe.split)
     _refuse_conflicts(source, jpeg)
     if directory.resolve() == Path(source.scan.root).resolve():
@@ -125,6 +131,7 @@ def pack(
         open_staging(directory)
         written = _write(directory, [shard for plan in plans.values() for shard in plan], jobs, progress)
         manifests = [_manifest(name, source, recipe, [written[s.path] for s in plan]) for name, plan in plans.items()]
+        manifests = [with_index(made, directory / STAGING) for made in manifests]
         for made in manifests:
             manifest.store(made, directory / STAGING)
         make_ready(directory)
@@ -170,6 +177,8 @@ def _check_names(names: Iterable[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} can't name a dataset: use letters, digits, '_', '-' and '.'")
+        if _NAME_OF_SHARD.fullmatch(name):
+            raise ValueError(f"{name!r} can't name a dataset: a shard could have that name")
 
 
 def _plan(source: Source, folder: Path, recipe: _Recipe) -> dict[str, list[PlannedShard]]:
@@ -197,7 +206,7 @@ def _planned(source: Source, sizes: Sizes, ids: NDArray[np.int64], path: Path, r
     fields = [PlannedField(name, paths.take(ids), sizes.fields[name][ids]) for name, paths in source.fields.items()]
     targets, images, times = scan.targets[ids], sizes.images[ids], sizes.times[ids]
     return PlannedShard(
-        path, scan.root, files, keys, targets, images, recipe.jpeg, columns, fields, times, recipe.check
+        path, scan.root, files, keys, targets, images, recipe.jpeg, columns, fields, times, recipe.check, recipe.hash
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastdata.epoch.order import EpochOrder
 from fastdata.packing.convert import Conversion
+from fastdata.sources.content_hash import DEFAULT, Algorithm
 from fastdata.sources.paths import Paths
 
 MAX_SHARDS = 1_000_000  # six digits in a shard's name, which then sorts by number
@@ -75,7 +76,8 @@ class PlannedShard(NamedTuple):
 
     Beside the images come the samples' json (`columns`, b"" for a sample without; empty if no sample has any), and the
     files of `fields`. `times` are when the files last changed, in ns, a row for each sample: its image's, then those of
-    its fields; -1 for one that it lacks. With `check` images are read to their ends.
+    its fields; -1 for one that it lacks. With `check` images are read to their ends. `hash` is what the shard's
+    hash is made by.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class PlannedShard(NamedTuple):
     fields: Sequence[PlannedField] = ()
     times: NDArray[np.int64] | None = None
     check: bool = False
+    hash: Algorithm = DEFAULT
 
 
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:

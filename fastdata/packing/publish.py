@@ -21,7 +21,7 @@ STAGING = ".fastdata-staging"
 READY = ".fastdata-ready"
 """The folder of what is complete, and being moved to its place."""
 
-_OF_DATASET = r"{}-\d{{6}}\.(tar|index\.npy|idx)"  # of a dataset's name: what its shards' files are called
+_OF_DATASET = r"{}(-\d{{6}}\.(tar|index\.npy|idx)|\.index\.npy)"  # of a dataset's name: its index, its shards' files
 _WRITTEN = re.compile(r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json|done)(?(hidden)\.[0-9a-f]{16}\.tmp)")
 
 
@@ -76,15 +76,16 @@ def publish(directory: Path) -> None:
     _sync(directory)
     for file in surplus:
         file.unlink()
-    notes = [file for file in ready.iterdir() if file.suffix == NOTE]
-    for file in sorted(set(ready.iterdir()).difference(jsons, notes)):
+    files = {directory / name for json in jsons for name in _names_in(json)}
+    left = [file for file in ready.iterdir() if directory / file.name not in files]
+    for file in sorted(set(ready.iterdir()).difference(jsons, left)):
         file.replace(directory / file.name)
     _sync(directory)
     for json in jsons:
         json.replace(directory / json.name)
     _sync(directory)
-    for note in notes:
-        note.unlink()
+    for file in left:
+        file.unlink()
     ready.rmdir()
 
 
@@ -99,11 +100,11 @@ def finish_interrupted(directory: Path, replaceable: Collection[str]) -> set[str
         return set()
     entries = _entries(ready)
     notes = [file for file in entries if file.suffix == NOTE]  # of datasets whose json has its place already, too
-    files = [file for file in entries if file.suffix != NOTE]
-    jsons = [file for file in files if file.suffix == ".json"]
+    jsons = [file for file in entries if file.suffix == ".json"]
     expected = {name for json in jsons for name in _names_in(json)}
-    for file in files:
-        if file.name not in expected:
+    files = [file for file in entries if file.name in expected]
+    for file in entries:
+        if file not in files and file.suffix != NOTE and file.name not in _indexes_of_shards(expected):
             raise _strange(file)
     replaced = [path for file in files if _is_there(path := directory / file.name)]
     lost = replaced + _surplus(directory, jsons)
@@ -119,12 +120,17 @@ def finish_interrupted(directory: Path, replaceable: Collection[str]) -> set[str
 
 
 def _names_in(json: Path) -> list[str]:
-    """The names of a dataset's files: its json, its shards and their indexes."""
+    """The names of a dataset's files: its json, its index and its shards."""
     found = manifest.load(json)
     shards = [entry.url for entry in found.shards]
     if found.name != json.stem or not all(_belongs(Path(shard), found.name) for shard in shards):
         raise _strange(json)
-    return [json.name, *shards, *(index_path(shard).name for shard in shards)]
+    return [json.name, *shards, *([manifest.index_name(found.name)] if found.index else [])]
+
+
+def _indexes_of_shards(names: Iterable[str]) -> set[str]:
+    """The indexes of shards among these files: of them the dataset's was made, and they are left behind."""
+    return {index_path(name).name for name in names if name.endswith(".tar")}
 
 
 def _surplus(directory: Path, jsons: Iterable[Path]) -> list[Path]:
