@@ -3,7 +3,7 @@
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,13 +41,19 @@ def shuffled(server: RangeServer, number: int = 4, size: int = 1 << 20) -> tuple
     return [pieces[number] for number in np.random.default_rng(0).permutation(len(pieces))], contents
 
 
-def received(ahead: ReadAhead, cache: RangeCache, pieces: list[Piece]) -> list[bytes]:
-    with ahead.lease(pieces) as lease:
-        return read_leased(cache, lease, pieces)
+def pieces_of(pieces: list[Piece]) -> Callable[[Sequence[int]], dict[int, Piece]]:
+    """Of numbers that are places in the list."""
+    return lambda numbers: {number: pieces[number] for number in numbers}
 
 
-def expected(pieces: list[Piece], contents: dict[RemoteFile, bytes]) -> list[bytes]:
-    return [contents[piece.file][piece.offset : piece.end] for piece in pieces]
+def received(ahead: ReadAhead, cache: RangeCache, pieces: list[Piece], numbers: Sequence[int]) -> list[bytes]:
+    wanted = pieces_of(pieces)(numbers)
+    with ahead.lease(wanted) as lease:
+        return read_leased(cache, lease, list(wanted.values()))
+
+
+def expected(pieces: list[Piece], contents: dict[RemoteFile, bytes], numbers: Sequence[int]) -> list[bytes]:
+    return [contents[pieces[number].file][pieces[number].offset : pieces[number].end] for number in numbers]
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
@@ -63,22 +69,22 @@ def wait_until_asked(server: RangeServer, number: int) -> None:
 
 def test_what_is_expected_comes_before_it_is_asked_for(server: RangeServer, cache: RangeCache) -> None:
     pieces, contents = shuffled(server)
-    with closing(ReadAhead(lambda: cache)) as ahead:
-        ahead.expect(pieces)
+    with closing(ReadAhead(lambda: cache, pieces_of(pieces))) as ahead:
+        ahead.expect(range(len(pieces)))
         wait_until_asked(server, len(pieces) // 2)
         for first in range(0, len(pieces), 16):
-            some = pieces[first : first + 16]
-            assert received(ahead, cache, some) == expected(some, contents)
+            some = range(first, min(first + 16, len(pieces)))
+            assert received(ahead, cache, pieces, some) == expected(pieces, contents, some)
     assert server.times_served() == 1
 
 
 def test_no_more_than_max_bytes_are_ahead(server: RangeServer, cache: RangeCache) -> None:
     pieces, contents = shuffled(server, 2, 4 << 20)
-    with closing(ReadAhead(lambda: cache, max_bytes=2 << 20, num_threads=3)) as ahead:
-        ahead.expect(pieces)
+    with closing(ReadAhead(lambda: cache, pieces_of(pieces), max_bytes=2 << 20, num_threads=3)) as ahead:
+        ahead.expect(range(len(pieces)))
         for first in range(0, len(pieces), 8):
-            some = pieces[first : first + 8]
-            assert received(ahead, cache, some) == expected(some, contents)
+            some = range(first, min(first + 8, len(pieces)))
+            assert received(ahead, cache, pieces, some) == expected(pieces, contents, some)
             taken = sum(piece.size for piece in pieces[: first + 8])
             assert server.bytes_served() <= taken + (4 << 20)
     assert server.times_served() == 1
@@ -86,21 +92,21 @@ def test_no_more_than_max_bytes_are_ahead(server: RangeServer, cache: RangeCache
 
 def test_whoever_asks_first_is_served_first(server: RangeServer, cache: RangeCache) -> None:
     pieces, contents = shuffled(server)
-    with closing(ReadAhead(lambda: cache, max_bytes=1 << 20, num_threads=1)) as ahead:
-        ahead.expect(pieces[:-1])
-        assert received(ahead, cache, pieces[-20:]) == expected(pieces[-20:], contents)
+    with closing(ReadAhead(lambda: cache, pieces_of(pieces), max_bytes=1 << 20, num_threads=1)) as ahead:
+        ahead.expect(range(len(pieces) - 1))
+        last = range(len(pieces) - 20, len(pieces))
+        assert received(ahead, cache, pieces, last) == expected(pieces, contents, last)
     assert server.times_served() == 1
 
 
 def test_what_is_expected_and_never_asked_for_does_not_stop_the_rest(server: RangeServer, cache: RangeCache) -> None:
     pieces, contents = shuffled(server, 4, 2 << 20)
-    asked = pieces[len(pieces) // 2 :]
-    with closing(ReadAhead(lambda: cache, max_bytes=2 << 20, num_threads=2)) as ahead:
-        ahead.expect(pieces)
-        for first in range(0, len(asked) - 32, 4):
-            some = asked[first : first + 4]
-            assert received(ahead, cache, some) == expected(some, contents)
-        rest = {(piece.file.url.rpartition("/")[2], piece.offset) for piece in asked[-32:]}
+    with closing(ReadAhead(lambda: cache, pieces_of(pieces), max_bytes=2 << 20, num_threads=2)) as ahead:
+        ahead.expect(range(len(pieces)))
+        for first in range(len(pieces) // 2, len(pieces) - 36, 4):
+            some = range(first, first + 4)
+            assert received(ahead, cache, pieces, some) == expected(pieces, contents, some)
+        rest = {(piece.file.url.rpartition("/")[2], piece.offset) for piece in pieces[-32:]}
         wait_until(lambda: any((path, first) in rest for path, first, _ in server.ranges))
     assert server.times_served() == 1
 
@@ -108,15 +114,15 @@ def test_what_is_expected_and_never_asked_for_does_not_stop_the_rest(server: Ran
 def test_an_error_is_raised_where_the_piece_is_used(server: RangeServer, cache: RangeCache) -> None:
     pieces, contents = shuffled(server)
     server.broken.add("train-2.tar")
-    good = [piece for piece in pieces if not piece.file.url.endswith("train-2.tar")]
-    bad = [piece for piece in pieces if piece not in good]
-    with closing(ReadAhead(lambda: cache)) as ahead:
-        ahead.expect(pieces)
-        assert received(ahead, cache, good) == expected(good, contents)
-        with ahead.lease(bad) as lease:
-            assert list(lease.errors) == bad
+    bad = [number for number, piece in enumerate(pieces) if piece.file.url.endswith("train-2.tar")]
+    good = [number for number in range(len(pieces)) if number not in bad]
+    with closing(ReadAhead(lambda: cache, pieces_of(pieces))) as ahead:
+        ahead.expect(range(len(pieces)))
+        assert received(ahead, cache, pieces, good) == expected(pieces, contents, good)
+        with ahead.lease(pieces_of(pieces)(bad)) as lease:
+            assert list(lease.errors) == [pieces[number] for number in bad]
         server.broken.clear()
-        assert received(ahead, cache, bad) == expected(bad, contents)
+        assert received(ahead, cache, pieces, bad) == expected(pieces, contents, bad)
 
 
 def test_a_defect_of_the_program_is_raised(server: RangeServer, cache: RangeCache) -> None:
@@ -125,45 +131,46 @@ def test_a_defect_of_the_program_is_raised(server: RangeServer, cache: RangeCach
     def broken() -> RangeCache:
         raise TypeError("a defect")
 
-    with closing(ReadAhead(broken)) as ahead:
-        ahead.expect(pieces)
+    with closing(ReadAhead(broken, pieces_of(pieces))) as ahead:
+        ahead.expect(range(len(pieces)))
         with pytest.raises(TypeError, match="a defect"):
-            ahead.lease(pieces)
+            ahead.lease(pieces_of(pieces)(range(16)))
 
 
 def test_closing_ends_threads_and_leases_whatever_is_left(server: RangeServer, tmp_path: Path) -> None:
     pieces, _ = shuffled(server)
     with closing(RangeCache(tmp_path / "ranges", 0, lambda url: HttpRanges())) as cache:
         before = threads()
-        ahead = ReadAhead(lambda: cache, max_bytes=2 << 20)
-        ahead.expect(pieces)
+        ahead = ReadAhead(lambda: cache, pieces_of(pieces), max_bytes=2 << 20)
+        ahead.expect(range(len(pieces)))
         wait_until_asked(server, 30)
         ahead.close()
         ahead.close()
-        ahead.expect(pieces)
+        ahead.expect(range(len(pieces)))
         assert on_disk(tmp_path / "ranges") == 0
     assert_no_more_threads_than(before + 1)  # the server's
 
 
 def test_a_forked_child_reads_on_by_itself(server: RangeServer, tmp_path: Path) -> None:
     pieces, contents = shuffled(server)
+    every = range(len(pieces))
     caches = [RangeCache(tmp_path / "ranges", 1 << 30, lambda url: HttpRanges())]
 
     def child() -> None:
         caches[0].close()
         caches[0] = RangeCache(tmp_path / "ranges", 1 << 30, lambda url: HttpRanges())
-        ahead.expect(pieces)
-        assert received(ahead, caches[0], pieces) == expected(pieces, contents)
+        ahead.expect(range(len(pieces)))
+        assert received(ahead, caches[0], pieces, every) == expected(pieces, contents, every)
         ahead.close()
 
-    with closing(ReadAhead(lambda: caches[0], max_bytes=2 << 20)) as ahead:
-        ahead.expect(pieces)
+    with closing(ReadAhead(lambda: caches[0], pieces_of(pieces), max_bytes=2 << 20)) as ahead:
+        ahead.expect(range(len(pieces)))
         wait_until_asked(server, 10)
         forked = get_context("fork").Process(target=child)
         forked.start()
         forked.join(PATIENCE)
         assert forked.exitcode == 0
-        assert received(ahead, caches[0], pieces) == expected(pieces, contents)
+        assert received(ahead, caches[0], pieces, every) == expected(pieces, contents, every)
     caches[0].close()
     assert server.times_served() == 1
 
@@ -177,8 +184,9 @@ from fastdata.sources.range_cache import RangeCache
 from fastdata.sources.read_ahead import ReadAhead
 from support.ranges import HttpRanges
 cache = RangeCache(Path(sys.argv[1]), 1 << 30, lambda url: HttpRanges())
-ahead = ReadAhead(lambda: cache, max_bytes=1 << 20)
-ahead.expect(pickle.loads(Path(sys.argv[2]).read_bytes()))
+pieces = pickle.loads(Path(sys.argv[2]).read_bytes())
+ahead = ReadAhead(lambda: cache, lambda numbers: {n: pieces[n] for n in numbers}, max_bytes=1 << 20)
+ahead.expect(range(len(pieces)))
 """
     (tmp_path / "pieces").write_bytes(pickle.dumps(pieces))
     run_python(program, tmp_path / "ranges", tmp_path / "pieces")
