@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from fastdata.datasets.base import Transforms
 from fastdata.datasets.collate import collate
+from fastdata.datasets.far import expected
 from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
 from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of_kept
@@ -22,6 +23,7 @@ from fastdata.epoch.plan import EpochPlan, Last
 from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Batch, Pair
+from fastdata.sources.node_cache import Cache
 from fastdata.sources.urls import Urls
 
 
@@ -63,8 +65,9 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         order: Order | None = None,
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
+        cache: Cache | None = None,
     ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels, map)
+        super().__init__(urls, transform, image, target, seed, max_pixels, map, cache)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         orders = orders_of(self, self.num_samples, order, shuffle, self.seed)
@@ -109,6 +112,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
 
     def __iter__(self) -> "_Iteration":
         refuse_second_split(self._cursor.place(), type(self).__name__)
+        self.expect_nothing()  # of an iteration that was broken off
         iteration = _Iteration(self, self._cursor)
         self._iteration = weakref.ref(iteration)
         return iteration
@@ -160,11 +164,15 @@ class _Iteration(RunIterator):
         self._dataset = dataset
         self.run = cursor.begin()
         self._needs_partner = self.run.needs_partner
-        self._batches = self.run.batches()
+        self._batches = expected(dataset, self.run.batches())
 
     def __next__(self) -> Batch | Pair:
         self._check()
-        numbers, epochs, size = next(self._batches)
+        picks = next(self._batches, None)
+        if picks is None:
+            self._dataset.expect_nothing()
+            raise StopIteration
+        numbers, epochs, size = picks
         self._given += 1
         pairs = self._dataset.pairs(numbers.tolist(), epochs if isinstance(epochs, int) else epochs.tolist(), size)
         return pairs[0] if self._dataset.batch_size is None else collate(pairs)
@@ -182,5 +190,5 @@ class _Iteration(RunIterator):
         """Go on there; StateError where ranks, workers or batch size are not the ones it was taken with."""
         if state != {"made": state.get("made"), **self._share()}:
             raise StateError(f"the iterator's state is of {dict(state)}, this is {self._share()}: use the same")
-        self._batches = self.run.batches(state["made"])
+        self._batches = expected(self._dataset, self.run.batches(state["made"]))
         self._go_on(state["made"])

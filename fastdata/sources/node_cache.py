@@ -4,7 +4,7 @@ import os
 import threading
 from dataclasses import dataclass
 
-from fastdata.sources.cache import cache_folder
+from fastdata.sources.cache import CacheDir, cache_folder
 from fastdata.sources.range_cache import RangeCache
 from fastdata.sources.storage import storage_of
 
@@ -21,7 +21,7 @@ class Cache:
     the other half is for checkpoints, logs and whoever else writes there while a training runs.
     """
 
-    dir: str | os.PathLike[str] | None = None
+    dir: CacheDir = None
     limit: int | None = None
 
     def __post_init__(self) -> None:

@@ -50,9 +50,6 @@ class ReadAhead:
         self.forget()
         _all.add(self)
 
-    def __reduce__(self) -> tuple[type["ReadAhead"], tuple[object, ...]]:
-        return ReadAhead, (self._cache, self._pieces_of, self._shares * _SHARE, self._num_threads)
-
     def forget(self) -> None:
         """Begins anew, in a forked child, to which neither threads nor leases came along."""
         self._turn = threading.Lock()
