@@ -74,14 +74,19 @@ class Ledger:
             finally:
                 unlock(self._fd, 0, 1)
 
-    def register(self, name: str, size: int) -> tuple[int, bool]:
-        """The number of the first region of a file of `size` bytes, and whether the file is new here.
+    def look_up(self, name: str) -> int | None:
+        """The number of a file's first region, None if nobody has registered it.
 
-        To be called with the lock, as all below but `first_of` and `used`. OSError where the disk is full.
+        To be called with the lock, as all below but `first_of` and `used`.
         """
         self._refresh()
-        if name in self._first_of:
-            return self._first_of[name], False
+        return self._first_of.get(name)
+
+    def register(self, name: str, size: int) -> int:
+        """The number of the first region of a file of `size` bytes that is new here. OSError where the disk is full.
+
+        Nothing of it may be on disk: from here on every thread takes the file that has its name.
+        """
         first, regions = self._ends, -(-size // REGION)
         if regions:
             os.posix_fallocate(self._fd, _at(first), regions * _ENTRY.itemsize)  # no disk can be full when it is used
@@ -90,7 +95,7 @@ class Ledger:
         if os.pwrite(self._files, line, self._read_to) != len(line):
             raise OSError(f"{self._folder}: a line could not be written: is the disk full?")
         self._refresh()
-        return first, True
+        return first
 
     def first_of(self, name: str) -> int | None:
         """The number of a file's first region where this process knows it already; without the lock."""

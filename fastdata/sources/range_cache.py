@@ -132,9 +132,10 @@ class RangeCache:
         first = self._ledger.first_of(name)
         if first is None:
             with self._ledger.locked():
-                first, is_new = self._ledger.register(name, file.size)
-                if is_new:  # what the ledger does not count was left by somebody who removed the ledger
-                    (self._folder / name).unlink(missing_ok=True)
+                first = self._ledger.look_up(name)
+                if first is None:
+                    (self._folder / name).unlink(missing_ok=True)  # left by somebody who removed the ledger
+                    first = self._ledger.register(name, file.size)
         return SparseFile(self._folder / name, file.size, first)
 
     def _pin(self, pieces: Iterable[Piece], files: Files, pins: dict[Piece, _Pin]) -> dict[Piece, _Pin]:

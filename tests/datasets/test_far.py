@@ -105,7 +105,7 @@ def test_subsets_and_joined_datasets_read_ahead_as_well(far: Far, http_server: S
     ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path))
     theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)
     some = list(range(0, COUNT, 3))
-    both = [ConcatDataset([Subset(dataset, some), dataset]) for dataset in (ours, theirs)]
+    both: list[ConcatDataset[Any]] = [ConcatDataset([Subset(dataset, some), dataset]) for dataset in (ours, theirs)]
     assert_same(batches(both[0], shuffle=True), batches(both[1], shuffle=True))
     assert set(shards_served(http_server).values()) == {1}
 

@@ -257,6 +257,20 @@ def test_whoever_waits_for_a_process_that_dies_fetches_by_itself(server: RangeSe
         assert waiting.result(PATIENCE) == expected(pieces, contents)
 
 
+def test_threads_that_are_the_first_to_open_a_file_have_the_same_one(server: RangeServer, tmp_path: Path) -> None:
+    """One that found it registered must not have opened what another then removed."""
+    files = [server.add(f"train-{number}.tar", b"x" * 512) for number in range(300)]
+    start = threading.Barrier(4)
+    with closing(opened(tmp_path / "ranges")) as cache, ThreadPoolExecutor(4) as pool:
+
+        def numbers(_: int) -> list[int]:
+            start.wait()
+            sparse = [cache._opened(file) for file in files]
+            return [os.fstat(each.fd).st_ino for each in sparse]
+
+        assert len({tuple(each) for each in pool.map(numbers, range(4))}) == 1
+
+
 def test_interrupted_it_leaves_nothing_locked(
     server: RangeServer, cache: RangeCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
