@@ -84,19 +84,17 @@ class Filler:
             settled(piece, what)
 
     def _write(self, file: SparseFile, data: memoryview, offset: int) -> None:
-        """Writes all of it; where the disk is full, after removing as much and a region."""
-        for removes in (False, True):
-            if removes:
-                with self._ledger.locked():
-                    evict(self._ledger, self._folder, max(self._ledger.total() - len(data) - REGION, 0))
-            try:
-                file.write(data, offset)
-                return
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-        todo = "make room there, or say another folder or a smaller limit, by fd.Cache(dir, limit)"
-        raise OSError(errno.ENOSPC, f"no space left on the cache's disk: {todo}", str(self._folder))
+        """Writes all of it; where the disk is full, after removing more and more of what is in the cache."""
+        more = len(data) + REGION
+        while not _is_written(file, data, offset):
+            with self._ledger.locked():
+                before = self._ledger.total()
+                evict(self._ledger, self._folder, max(before - more, 0))
+                nothing_went = self._ledger.total() == before
+            if nothing_went:
+                todo = "make room there, or say another folder or a smaller limit, by fd.Cache(dir, limit)"
+                raise OSError(errno.ENOSPC, f"no space left on the cache's disk: {todo}", str(self._folder))
+            more *= 2
 
     def _count(self, by_file: Mapping[RemoteFile, Sequence[Run]], files: Files) -> None:
         """Adds what is about to be written to the ledger, in whole blocks of the disk, after making room for it."""
@@ -121,6 +119,17 @@ class Filler:
             if self._ledger.total() + more > self._limit and (self._limit or not more):
                 evict(self._ledger, self._folder, max(self._limit - more - self._limit // _SLACK, 0))
             self._ledger.add(sizes)
+
+
+def _is_written(file: SparseFile, data: memoryview, offset: int) -> bool:
+    """Writes all of it, or says that the disk is full: False."""
+    try:
+        file.write(data, offset)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 def _wait(under_way: Sequence[Future[None]]) -> None:
