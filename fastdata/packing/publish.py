@@ -76,16 +76,17 @@ def publish(directory: Path) -> None:
     _sync(directory)
     for file in surplus:
         file.unlink()
-    files = {directory / name for json in jsons for name in _names_in(json)}
-    left = [file for file in ready.iterdir() if directory / file.name not in files]
-    for file in sorted(set(ready.iterdir()).difference(jsons, left)):
+    for name in _indexes_of_shards(file.name for file in ready.iterdir()):
+        (ready / name).unlink(missing_ok=True)
+    notes = [file for file in ready.iterdir() if file.suffix == NOTE]
+    for file in sorted(set(ready.iterdir()).difference(jsons, notes)):
         file.replace(directory / file.name)
     _sync(directory)
     for json in jsons:
         json.replace(directory / json.name)
     _sync(directory)
-    for file in left:
-        file.unlink()
+    for note in notes:
+        note.unlink()
     ready.rmdir()
 
 
@@ -129,7 +130,7 @@ def _names_in(json: Path) -> list[str]:
 
 
 def _indexes_of_shards(names: Iterable[str]) -> set[str]:
-    """The indexes of shards among these files: of them the dataset's was made, and they are left behind."""
+    """The indexes of the shards among these files: of them the dataset's was made, so they have served."""
     return {index_path(name).name for name in names if name.endswith(".tar")}
 
 

@@ -72,6 +72,11 @@ class DatasetIndex:
         raw = read_each(np.array([[opened.fd, begin + start * size, (stop - start) * size]], np.int64))
         return np.frombuffer(raw, self.dtype)
 
+    def damaged(self) -> list[int]:
+        """The offsets in the file of the chunks that are not what was written."""
+        opened = self._open()
+        return [opened.layout.chunk(number)[0] for number in range(opened.layout.chunks) if not opened.has(number)]
+
     def column(self, name: str, start: int, stop: int) -> NDArray[np.int64] | NDArray[np.uint64]:
         """A field of numbers of these samples' rows, `key` (uint64) say, without holding all rows at once."""
         parts = [self.rows(at, min(at + _AT_ONCE, stop))[name].copy() for at in range(start, stop, _AT_ONCE)]
@@ -110,8 +115,8 @@ class _Opened:
 
     def check(self, chunk: int, fetch: Fetch | None) -> None:
         """Compares a chunk with its hash; fetches it where it is not there, or damaged. OSError where it can't be had."""
-        offset, size = self.layout.chunk(chunk)
-        if not self._is_sound(chunk, pread(self.fd, size, offset)):
+        if not self.has(chunk):
+            offset, size = self.layout.chunk(chunk)
             try:
                 data = fetch(size, offset) if fetch else b""
             except OSError as error:
@@ -121,6 +126,11 @@ class _Opened:
                 raise OSError(errno.EIO, f"damaged index: {problem}", self.path)
             _write(self.path, data, offset)
         self.checked[chunk] = True
+
+    def has(self, chunk: int) -> bool:
+        """Whether a chunk is in the file as it was written."""
+        offset, size = self.layout.chunk(chunk)
+        return self._is_sound(chunk, pread(self.fd, size, offset))
 
     def _is_sound(self, chunk: int, data: bytes) -> bool:
         return xxh3_64_intdigest(data) == int(self._hashes[chunk])
@@ -156,9 +166,13 @@ class IndexPart:
             raise IndexError(f"row {row} of {self.count}")
         return self.index.entries(np.array([self.first + row]))[0]
 
+    def unchecked(self) -> Rows:
+        """All rows, wherever they point."""
+        return self.index.rows(self.first, self.first + self.count)
+
     def rows(self, path: str) -> Rows:
         """All rows. TarError where one points out of the shard, which `path` names."""
-        rows = self.index.rows(self.first, self.first + self.count)
+        rows = self.unchecked()
         if not are_within(rows, self.shard_size):
             raise TarError.at(path, 0, f"{self.index.path} points out of it: pack the dataset again")
         return rows

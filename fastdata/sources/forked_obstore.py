@@ -17,10 +17,11 @@ from typing import Any
 
 _COMPILED = "obstore._obstore"
 _lock = threading.Lock()
+_own: Any = None  # obstore, once this process has asked for it
+_stale = False  # whether obstore in sys.modules is that of a parent
 _of_parents: list[
     ModuleType
 ] = []  # libraries that were loaded before a fork, kept: dropping one would touch its runtime
-_stale = False  # whether obstore in sys.modules is that of a parent
 
 
 def obstore() -> Any:
@@ -28,7 +29,9 @@ def obstore() -> Any:
 
     Raises ImportError that says what to install, RuntimeError in a forked child where there can't be another copy.
     """
-    global _stale
+    global _own, _stale
+    if _own is not None:
+        return _own
     with _lock:
         try:
             if _stale:
@@ -40,7 +43,8 @@ def obstore() -> Any:
             raise ImportError(
                 f"s3, gs, az, http and https URLs need obstore: pip install 'fastdata[remote]' ({error})"
             ) from error
-        return obstore
+        _own = obstore
+    return obstore
 
 
 def _load_again() -> None:
@@ -72,10 +76,11 @@ def _copy_of(library: str) -> str:
 
 
 def _after_fork() -> None:
-    global _stale, _lock
-    _lock = threading.Lock()  # a thread of the parent may have held it
-    _stale = _COMPILED in sys.modules
+    global _own, _stale
+    _own, _stale = None, _COMPILED in sys.modules
+    _lock.release()
 
 
+# A fork waits for a thread that is just importing obstore: in the child the import would never end.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)

@@ -16,10 +16,7 @@ _FINAL = (FileExistsError, IsADirectoryError, NotADirectoryError, *_OURS)
 
 
 class FsspecStorage(Storage):
-    """The files of one protocol; fsspec keeps its connections, and starts anew in a forked child."""
-
-    def __init__(self, protocol: str) -> None:
-        self.protocol = protocol
+    """Stateless: fsspec keeps its connections, and starts anew in a forked child."""
 
     def _stat(self, url: str) -> Stat:
         filesystem, path = _filesystem(url)
@@ -105,8 +102,9 @@ class FsspecStorage(Storage):
             return dict(found)
 
         for name, info in retry(find).items():
-            if name != path:  # which is a file, and not a folder
-                yield filesystem.unstrip_protocol(name), int(info["size"])
+            below = name.removeprefix(path.rstrip("/")).lstrip("/")
+            if below:  # else it is a file, and not a folder
+                yield f"{url_prefix.rstrip('/')}/{below}", int(info["size"])
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

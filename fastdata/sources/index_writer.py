@@ -10,7 +10,7 @@ from xxhash import xxh3_64
 
 from fastdata.files import whole_file
 from fastdata.sources.index_layout import CHUNK, IndexEntry, Layout
-from fastdata.sources.rows import ABSENT, Rows, dtype_of, extensions
+from fastdata.sources.rows import ABSENT, Rows, dtype_of, extensions, is_sealed
 
 RowsOf = Callable[[int], Rows]
 """Gives the rows of a shard, by its number; it is asked twice for each."""
@@ -67,10 +67,8 @@ class _Chunks:
 
 def widened(rows: Rows, names: Sequence[str]) -> Rows:
     """The same rows with a field for each of these extensions, of which a shard need not have all."""
-    wide = np.empty(len(rows), dtype_of(list(names), sealed=True))
-    for name in ("key", "start", "cls", "end", "hash"):
-        wide[name] = rows[name]
-    there = set(extensions(rows))
-    for name in names:
-        wide["." + name] = rows["." + name] if name in there else (ABSENT, 0)
+    wide = np.empty(len(rows), dtype_of(list(names), is_sealed(rows)))
+    there = set(rows.dtype.names or ())
+    for name in wide.dtype.names or ():
+        wide[name] = rows[name] if name in there else (ABSENT, 0)
     return wide

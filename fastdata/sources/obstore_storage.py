@@ -17,6 +17,8 @@ from fastdata.sources.stored import Range, Stat, Storage, at, may_go_better, not
 
 GROUP = 10  # ranges that obstore asks for at once in one call: it takes less time a range than a call for each
 PART = 4 << 20  # bytes of a file in one request: 16 of them are in flight, in 64 MiB of memory
+SENT = 8 << 20  # bytes of a file in one part of an upload: S3 takes 5 MiB or more, 8 are in flight
+MOST_PARTS = 10_000  # that S3 takes
 LISTED = 1000  # objects at once: S3's own page
 
 
@@ -49,12 +51,16 @@ class ObstoreStorage(Storage):
 
     def put_file(self, path: Path, url: str) -> None:
         base, name = place(url)
-        path.stat()  # which says what is missing here, not there
+        part = max(SENT, -(-path.stat().st_size // MOST_PARTS))
         try:
             whole = False if base.startswith("http") else None  # HTTP knows no parts: it goes through memory
-            obstore().put(client(base, uploading=True), name, path, chunk_size=PART, use_multipart=whole)
+            store = client(base, uploading=True)
+            obstore().put(store, name, path, chunk_size=part, use_multipart=whole, max_concurrency=8)
         except _errors() as error:
-            raise _meaning(error, url) from error
+            failure = _meaning(error, url)
+            if isinstance(failure, TransientError):  # which obstore has tried again, part by part
+                failure = OSError(f"could not write {failure}")
+            raise failure from error
 
     def put_if_absent(self, url: str, data: bytes) -> bool:
         base, path = place(url)
@@ -170,9 +176,9 @@ def _meaning(error: Exception, url: str, where: str = "") -> OSError:
     said = re.search(r"status code: (\d+)", cause)
     status = int(said[1]) if said else 0
     where = where or url
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) or status == 404:
         return not_there(url)
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status == 403:
         return not_allowed(url, cause)
     if isinstance(error, exceptions.PreconditionError):
         return replaced(url)

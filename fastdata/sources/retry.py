@@ -29,7 +29,7 @@ class Policy:
 
     def longest_after(self, attempt: int) -> float:
         """The seconds that are waited after attempt number 1, 2, …, at most."""
-        return min(self.longest_delay, self.first_delay * 2.0 ** (attempt - 1))
+        return min(self.longest_delay, self.first_delay * 2.0 ** min(attempt - 1, 100))
 
 
 policy = Policy()
@@ -43,7 +43,7 @@ class Attempts:
     """Counts the attempts at something, and waits between them."""
 
     made: int = 0
-    begun: float = field(default_factory=time.monotonic)
+    begun: float = field(default_factory=lambda: time.monotonic())
 
     def after(self, failures: Sequence[OSError]) -> None:
         """Counts an attempt after which these are left, and waits before the next one.

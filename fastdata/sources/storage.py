@@ -8,8 +8,9 @@ those of the environment (AWS_*, GOOGLE_*, AZURE_*).
 """
 
 import re
-from functools import lru_cache
 
+from fastdata.sources.fsspec_storage import FsspecStorage
+from fastdata.sources.obstore_storage import ObstoreStorage
 from fastdata.sources.stored import Range, Stat, Storage
 
 __all__ = ["Range", "Stat", "Storage", "storage_of"]
@@ -22,21 +23,10 @@ _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 def storage_of(url: str) -> Storage:
     """What reads and writes `url`, and every other URL of its protocol; it costs nothing, and may be pickled.
 
-    Raises ValueError for a local path, a file:// URL, a 'pipe:' and a protocol that nobody knows, ImportError that
-    names what to install.
+    Raises ValueError for a local path, a file:// URL and a 'pipe:'. A protocol that nobody knows, or whose package is
+    missing, is an error when it is first used.
     """
     protocol = _PROTOCOL.match(url)
     if not protocol or protocol[1] == "file":
         raise ValueError(f"{url!r} is no URL of a remote file, such as s3://bucket/name")
-    return _storage(protocol[1].lower())
-
-
-@lru_cache
-def _storage(protocol: str) -> Storage:
-    if protocol in OBSTORE:
-        from fastdata.sources.obstore_storage import ObstoreStorage
-
-        return ObstoreStorage()
-    from fastdata.sources.fsspec_storage import FsspecStorage
-
-    return FsspecStorage(protocol)
+    return ObstoreStorage() if protocol[1].lower() in OBSTORE else FsspecStorage()

@@ -103,7 +103,8 @@ def forward(endpoint: str) -> Callable[[Request], Answer]:
         try:
             connection.request(request.method, request.path, request.body, request.headers)
             response = connection.getresponse()
-            headers = {name: value for name, value in response.getheaders() if name.lower() != "transfer-encoding"}
+            framing = {"transfer-encoding", *(["content-length"] if request.method != "HEAD" else [])}
+            headers = {name: value for name, value in response.getheaders() if name.lower() not in framing}
             return Answer(response.status, headers, response.read())
         finally:
             connection.close()
