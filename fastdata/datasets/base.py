@@ -111,10 +111,10 @@ class ImageDataset(ABC):
         """Whether samples are read ahead when they are expected: some lie elsewhere."""
         return False
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def expect(self, numbers: Sequence[int]) -> None:  # noqa: B027 - as a rule all is near
         """Says which samples are read next, after those that were expected before; does not wait."""
 
-    def expect_nothing(self) -> None:
+    def expect_nothing(self) -> None:  # noqa: B027
         """Ends reading ahead, until something is expected again."""
 
     def check_size(self, size: Size) -> None:

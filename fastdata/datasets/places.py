@@ -4,13 +4,13 @@ import errno
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.errors import TarError
 from fastdata.images import kernel
 from fastdata.sources.listing import Listing
 from fastdata.sources.rows import Entry
@@ -38,7 +38,7 @@ class Places:
         self._begins = np.concatenate([np.zeros(1, np.int64), self._stops])
         self._firsts, self._which = np.array(listing.firsts), np.array(listing.which)
         self._of_one_index = bool(len(self._which)) and not self._which.any()
-        self._shards = ShardCache(listing.shards, known=listing.known)
+        self._shards = ShardCache(listing.shards, shard_at=partial(_shard_at, listing, self._ends))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -56,13 +56,8 @@ class Places:
         return list(map(Place, positions.tolist(), rows.tolist(), entries))
 
     def shard(self, position: int) -> Shard:
-        """A shard by its position. TarError if it has not as many samples as were counted."""
-        shard, expected = self._shards[position], self._count(position)
-        if len(shard) != expected:
-            raise TarError.at(
-                shard.path, 0, f"has {len(shard)} samples where {expected} were counted: replaced, or another's json"
-            )
-        return shard
+        """A shard by its position; its methods raise TarError if it has not as many samples as were counted."""
+        return self._shards[position]
 
     def path(self, number: int) -> str:
         """The path or URL of a sample's shard."""
@@ -100,11 +95,17 @@ class Places:
         return self._ends[position] - int(self._begins[position])
 
 
+def _shard_at(listing: Listing, ends: Sequence[int], position: int) -> Shard:
+    count = ends[position] - (ends[position - 1] if position else 0)
+    return Shard(listing.shards[position], known=listing.known(position), count=count)
+
+
 def read_ranges(ranges: Ints) -> memoryview:
     """Reads ranges of files, one after another, in one call of the kernel. OSError where any can't be read whole."""
-    memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
-    received = kernel.read(ranges, memory)
-    if (received != ranges[:, 2]).any():
-        code = -int(received.min()) if received.min() < 0 else errno.EIO
+    sizes = ranges[:, 2].tolist()  # of 16 numbers, lists take a third of the time of arrays
+    memory = np.empty(sum(sizes), np.uint8).data
+    received = kernel.read(ranges, memory).tolist()
+    if received != sizes:
+        code = -min(received) if min(received) < 0 else errno.EIO
         raise OSError(code, f"{os.strerror(code)}, reading a dataset's index, of which bytes may lack")
     return memory

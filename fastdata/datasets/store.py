@@ -61,7 +61,7 @@ class ShardStore(ImageDataset):
         if not all(self.image):
             raise ValueError(f"image must name extensions, as 'jpg;png', got {image!r}")
         self.target = target
-        self._listing, classes = list_shards(urls, Cache() if cache is None else cache)
+        self._listing, classes = list_shards(urls, cache)
         self.shards = self._listing.shards
         self.classes = (fields and fields.classes) or list(classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
@@ -219,10 +219,9 @@ class ShardStore(ImageDataset):
 
     def _placed(self, numbers: Sequence[int]) -> list[Place]:
         """The places of samples. OSError where a dataset's index can't be read, which is no sample's fault."""
-        stored = np.array(numbers if self._kept is None else list(map(self._stored, numbers)), np.int64)
-        if len(stored) and not 0 <= stored.min() <= stored.max() < len(self._places):
-            any(map(self._stored, numbers))
-        find = partial(self._places.some, stored)
+        if self._kept is not None or (numbers and not 0 <= min(numbers) <= max(numbers) < self.num_samples):
+            numbers = list(map(self._stored, numbers))
+        find = partial(self._places.some, np.array(numbers, np.int64))
         return patiently(find, find)
 
     def _find(self, number: int, place: Place, patient: bool) -> Found | None:

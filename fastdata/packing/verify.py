@@ -95,7 +95,9 @@ def _index_of(file: Path, found: manifest.Manifest) -> tuple[DatasetIndex | None
     except (OSError, ManifestError) as error:
         return None, Fault(path, "", -1, f"{error}: {todo}")
     if len(index) != found.nsamples:
-        return None, Fault(path, "", -1, f"it has {len(index)} samples, not {found.nsamples} as {file.name} says: {todo}")
+        return None, Fault(
+            path, "", -1, f"it has {len(index)} samples, not {found.nsamples} as {file.name} says: {todo}"
+        )
     if damaged := index.damaged():
         return None, Fault(path, "", damaged[0], f"its bytes from there on are not those that were written: {todo}")
     return index, None

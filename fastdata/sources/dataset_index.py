@@ -114,7 +114,7 @@ class _Opened:
         self.checked_all = False
 
     def check(self, chunk: int, fetch: Fetch | None) -> None:
-        """Compares a chunk with its hash; fetches it where it is not there, or damaged. OSError where it can't be had."""
+        """Compares a chunk with its hash; fetches one that lacks or is damaged. OSError where it can't be had."""
         if not self.has(chunk):
             offset, size = self.layout.chunk(chunk)
             try:

@@ -41,8 +41,8 @@ from fastdata.sources.urls import (
 class Listing:
     """Shards in order, as paths or URLs, and what jsons say of each: `entries` has None where none lists it."""
 
-    def __init__(self, cache: Cache) -> None:
-        self.cache = cache
+    def __init__(self, cache: Cache | None = None) -> None:
+        self.cache = Cache() if cache is None else cache
         self.shards: list[str] = []
         self.entries: list[ShardEntry | None] = []
         self.indexes: list[DatasetIndex] = []
@@ -113,17 +113,18 @@ class _Dataset:
         listing.add(shard, self.manifest.shards[place], self.index, self.firsts[place])
 
 
-def list_shards(urls: Urls, cache: Cache) -> tuple[Listing, tuple[str, ...]]:
+def list_shards(urls: Urls, cache: Cache | None = None) -> tuple[Listing, tuple[str, ...]]:
     """The shards that `urls` stands for, as `expand` says, and the names of their classes, () where unknown.
 
-    A json may be remote, too; what is fetched goes into `cache`. ValueError where the shards' datasets have different classes, since one number would mean
-    two of them; FileNotFoundError where all shards of a dataset are meant and its json lists one that is not there;
-    ManifestError for a damaged json; OSError, or what the protocol's package raises, where a remote one can't be had.
+    A json may be remote, too; what is fetched goes into `cache`. ValueError where the shards' datasets have different
+    classes, since one number would mean two of them; FileNotFoundError where all shards of a dataset are meant and its
+    json lists one that is not there; ManifestError for a damaged json; OSError, or what the protocol's package raises,
+    where a remote one can't be had.
     """
     listing, datasets = Listing(cache), dict[str, _Dataset | None]()
     for url in as_list(urls):
         if is_manifest(url):
-            dataset = datasets[url] = _remote(url, cache) if is_remote(url) else _local(_json(url))
+            dataset = datasets[url] = _remote(url, listing.cache) if is_remote(url) else _local(_json(url))
             for place, entry in enumerate(dataset.manifest.shards):
                 dataset.add_to(listing, place, beside(dataset.json, entry.url))
         else:
@@ -139,7 +140,7 @@ def list_shards(urls: Urls, cache: Cache) -> tuple[Listing, tuple[str, ...]]:
 def _add_named(listing: Listing, shard: str, datasets: dict[str, _Dataset | None]) -> None:
     """Adds a shard with what a json beside it says. Jsons are read once for all shards of their name."""
     folder, name = os.path.split(shard)
-    prefix = "" if is_remote(shard) else os.path.join(folder, name.rpartition("-")[0])
+    prefix = "" if is_remote(shard) else f"{folder}/{name.rpartition('-')[0]}"
     if prefix not in datasets:
         file = manifest.json_of(shard) if prefix else None
         datasets[prefix] = _local(file) if file else None
@@ -194,7 +195,7 @@ def _remote(url: str, cache: Cache) -> _Dataset:
 def _refuse_missing(dataset: _Dataset) -> None:
     if is_remote(dataset.json):
         return
-    there = set(os.listdir(Path(dataset.json).parent))  # one question, not one for each shard
+    there = {file.name for file in os.scandir(Path(dataset.json).parent)}  # one question, not one for each shard
     missing = [name for name in dataset.places if name not in there]
     if missing:
         raise FileNotFoundError(f"{dataset.json} lists {missing[0]} and {len(missing) - 1} more that are not there")

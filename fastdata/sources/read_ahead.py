@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from fastdata.sources.range_cache import Lease, RangeCache
 from fastdata.sources.sparse import Piece
 
-_AT_ONCE = 16  # pieces of a batch: as many files are asked for them at the same time
+_AT_ONCE = 64  # pieces of a batch: as many files are asked for them at the same time
 _SHARE = 1 << 20  # bytes of room are counted in these
 
 PiecesOf = Callable[[Sequence[int]], Mapping[int, Piece]]
@@ -30,7 +30,7 @@ class _Batch:
 class ReadAhead:
     """Fetches the pieces with the numbers that are expected, in their order, and keeps them until they are leased.
 
-    At most `max_bytes`, or one batch of 16, by `num_threads` threads. Whoever leases what has not been begun yet does
+    At most `max_bytes`, or one batch of 64, by `num_threads` threads. Whoever leases what has not been begun yet does
     not wait in line for it, but fetches it himself; errors are raised there alone: what fails ahead of time is tried
     once more when it is needed. `close` ends the threads, and so does the interpreter's exit; a forked child begins
     with nothing expected.

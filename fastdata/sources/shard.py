@@ -25,7 +25,7 @@ _NEAR = 4096  # bytes behind an image: as a rule what holds the class begins the
 
 
 class Known(NamedTuple):
-    """What a dataset's json says of a shard; and the dataset's index, where there is one, with the shard's first row."""
+    """What a dataset's json says of a shard; and the dataset's index, if it has one, with the shard's first row."""
 
     entry: ShardEntry
     of_dataset: DatasetIndex | None
@@ -47,20 +47,27 @@ class Shard:
     beside it. Where it is `known` its rows are those of its dataset's index, unless it has another size than the json
     says: then it was replaced, and is indexed for itself. Where `path` is a URL the file is a sparse one in the cache,
     which has those samples whose pieces the reader has leased, or, where no index says where samples end, a copy whose
-    bytes are those of which the json has the hash. Any number of threads may read at once; a copy in another process,
-    forked or unpickled, reads on its own. The file stays open as long as something reads it.
+    bytes are those of which the json has the hash. It has `count` samples, if that is given. Any number of threads may
+    read at once; a copy in another process, forked or unpickled, reads on its own. The file stays open as long as
+    something reads it.
 
     Methods raise TarError when the shard is damaged, cut short or changed under way, IndexError for a row that is
     not there, OSError if the file can't be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str], keep_index: bool = True, known: Known | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        keep_index: bool = True,
+        known: Known | None = None,
+        count: int | None = None,
+    ) -> None:
         self.path = os.fspath(path)
-        self.keep_index, self.known = keep_index, known
+        self.keep_index, self.known, self.count = keep_index, known, count
         self._opened: _Opened | None = None
 
-    def __reduce__(self) -> tuple[type["Shard"], tuple[str, bool, Known | None]]:
-        return Shard, (self.path, self.keep_index, self.known)
+    def __reduce__(self) -> tuple[type["Shard"], tuple[object, ...]]:
+        return Shard, (self.path, self.keep_index, self.known, self.count)
 
     def __repr__(self) -> str:
         return f"Shard({self.path!r})"
@@ -163,7 +170,7 @@ class Shard:
         if received < size:
             raise self._changed(offset, f"only {max(received, 0)} of a component's {size} bytes are left")
         key = self._plain_key(header, hashed, extension)
-        if key is None or number(header[124:136]) != size:
+        if key is None or (header[124:136] != b"%011o\0" % size and number(header[124:136]) != size):
             key = self._find(opened, hashed, start, offset, (extension, size))
         return key
 
@@ -182,7 +189,11 @@ class Shard:
         # all of these but the last close again when they have been read.
         opened = self._opened
         if opened is None:
-            opened = self._opened = _Opened(self.path, self.keep_index, self.known)
+            opened = _Opened(self.path, self.keep_index, self.known)
+            if self.count not in (None, opened.count):
+                counted = f"{opened.count} samples where {self.count} were counted"
+                raise TarError.at(self.path, 0, f"has {counted}: replaced, or another's json")
+            self._opened = opened
         return opened
 
     def _plain_key(self, header: bytes, hashed: int, extension: str | None = None) -> str | None:
@@ -222,7 +233,8 @@ class Shard:
 
     def _changed(self, offset: int, what: str) -> TarError:
         problem = f"shard changed or damaged since it was indexed: {what}"
-        todo = "don't write into shards in use; if it persists remove the shard's index and try again"
+        again = "copy or pack it again" if self.known else "remove the shard's index and try again"
+        todo = f"don't write into shards in use; if it persists {again}"
         return TarError.at(self.path, offset, f"{problem}; {todo}")
 
 

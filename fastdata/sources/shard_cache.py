@@ -4,7 +4,7 @@ import resource
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
-from fastdata.sources.shard import Known, Shard
+from fastdata.sources.shard import Shard
 
 
 class ShardCache:
@@ -12,16 +12,19 @@ class ShardCache:
     this process may open.
 
     For any number of shards, threads and processes; a shard that is still being read stays open all the same.
+    `shard_at` makes a shard, of its path alone by default.
     """
 
-    def __init__(self, paths: Sequence[str], max_open: int = 64, known: Callable[[int], Known | None] | None = None):
+    def __init__(
+        self, paths: Sequence[str], max_open: int = 64, shard_at: Callable[[int], Shard] | None = None
+    ) -> None:
         if max_open < 1:
             raise ValueError(f"max_open must be at least 1, not {max_open}")
-        self.paths, self.max_open, self.known = paths, max_open, known
-        self._shard = lru_cache(min(max_open, _share_of_files()))(partial(_shard_at, paths, known))
+        self.paths, self.max_open, self.shard_at = paths, max_open, shard_at or partial(_shard_of, paths)
+        self._shard = lru_cache(min(max_open, _share_of_files()))(self.shard_at)
 
     def __reduce__(self) -> tuple[type["ShardCache"], tuple[object, ...]]:
-        return ShardCache, (self.paths, self.max_open, self.known)
+        return ShardCache, (self.paths, self.max_open, self.shard_at)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -30,8 +33,8 @@ class ShardCache:
         return self._shard(position)
 
 
-def _shard_at(paths: Sequence[str], known: Callable[[int], Known | None] | None, position: int) -> Shard:
-    return Shard(paths[position], known=known(position) if known else None)
+def _shard_of(paths: Sequence[str], position: int) -> Shard:
+    return Shard(paths[position])
 
 
 def _share_of_files() -> int:

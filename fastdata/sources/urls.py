@@ -41,12 +41,10 @@ def as_list(urls: Urls) -> list[str]:
 
 def refuse_repeated(shards: Sequence[str]) -> None:
     """Raises ValueError where two are the same."""
-    absolute = cache(lambda folder: str(Path(folder).absolute()))  # a Path of each takes longer than all else
-    named = Counter(
-        shard if is_remote(shard) else f"{absolute(shard.rpartition('/')[0] + '/')}/{shard.rpartition('/')[2]}"
-        for shard in shards
-    )
-    shard, times = named.most_common(1)[0] if named else ("", 0)
+    absolute = cache(lambda folder: str(Path(folder).absolute()))  # a Path of each shard takes longer than all else
+    split = [("", shard) if is_remote(shard) else os.path.split(shard) for shard in shards]
+    named = Counter([(absolute(folder), name) for folder, name in split])
+    (_, shard), times = named.most_common(1)[0] if named else (("", ""), 0)
     if times > 1:
         raise ValueError(f"shard {shard} is named {times} times: its samples would be repeated in every epoch")
 

@@ -73,8 +73,9 @@ def test_what_lies_outside_of_the_shard_or_is_no_components_is_an_error_of_that_
 def test_a_sample_that_starts_outside_of_its_shard_is_an_error(packed: Path, far: int) -> None:
     lie(packed, set_to("start", "", far))
     samples = TarImageMapDataset(packed / "train.json", TRAIN).read_some(range(6))
-    assert isinstance(samples[BAD], SampleError)
-    assert "by its index" in samples[BAD].cause
+    error = samples[BAD]
+    assert isinstance(error, SampleError)
+    assert "by its index" in error.cause
     (known, *_) = [TarImageMapDataset(packed / "train.json", TRAIN)._listing.known(0)]
     with pytest.raises(TarError, match=r"train\.index\.npy points out of it"):
         _ = Shard(packed / "train-000000.tar", known=known).rows

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from xxhash import xxh3_64_digest, xxh3_64_hexdigest
 
 from fastdata.errors import ManifestError
 from fastdata.sources import index_layout
@@ -161,11 +162,9 @@ def test_nothing_that_an_index_says_of_itself_makes_reading_raise_anything_else(
     rows = data.draw(st.sampled_from([0, 80, -80, 1 << 62, 400]))
     sizes = len(names), data.draw(st.sampled_from([0, 8, 16]))
     table = bytes(sizes[1])
-    trailer = index_layout._TRAILER.pack(
-        index_layout._MAGIC, samples, rows, sizes[0], index_layout.xxh3_64_digest(table)
-    )
-    content = bytes(data.draw(st.integers(0, 500))) + names + table + trailer + index_layout.xxh3_64_digest(trailer)
-    entry = IndexEntry(len(content), "xxh3_64:" + index_layout.xxh3_64_hexdigest(table))
+    trailer = index_layout._TRAILER.pack(index_layout._MAGIC, samples, rows, sizes[0], xxh3_64_digest(table))
+    content = bytes(data.draw(st.integers(0, 500))) + names + table + trailer + xxh3_64_digest(trailer)
+    entry = IndexEntry(len(content), "xxh3_64:" + xxh3_64_hexdigest(table))
     with pytest.raises(ValueError, match=r"."):
         read_layout(lambda size, offset: content[max(offset, 0) : max(offset, 0) + max(size, 0)], entry)
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def packed(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "packed")
 
 
-def samples_of(dataset: TarImageMapDataset) -> list[object]:
+def samples_of(dataset: TarImageMapDataset) -> list[Any]:
     """All samples, read as a task is, and one by one."""
     together = dataset.read_some(range(len(dataset)))
     pairs = [s if isinstance(s, SampleError) else (s.key, bytes(s.image), s.target) for s in together]
@@ -51,7 +52,12 @@ def test_a_dataset_is_opened_without_a_look_at_its_shards(packed: Path, monkeypa
     expected = samples_of(TarImageMapDataset(packed / "train.json", TRAIN))
     opened: list[str] = []
     real = os.open
-    monkeypatch.setattr(os, "open", lambda path, *rest, **more: opened.append(str(path)) or real(path, *rest, **more))
+
+    def noting(path: Any, *rest: Any, **more: Any) -> int:
+        opened.append(str(path))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", noting)
     dataset = TarImageMapDataset(packed / "train.json", TRAIN)
     assert dataset.num_samples == 12
     assert dataset.classes == ["ant", "bee"]
