@@ -7,13 +7,14 @@ A piece is there if the bytes in its place have its hash: there is no other reco
 taken for more than it is, whenever SIGKILL, a full disk or a power failure came, and a hole is never taken for zeros.
 
 Locks on ranges of bytes (`piece_locks`) say who may do what, between processes, and end with their process:
-- shared: a lease. Whoever has one reads; nobody writes or removes what it is on.
-- exclusive: a piece is looked for, fetched, checked and written, or a region of pieces is removed.
-Who wants a lease asks for the exclusive lock without waiting. Who gets it looks for the piece, fetches it where it is
-not there, and turns the lock into a shared one, which takes no moment in which somebody else could come between. Who
-doesn't get it waits, asleep, for a shared one: then the piece is there, as a rule; if whoever fetched it failed, one
-of those that wait for an exclusive lock next does it. Nobody waits for a lock while it has an exclusive one, so that
-nobody waits for ever. Threads of one process share its locks: a table counts who has a lease on what.
+- shared: a piece is looked for and, if it is there, leased. Whoever has one reads; nobody writes or removes there.
+- exclusive: a piece is fetched, checked and written, or a region of pieces is removed.
+Who wants a lease asks for a shared lock without waiting, and looks. What is not there he asks for the exclusive lock
+on, which no moment separates from the shared one, fetches it, and turns the lock into a shared one in the same way.
+Who is refused one of the two lets go and waits, asleep, for a shared lock: then the piece is there, as a rule. If it
+is not, since whoever fetched it failed, or two had looked for it at the same time, he waits for the exclusive lock,
+and looks again. Nobody waits for a lock while he has an exclusive one, so that nobody waits for ever. Threads of a
+process share its locks: a table counts who has a lease on what.
 
 The ledger (`ledger`) knows what is on disk, and when it was used. Before anything is fetched its bytes are added
 there, and what was used least recently is removed (`eviction`) as far as nobody has it locked. So the cache has no
@@ -23,7 +24,7 @@ more than `limit` bytes and what is leased just now; with a limit of 0 a piece g
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -100,7 +101,6 @@ class RangeCache:
         except BaseException:
             self._release(pins)
             raise
-        self._ledger.used({number for piece in wanted for number in files[piece.file].regions(piece)})
         return Lease(self._release, pins)
 
     def close(self) -> None:
@@ -159,35 +159,35 @@ class RangeCache:
     def _settle(self, mine: _Pins, files: Files) -> None:
         """Leaves each of the pieces on disk and under a shared lock, or with an error."""
         try:
-            contested = {piece for piece, pin in mine.items() if not pin.span.try_to_have(exclusive=True)}
-            self._get([piece for piece in mine if piece not in contested], files)
+            contested, missing = [], []
+            for piece, pin in mine.items():
+                if not pin.span.try_to_have(exclusive=False):
+                    contested.append(piece)
+                elif files[piece.file].has(piece):
+                    pin.settled.set()
+                else:
+                    (missing if pin.span.try_to_have(exclusive=True) else contested).append(piece)
+            if missing:
+                self._filler.fill(missing, files, self._settled)
             for piece in contested:
-                self._get_after_others(piece, mine[piece].span, files)
+                self._get_after_others(piece, mine[piece], files)
+            self._ledger.used({number for piece in mine for number in files[piece.file].regions(piece)})
         finally:
             for piece, pin in mine.items():
                 if not pin.settled.is_set():
                     pin.abandoned = True
                     self._end(piece, pin)
 
-    def _get_after_others(self, piece: Piece, span: Span, files: Files) -> None:
-        span.wait(exclusive=False)
-        if files[piece.file].has(piece):
-            self._settled(piece, None)
-            return
-        span.let_go()
-        span.wait(exclusive=True)
-        self._get([piece], files)
-
-    def _get(self, pieces: Sequence[Piece], files: Files) -> None:
-        """Settles pieces that are under an exclusive lock."""
-        missing = []
-        for piece in pieces:
+    def _get_after_others(self, piece: Piece, pin: _Pin, files: Files) -> None:
+        pin.span.let_go()  # two that look for it at the same time would else keep each other from fetching it
+        for exclusive in (False, True):
+            pin.span.wait(exclusive)
             if files[piece.file].has(piece):
                 self._settled(piece, None)
-            else:
-                missing.append(piece)
-        if missing:
-            self._filler.fill(missing, files, self._settled)
+                return
+            if not exclusive:
+                pin.span.let_go()
+        self._filler.fill([piece], files, self._settled)
 
     def _settled(self, piece: Piece, error: OSError | None) -> None:
         """The piece is there, and others may read it as well; or it can't be had."""
