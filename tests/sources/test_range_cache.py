@@ -20,7 +20,7 @@ from fastdata.sources.range_cache import RangeCache
 from fastdata.sources.sparse import Piece, RemoteFile
 from support.caches import lease_all, lease_in_threads, leased, on_disk
 from support.processes import PATIENCE
-from support.ranges import HttpRanges, RangeServer, content, cut, serving_ranges
+from support.ranges import HttpRanges, RangeServer, content, cut, pieces_of, serving_ranges
 
 PLENTY = 1 << 40
 
@@ -130,18 +130,16 @@ def test_a_cache_smaller_than_the_data_gives_the_right_bytes_and_keeps_its_bound
 
 def test_what_was_used_least_recently_goes_first(server: RangeServer, tmp_path: Path) -> None:
     data = content(0, 8 * REGION)
-    file = server.add("train.tar", data)
-    pieces = cut(file, data, size=REGION * 2 // 3)
-    by_region = [
-        [piece for piece in pieces if piece.offset // REGION == each == (piece.end - 1) // REGION] for each in range(8)
-    ]
+    pieces = pieces_of(server.add("train.tar", data), data, list(range(REGION // 4, 8 * REGION + 1, REGION // 4)))
+    of_region = [pieces[first : first + 4] for first in range(0, 32, 4)]
     with closing(opened(tmp_path / "ranges", 4 * REGION)) as cache:
-        for each in (0, 1, 2, 0, 3):
-            leased(cache, by_region[each])
-        leased(cache, pieces[-1:])
+        for region in (0, 1, 2, 0, 3, 7):
+            leased(cache, of_region[region])
         server.ranges.clear()
-        leased(cache, by_region[0] + by_region[3])
-    assert server.ranges == []
+        leased(cache, of_region[0] + of_region[3] + of_region[7])
+        assert server.ranges == []
+        leased(cache, of_region[1])
+        assert server.bytes_served() == REGION
 
 
 def test_a_limit_of_0_keeps_what_is_in_use_and_no_more(server: RangeServer, tmp_path: Path) -> None:

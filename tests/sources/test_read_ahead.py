@@ -160,6 +160,7 @@ def test_a_forked_child_reads_on_by_itself(server: RangeServer, tmp_path: Path) 
         caches[0].close()
         caches[0] = RangeCache(tmp_path / "ranges", 1 << 30, lambda url: HttpRanges())
         ahead.expect(range(len(pieces)))
+        assert threads() > 8, "nobody reads ahead here"
         assert received(ahead, caches[0], pieces, every) == expected(pieces, contents, every)
         ahead.close()
 
