@@ -31,12 +31,13 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
     """Images in tar shards of WebDataset's layout: iterating gives (uint8 tensor of shape (3, H, W), target).
 
     `urls` is a path, a glob ("train-*.tar"), brace notation ("train-{000000..000007}.tar"), the json of a dataset that
-    `fastdata shard` has packed ("train.json"), or a list of them; remote shards are copied into a cache first. `image`
-    names the extensions of which a sample's first is its image. `target` is the component that is the target: cls to
-    int, txt to str, json to a dict, npy to an array; None makes it -1. Or it is a field (`fd.Mask("seg.png")`), a table
-    that joins the samples by key (`fd.Table`, `fd.Coco`), or several of these by name: a list of components or a dict,
-    of which targets are dicts. `map` is a function of the image or of (image, target), as of an
-    `ImageDirectoryDataset`.
+    `fastdata shard` has packed ("train.json"), or a list of them. They may be URLs: of a dataset whose json is named
+    samples are fetched when they are needed, and ahead of that, into a `cache` on this node's disk (`fd.Cache`); shards
+    without one are copied there first. `image` names the extensions of which a sample's first is its image. `target` is
+    the component that is the target: cls to int, txt to str, json to a dict, npy to an array; None makes it -1. Or it
+    is a field (`fd.Mask("seg.png")`), a table that joins the samples by key (`fd.Table`, `fd.Coco`), or several of
+    these by name: a list of components or a dict, of which targets are dicts. `map` is a function of the image or of
+    (image, target), as of an `ImageDirectoryDataset`.
 
     Ranks (torch.distributed where it is initialized, else RANK and WORLD_SIZE, or `rank` and `world_size`) and
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;

@@ -159,7 +159,8 @@ class RangeCache:
     def _settle(self, mine: _Pins, files: Files) -> None:
         """Leaves each of the pieces on disk and under a shared lock, or with an error."""
         try:
-            contested, missing = [], []
+            contested: list[Piece] = []
+            missing: list[Piece] = []
             for piece, pin in mine.items():
                 if not pin.span.try_to_have(exclusive=False):
                     contested.append(piece)
