@@ -42,6 +42,7 @@ from .sample import Fields as Fields
 from .sample import Pair as Pair
 from .sample import Sample as Sample
 from .sources.coco import Coco as Coco
+from .sources.node_cache import Cache as Cache
 from .sources.table import Table as Table
 from .transforms.auto_augment import RandAugment as RandAugment
 from .transforms.auto_augment import TrivialAugmentWide as TrivialAugmentWide

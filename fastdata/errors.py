@@ -3,6 +3,13 @@
 from typing import Self
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Leaves an error, and what caused it, without the frames that they were raised in, and what these hold."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 class SampleError(ValueError):
     """A sample that can't be used: says the cause and, where they are known, its key and where it lies.
 
@@ -26,10 +33,7 @@ class SampleError(ValueError):
 
         Where an error is kept, its frames would keep a batch's memory, and the frame that keeps it, in a circle.
         """
-        error: BaseException | None = self
-        while error is not None:
-            error.__traceback__ = None
-            error = error.__cause__ or error.__context__
+        forget_frames(self)
         return self
 
 

@@ -120,6 +120,17 @@ class ImageDataset(ABC):
         """
         return read_image_sizes(self)
 
+    @property
+    def is_far(self) -> bool:
+        """Whether samples are read ahead when they are expected: some lie elsewhere."""
+        return False
+
+    def expect(self, numbers: Sequence[int]) -> None:  # noqa: B027 - as a rule all is near
+        """Says which samples are read next, after those that were expected before; does not wait."""
+
+    def expect_nothing(self) -> None:  # noqa: B027
+        """Ends reading ahead, until something is expected again."""
+
     def check_size(self, size: Size) -> None:
         """ValueError where images can't come out in another size, (height, width), than the transform's own."""
         sized(self.transform, size)

@@ -49,6 +49,27 @@ class _OtherNumbers(ImageDataset):
     def _locate(self, number: int) -> tuple[ImageDataset, int]:
         """The dataset that a sample is of, and its number there."""
 
+    @abstractmethod
+    def _parts_used(self) -> Sequence[ImageDataset]:
+        """The datasets that samples are of."""
+
+    @property
+    def is_far(self) -> bool:
+        return any(part.is_far for part in self._parts_used())
+
+    def expect(self, numbers: Sequence[int]) -> None:
+        """As of every dataset; each part is told of its own."""
+        by_part: dict[int, tuple[ImageDataset, list[int]]] = {}
+        for part, own in map(self._locate, numbers):
+            by_part.setdefault(id(part), (part, []))[1].append(own)
+        for part, of_part in by_part.values():
+            part.expect(of_part)
+
+    def expect_nothing(self) -> None:
+        """As of every dataset."""
+        for part in self._parts_used():
+            part.expect_nothing()
+
     def key(self, number: int) -> str:
         part, own = self._locate(number)
         return part.key(own)
@@ -218,6 +239,9 @@ class SelectedSamples(_OtherNumbers, Selectable, Dataset[tuple[Tensor, Any]]):
     def _locate(self, number: int) -> tuple[ImageDataset, int]:
         return self._dataset, int(self._numbers[number])
 
+    def _parts_used(self) -> Sequence[ImageDataset]:
+        return [self._dataset]
+
 
 class JoinedDatasets(_OtherNumbers):
     """Datasets one after the other. Each draws the views of its own samples, which come out in one size."""
@@ -276,3 +300,6 @@ class JoinedDatasets(_OtherNumbers):
     def _locate(self, number: int) -> tuple[ImageDataset, int]:
         at = int(np.searchsorted(self._ends, number, side="right"))
         return self._parts[at], number - (int(self._ends[at - 1]) if at else 0)
+
+    def _parts_used(self) -> Sequence[ImageDataset]:
+        return self._parts

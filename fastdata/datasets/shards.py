@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from fastdata.datasets.base import Transforms
 from fastdata.datasets.collate import collate
+from fastdata.datasets.far import expected
 from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
 from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of_kept
@@ -23,6 +24,7 @@ from fastdata.epoch.window import Window
 from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Batch, Pair
+from fastdata.sources.node_cache import Cache
 from fastdata.sources.urls import Urls
 
 
@@ -30,12 +32,13 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
     """Images in tar shards of WebDataset's layout: iterating gives (uint8 tensor of shape (3, H, W), target).
 
     `urls` is a path, a glob ("train-*.tar"), brace notation ("train-{000000..000007}.tar"), the json of a dataset that
-    `fastdata shard` has packed ("train.json"), or a list of them; remote shards are copied into a cache first. `image`
-    names the extensions of which a sample's first is its image. `target` is the component that is the target: cls to
-    int, txt to str, json to a dict, npy to an array; None makes it -1. Or it is a field (`fd.Mask("seg.png")`), a table
-    that joins the samples by key (`fd.Table`, `fd.Coco`), or several of these by name: a list of components or a dict,
-    of which targets are dicts. `map` is a function of the image or of (image, target), as of an
-    `ImageDirectoryDataset`.
+    `fastdata shard` has packed ("train.json"), or a list of them. They may be URLs: of a dataset whose json is named
+    samples are fetched when they are needed, and ahead of that, into a `cache` on this node's disk (`fd.Cache`); shards
+    without one are copied there first. `image` names the extensions of which a sample's first is its image. `target` is
+    the component that is the target: cls to int, txt to str, json to a dict, npy to an array; None makes it -1. Or it
+    is a field (`fd.Mask("seg.png")`), a table that joins the samples by key (`fd.Table`, `fd.Coco`), or several of
+    these by name: a list of components or a dict, of which targets are dicts. `map` is a function of the image or of
+    (image, target), as of an `ImageDirectoryDataset`.
 
     Ranks (torch.distributed where it is initialized, else RANK and WORLD_SIZE, or `rank` and `world_size`) and
     DataLoader workers share an epoch sample by sample, each delivered exactly once however many shards there are;
@@ -65,8 +68,9 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         order: Order | None = None,
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
+        cache: Cache | None = None,
     ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels, map)
+        super().__init__(urls, transform, image, target, seed, max_pixels, map, cache)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         shuffle = as_shuffle(shuffle)
@@ -113,6 +117,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
 
     def __iter__(self) -> "_Iteration":
         refuse_second_split(self._cursor.place(), type(self).__name__)
+        self.expect_nothing()  # of an iteration that was broken off
         iteration = _Iteration(self, self._cursor)
         self._iteration = weakref.ref(iteration)
         return iteration
@@ -164,11 +169,15 @@ class _Iteration(RunIterator):
         self._dataset = dataset
         self.run = cursor.begin()
         self._needs_partner = self.run.needs_partner
-        self._batches = self.run.batches()
+        self._batches = expected(dataset, self.run.batches())
 
     def __next__(self) -> Batch | Pair:
         self._check()
-        numbers, epochs, size = next(self._batches)
+        picks = next(self._batches, None)
+        if picks is None:
+            self._dataset.expect_nothing()
+            raise StopIteration
+        numbers, epochs, size = picks
         self._given += 1
         pairs = self._dataset.pairs(numbers.tolist(), epochs if isinstance(epochs, int) else epochs.tolist(), size)
         return pairs[0] if self._dataset.batch_size is None else collate(pairs)
@@ -186,5 +195,5 @@ class _Iteration(RunIterator):
         """Go on there; StateError where ranks, workers or batch size are not the ones it was taken with."""
         if state != {"made": state.get("made"), **self._share()}:
             raise StateError(f"the iterator's state is of {dict(state)}, this is {self._share()}: use the same")
-        self._batches = self.run.batches(state["made"])
+        self._batches = expected(self._dataset, self.run.batches(state["made"]))
         self._go_on(state["made"])

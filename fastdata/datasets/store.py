@@ -1,8 +1,9 @@
 """Samples in tar shards, by number: where the bytes of each lie."""
 
 import functools
+import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 
 from fastdata.datasets.base import BYTES_AT_ONCE, FAILURES, ImageDataset, Transforms
 from fastdata.datasets.components import Found, Received, read_components
+from fastdata.datasets.far import FarSamples
 from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
@@ -24,9 +26,10 @@ from fastdata.errors import ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import IMAGE_EXTENSIONS, Sample
-from fastdata.sources.faults import patiently
+from fastdata.sources.faults import is_machines, patiently
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.listing import Listing, list_shards
+from fastdata.sources.node_cache import Cache
 from fastdata.sources.shard import Component, Shard
 from fastdata.sources.tar import pread
 from fastdata.sources.targets import read_field
@@ -48,6 +51,7 @@ class ShardStore(ImageDataset):
         seed: int,
         max_pixels: int,
         map: Map | None = None,
+        cache: Cache | None = None,
     ) -> None:
         super().__init__(transform, seed, max_pixels, map)
         fields = _components_of_shards(declared(target))
@@ -57,11 +61,14 @@ class ShardStore(ImageDataset):
         if not all(self.image):
             raise ValueError(f"image must name extensions, as 'jpg;png', got {image!r}")
         self.target = target
-        self._listing, classes = list_shards(urls)
+        self._listing, classes = list_shards(urls, cache)
         self.shards = self._listing.shards
         self.classes = (fields and fields.classes) or list(classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
         self._places = Places(self._listing)
+        self._far = FarSamples(self._listing, self._places, self._listing.cache) if self._listing.has_far else None
+        if self._far is not None:
+            weakref.finalize(self, self._far.expect_nothing)  # the threads that read ahead know it, not this dataset
         self._kept: npt.NDArray[np.int64] | None = None
         self.left_out: Mapping[str, int] = {}
         self._fields = None if fields is None else self._join(fields)
@@ -89,8 +96,9 @@ class ShardStore(ImageDataset):
         return fingerprint_of_kept(self._listing, self._kept)
 
     def key(self, number: int) -> str:
-        shard, row = self._locate(number)
-        return shard.key(row)
+        with self._there(number):
+            shard, row = self._locate(number)
+            return shard.key(row)
 
     def key_hashes(self) -> npt.NDArray[np.uint64]:
         return self._kept_of(self._key_hashes())
@@ -131,14 +139,34 @@ class ShardStore(ImageDataset):
         place = self._places.at(self._stored(number))
         return self._places.shard(place.position), place.row
 
+    @property
+    def is_far(self) -> bool:
+        return self._far is not None
+
+    def expect(self, numbers: Sequence[int]) -> None:
+        """As of every dataset."""
+        if self._far is not None:
+            self._far.expect(list(map(self._stored, numbers)))
+
+    def expect_nothing(self) -> None:
+        """As of every dataset."""
+        if self._far is not None:
+            self._far.expect_nothing()
+
+    def _there(self, number: int) -> AbstractContextManager[None]:
+        """A block in which a sample's bytes are on disk. OSError where they can't be had."""
+        return nullcontext() if self._far is None else self._far.one_there(self._stored(number))
+
     def _read(self, number: int) -> Sample[bytes]:
-        component = self._component(number)
-        key, image = component.shard.read_component(component)
-        return Sample(key, image, self._target(component.shard, component.row, key, number))
+        with self._there(number):
+            component = self._component(number)
+            key, image = component.shard.read_component(component)
+            return Sample(key, image, self._target(component.shard, component.row, key, number))
 
     def read_beginning(self, number: int, length: int) -> bytes:
-        component = self._component(number)
-        return pread(component.opened.fd, min(length, component.size), component.offset)
+        with self._there(number):
+            component = self._component(number)
+            return pread(component.opened.fd, min(length, component.size), component.offset)
 
     def _component(self, number: int, place: Place | None = None) -> Component:
         """Where a sample's image lies. ReadError where it has none."""
@@ -149,15 +177,28 @@ class ShardStore(ImageDataset):
             return component
         has = ", ".join(name for name in shard.extensions if shard.has(row, name))
         cause = f"it has none of the components {';'.join(self.image)}, but {has}: say image='...'"
-        raise ReadError(cause, shard.key(row), self.where(number))
+        raise ReadError(cause, self.key(number), self.where(number))
 
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
             return super()._read_some(numbers, look_for)
+        placed = self._placed(numbers)
+        if self._far is None:
+            return self._read_placed(numbers, placed, {}, look_for)
+        stored = list(map(self._stored, numbers))
+        with self._far.there(dict(zip(stored, placed, strict=True))) as errors:
+            missing = {number: errors[each] for number, each in zip(numbers, stored, strict=True) if each in errors}
+            return self._read_placed(numbers, placed, missing, look_for)
+
+    def _read_placed(
+        self, numbers: Sequence[int], placed: list[Place], missing: Mapping[int, OSError], look_for: LookFor | None
+    ) -> Seen:
+        """The first of the samples at these places, but for those that are missing."""
         found: list[Found] = []
         total = 0
-        for number, place in zip(numbers, self._placed(numbers), strict=True):
-            each = self._find(number, place, patient=not found)
+        for number, place in zip(numbers, placed, strict=True):
+            error = missing.get(number)
+            each = self._missing(number, error) if error else self._find(number, place, patient=not found)
             if each is None:
                 break  # What is found is read first, which lets go of its files.
             found.append(each)
@@ -168,6 +209,18 @@ class ShardStore(ImageDataset):
             return self._read_found(numbers, found, look_for)
         except MemoryError:  # one by one, to say which
             return super()._read_some(numbers, look_for)
+
+    def _missing(self, number: int, error: OSError) -> SampleError:
+        """What is wrong with a sample whose bytes can't be had. OSError where that is the machine's fault."""
+        where = self.where(number)
+        if is_machines(error):
+            raise OSError(error.errno, f"{error.strerror}, reading sample number {number}", where) from error
+        located = ReadError(str(error), f"number {number}", where)
+        located.__cause__ = error
+        return located.without_frames()
+
+    def _key_if_readable(self, number: int) -> str:
+        return super()._key_if_readable(number) if self._far is None else f"number {number}"  # not to ask for it again
 
     def _placed(self, numbers: Sequence[int]) -> list[Place]:
         """The places of samples. OSError where a dataset's index can't be read, which is no sample's fault."""
@@ -222,8 +275,9 @@ class ShardStore(ImageDataset):
             raise error.at(key, self.where(number)) from error
 
     def _target_of(self, number: int) -> Any:
-        shard, row = self._locate(number)
-        return self._target(shard, row, f"number {number}", number)
+        with self._there(number):
+            shard, row = self._locate(number)
+            return self._target(shard, row, f"number {number}", number)
 
 
 class TarImageMapDataset(ShardStore, Selectable, Dataset[tuple[Tensor, Any]]):
@@ -241,8 +295,9 @@ class TarImageMapDataset(ShardStore, Selectable, Dataset[tuple[Tensor, Any]]):
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
+        cache: Cache | None = None,
     ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels, map)
+        super().__init__(urls, transform, image, target, seed, max_pixels, map, cache)
 
 
 def fingerprint_of_kept(listing: Listing, kept: npt.NDArray[np.int64] | None) -> str:

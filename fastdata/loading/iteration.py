@@ -112,4 +112,5 @@ class Iteration:
         self._closed = True
         self._ended = self._ended or time.perf_counter()
         if self._crew is not None:
+            self._setup.dataset.expect_nothing()  # first, so that no thread waits for what comes ahead
             self._crew.close()

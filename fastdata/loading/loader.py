@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from fastdata.cpus import available_cpus
 from fastdata.datasets.base import ImageDataset
+from fastdata.datasets.far import expected
 from fastdata.datasets.mix import as_image_dataset
 from fastdata.epoch.cursor import EpochCursor, Run
 from fastdata.epoch.orders import Order, OrdersOfBatches, Shuffle, orders_of
@@ -207,12 +208,13 @@ class Loader:
 
 
 def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dali | None) -> BatchCrew:
+    batches = expected(setup.dataset, run.batches())
     if dali is None:
         kind = MappedJob if setup.dataset.is_mapped else BatchJob
-        return Crew((kind(setup, picks) for picks in run.batches()), num_threads, prefetch)
+        return Crew((kind(setup, picks) for picks in batches), num_threads, prefetch)
     from fastdata.loading.dali.crew import DaliCrew
 
-    return DaliCrew(setup, run.batches(), num_threads, prefetch, dali)
+    return DaliCrew(setup, batches, num_threads, prefetch, dali)
 
 
 def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:

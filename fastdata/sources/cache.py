@@ -16,10 +16,12 @@ from fastdata.sources.content_hash import hash_of
 from fastdata.sources.storage import storage_of
 from fastdata.sources.urls import is_remote, plain_path, refuse_pipe
 
+CacheDir = str | os.PathLike[str] | None
+
 MAX_NAME = 100  # characters of a URL's basename that its cached file keeps
 
 
-def local(url: str, cache_dir: str | os.PathLike[str] | None = None, content: str = "") -> str:
+def local(url: str, cache_dir: CacheDir = None, content: str = "") -> str:
     """The path of a local file with what `url` holds.
 
     Local paths and file:// URLs are where they are. Anything else is copied into `cache_dir` (default: the
@@ -62,7 +64,7 @@ def _compare(url: str, part: Path, content: str) -> None:
             raise ReplacedError(f"{url}: {problem}")
 
 
-def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+def cache_folder(cache_dir: CacheDir = None) -> Path:
     """The folder that `local` copies into, made where it is not there; PermissionError where others can write in it."""
     given = cache_dir or os.environ.get("FASTDATA_CACHE")
     cache = Path(given).expanduser() if given else platformdirs.user_cache_path("fastdata", appauthor=False)

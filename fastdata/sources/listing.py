@@ -21,8 +21,10 @@ from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.index import Summary, index_count, index_summary
 from fastdata.sources.index_layout import SUFFIX
 from fastdata.sources.manifest import Manifest, ShardEntry
+from fastdata.sources.node_cache import Cache
 from fastdata.sources.remote_dataset import remote_index, remote_manifest
 from fastdata.sources.shard import Known
+from fastdata.sources.sparse import RemoteFile
 from fastdata.sources.urls import (
     Urls,
     as_list,
@@ -39,7 +41,8 @@ from fastdata.sources.urls import (
 class Listing:
     """Shards in order, as paths or URLs, and what jsons say of each: `entries` has None where none lists it."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Cache | None = None) -> None:
+        self.cache = Cache() if cache is None else cache
         self.shards: list[str] = []
         self.entries: list[ShardEntry | None] = []
         self.indexes: list[DatasetIndex] = []
@@ -64,12 +67,24 @@ class Listing:
         entry, which = self.entries[position], self.which[position]
         if entry is None:
             return None
-        return Known(entry, self.indexes[which] if which >= 0 else None, self.firsts[position])
+        return Known(entry, self.indexes[which] if which >= 0 else None, self.firsts[position], self.cache)
+
+    @property
+    def has_far(self) -> bool:
+        """Whether the samples of any shard are read by range."""
+        return any(which >= 0 and is_remote(shard) for shard, which in zip(self.shards, self.which, strict=True))
+
+    def remote_file(self, position: int) -> RemoteFile | None:
+        """A shard whose samples are read by range, None for any other; by its position."""
+        known = self.known(position)
+        return None if known is None else known.remote_file(self.shards[position])
 
     def counts(self) -> list[int]:
         """The number of samples in each shard. Those that no json lists are counted, as `index_count` raises."""
         pairs = zip(self.shards, self.entries, strict=True)
-        return [index_count(local(shard)) if entry is None else entry.nsamples for shard, entry in pairs]
+        return [
+            index_count(local(shard, self.cache.dir)) if entry is None else entry.nsamples for shard, entry in pairs
+        ]
 
     def filesize(self) -> int:
         """Bytes of all shards. Those that no json lists are asked, as `local` and `stat` raise."""
@@ -81,15 +96,14 @@ class Listing:
         if not self._fingerprint:
             digest = blake2b(digest_size=8)
             for shard, entry in zip(self.shards, self.entries, strict=True):
-                digest.update(b"%d,%d;" % _summary(shard, entry))
+                digest.update(b"%d,%d;" % self._summary(shard, entry))
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
-
-def _summary(shard: str, entry: ShardEntry | None) -> Summary:
-    if entry is None or entry.rows is UNSET:
-        return index_summary(local(shard))
-    return Summary(entry.nsamples, entry.rows)
+    def _summary(self, shard: str, entry: ShardEntry | None) -> Summary:
+        if entry is None or entry.rows is UNSET:
+            return index_summary(local(shard, self.cache.dir))
+        return Summary(entry.nsamples, entry.rows)
 
 
 class _Dataset:
@@ -104,17 +118,18 @@ class _Dataset:
         listing.add(shard, self.manifest.shards[place], self.index, self.firsts[place])
 
 
-def list_shards(urls: Urls) -> tuple[Listing, tuple[str, ...]]:
+def list_shards(urls: Urls, cache: Cache | None = None) -> tuple[Listing, tuple[str, ...]]:
     """The shards that `urls` stands for, as `expand` says, and the names of their classes, () where unknown.
 
-    A json may be remote, too. ValueError where the shards' datasets have different classes, since one number would mean
-    two of them; FileNotFoundError where all shards of a dataset are meant and its json lists one that is not there;
-    ManifestError for a damaged json; OSError, or what the protocol's package raises, where a remote one can't be had.
+    A json may be remote, too; what is fetched goes into `cache`. ValueError where the shards' datasets have different
+    classes, since one number would mean two of them; FileNotFoundError where all shards of a dataset are meant and its
+    json lists one that is not there; ManifestError for a damaged json; OSError, or what the protocol's package raises,
+    where a remote one can't be had.
     """
-    listing, datasets = Listing(), dict[str, _Dataset | None]()
+    listing, datasets = Listing(cache), dict[str, _Dataset | None]()
     for url in as_list(urls):
         if is_manifest(url):
-            dataset = datasets[url] = _remote(url) if is_remote(url) else _local(_json(url))
+            dataset = datasets[url] = _remote(url, listing.cache) if is_remote(url) else _local(_json(url))
             for place, entry in enumerate(dataset.manifest.shards):
                 dataset.add_to(listing, place, beside(dataset.json, entry.url))
         else:
@@ -174,9 +189,9 @@ def _index_beside(file: Path, found: Manifest) -> DatasetIndex | None:
     return index
 
 
-def _remote(url: str) -> _Dataset:
-    found = remote_manifest(url)
-    index = None if found.index is None else remote_index(url, found.index)
+def _remote(url: str, cache: Cache) -> _Dataset:
+    found = remote_manifest(url, cache.dir)
+    index = None if found.index is None else remote_index(url, found.index, cache.dir)
     if index is not None and len(index) != found.nsamples:
         raise ManifestError(f"{index.path} has {len(index)} samples, and {url} says {found.nsamples}: copy both again")
     return _Dataset(url, found, index)

@@ -8,13 +8,18 @@ MAX_BYTES: Final = 1 << 30
 """Of a sample's file or component: a larger one is no image and no field."""
 
 
-def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
+def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int = 0o777) -> int:
     """A file descriptor. OSError, without an errno, for a pipe, a device or a folder: reading may never end."""
-    fd = os.open(path, flags | os.O_NONBLOCK)  # else a pipe that nobody writes to would wait
+    fd = os.open(path, flags | os.O_NONBLOCK, mode)  # else a pipe that nobody writes to would wait
     if not S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(f"{os.fspath(path)} is no regular file")
     return fd
+
+
+def open_private(path: str | os.PathLike[str]) -> int:
+    """A descriptor of a file to read and write, made for its user alone where it is not there; OSError for a link."""
+    return open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def read_regular(path: str, limit: int = MAX_BYTES) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastdata.errors import ManifestError
 from fastdata.files import whole_file
-from fastdata.sources.cache import arriving, cache_folder, cached_name
+from fastdata.sources.cache import CacheDir, arriving, cache_folder, cached_name
 from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.index_layout import SUFFIX, IndexEntry, read_layout
 from fastdata.sources.manifest import MAX_BYTES, Manifest, parse
@@ -17,12 +17,12 @@ WHOLE = 256 << 20
 """Bytes of an index that is fetched as a whole; of a larger one each MiB when a row in it is needed."""
 
 
-def remote_manifest(url: str) -> Manifest:
+def remote_manifest(url: str, cache_dir: CacheDir = None) -> Manifest:
     """The manifest of a json at a URL, as it is there now; raises as `manifest.load` and `Storage`."""
     storage = storage_of(url)
     if (size := storage.size(url)) > MAX_BYTES:
         raise ManifestError(f"{url}: no dataset's json: it has {size} bytes, more than {MAX_BYTES}")
-    copy = cache_folder() / f".{cached_name(url)}.{secrets.token_hex(8)}.json"
+    copy = cache_folder(cache_dir) / f".{cached_name(url)}.{secrets.token_hex(8)}.json"
     try:
         storage.get_file(url, copy)  # not as a range, which some servers of HTTP don't know
         return parse(copy.read_bytes(), url)
@@ -30,7 +30,7 @@ def remote_manifest(url: str) -> Manifest:
         copy.unlink(missing_ok=True)
 
 
-def remote_index(url: str, entry: IndexEntry) -> DatasetIndex:
+def remote_index(url: str, entry: IndexEntry, cache_dir: CacheDir = None) -> DatasetIndex:
     """The index of the dataset whose json is at a URL, in the cache: of this content only.
 
     ManifestError where the file beside the json is not the one that it means; OSError as `Storage`.
@@ -38,7 +38,7 @@ def remote_index(url: str, entry: IndexEntry) -> DatasetIndex:
     path = path_of(url)
     name = path.rpartition("/")[2].removesuffix(".json") + SUFFIX
     source = beside(url, name)
-    cached = cache_folder() / cached_name(source, entry.hash)
+    cached = cache_folder(cache_dir) / cached_name(source, entry.hash)
     fetch = partial(_fetch, source)
     if not cached.exists():
         with arriving(cached) as part:

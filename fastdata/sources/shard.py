@@ -13,9 +13,12 @@ from fastdata.sources.dataset_index import DatasetIndex, IndexPart
 from fastdata.sources.faults import machines
 from fastdata.sources.index import ABSENT, NO_CLASS, Rows, shard_rows
 from fastdata.sources.manifest import ShardEntry
+from fastdata.sources.node_cache import Cache, range_cache
 from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.rows import MAX_CLASS_BYTES, Entry, class_in
+from fastdata.sources.sparse import RemoteFile
 from fastdata.sources.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
+from fastdata.sources.urls import is_remote
 from fastdata.sources.webdataset import key_hash, split_name
 
 _NEAR = 4096  # bytes behind an image: as a rule what holds the class begins there, behind padding and a header
@@ -27,6 +30,14 @@ class Known(NamedTuple):
     entry: ShardEntry
     of_dataset: DatasetIndex | None
     first: int
+    cache: Cache = Cache()
+    """Of what is fetched, where the shard is remote."""
+
+    def remote_file(self, path: str) -> RemoteFile | None:
+        """The shard at this path, if it is a URL and its samples can be fetched one by one; None if it can't."""
+        if self.of_dataset is None or not is_remote(path):
+            return None
+        return RemoteFile(path, self.entry.filesize, self.entry.hash)
 
 
 class Shard:
@@ -34,9 +45,10 @@ class Shard:
 
     The file is opened, and indexed if need be, when first needed; with `keep_index` an index that was built is stored
     beside it. Where it is `known` its rows are those of its dataset's index, unless it has another size than the json
-    says: then it was replaced, and is indexed for itself. Where `path` is a URL it is copied into the cache first, and
-    its bytes are those of which the json has the hash. It has `count` samples, if that is given. Any number of threads
-    may read at once; a copy in another process, forked or unpickled, reads on its own. The file stays open as long as
+    says: then it was replaced, and is indexed for itself. Where `path` is a URL the file is a sparse one in the cache,
+    which has those samples whose pieces the reader has leased, or, where no index says where samples end, a copy whose
+    bytes are those of which the json has the hash. It has `count` samples, if that is given. Any number of threads may
+    read at once; a copy in another process, forked or unpickled, reads on its own. The file stays open as long as
     something reads it.
 
     Methods raise TarError when the shard is damaged, cut short or changed under way, IndexError for a row that is
@@ -233,7 +245,7 @@ class _Opened:
 
     def __init__(self, path: str, keep_index: bool, known: Known | None) -> None:
         try:
-            file = local(path, content=known.entry.hash if known else "")  # the whole file, where it is remote
+            file = _on_disk(path, known)
         except OSError as error:
             raise machines(error, path) from error
         self.fd = os.open(file, os.O_RDONLY)
@@ -257,6 +269,16 @@ class _Opened:
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
+
+
+def _on_disk(path: str, known: Known | None) -> str:
+    """The file itself; where it is remote the sparse file that its samples are fetched into, else a copy of it."""
+    if known is None:
+        return local(path)
+    remote = known.remote_file(path)
+    if remote is not None:
+        return str(range_cache(known.cache).path(remote))
+    return local(path, known.cache.dir, content=known.entry.hash)
 
 
 def _entry_of(rows: Rows, row: int) -> Entry:

@@ -1,0 +1,231 @@
+"""Ranges of remote files on a node's disk: bounded, checked, shared by all of its threads and processes.
+
+How it works. Each remote file has a sparse file of its size in the cache's folder (`sparse`), and whoever reads pieces
+of it has a lease on them meanwhile, `with cache.lease(pieces): ...`, in which the sparse file has their bytes.
+
+A piece is there if the bytes in its place have its hash: there is no other record. So nothing that is written can be
+taken for more than it is, whenever SIGKILL, a full disk or a power failure came, and a hole is never taken for zeros.
+
+Locks on ranges of bytes (`piece_locks`) say who may do what, between processes, and end with their process:
+- shared: a piece is looked for and, if it is there, leased. Whoever has one reads; nobody writes or removes there.
+- exclusive: a piece is fetched, checked and written, or a region of pieces is removed.
+Who wants a lease asks for a shared lock without waiting, and looks. What is not there he asks for the exclusive lock
+on, which no moment separates from the shared one, fetches it, and turns the lock into a shared one in the same way.
+Who is refused one of the two lets go and waits, asleep, for a shared lock: then the piece is there, as a rule. If it
+is not, since whoever fetched it failed, or two had looked for it at the same time, he waits for the exclusive lock,
+and looks again. Nobody waits for a lock while he has an exclusive one, so that nobody waits for ever. Threads of a
+process share its locks: a table counts who has a lease on what.
+
+The ledger (`ledger`) knows what is on disk, and when it was used. Before anything is fetched its bytes are added
+there, and what was used least recently is removed (`eviction`) as far as nobody has it locked. So the cache has no
+more than `limit` bytes and what is leased just now; with a limit of 0 a piece goes when its last lease ends.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fastdata.sources.cache import cached_name
+from fastdata.sources.fetching import Ranges
+from fastdata.sources.filling import Files, Filler
+from fastdata.sources.ledger import Ledger
+from fastdata.sources.piece_locks import PieceLocks, Span
+from fastdata.sources.sparse import Piece, RemoteFile, SparseFile
+
+_MAX_OPEN = 64  # files of data that a process keeps open
+
+
+class _Pin:
+    """A piece in use in this process: how many leases there are on it, and their lock."""
+
+    __slots__ = ("abandoned", "error", "leases", "settled", "span")
+
+    def __init__(self, span: Span) -> None:
+        self.span = span
+        self.leases = 1
+        self.settled = threading.Event()
+        self.error: OSError | None = None
+        self.abandoned = False  # by a thread that was interrupted: others try again
+
+
+_Pins = Mapping[Piece, _Pin]
+
+
+class RangeCache:
+    """The cache in `folder`, as this process has it open.
+
+    `limit` is in bytes; None is half of the disk's free space, with what is in the cache counted as free. `storage`
+    gives what reads a URL's ranges. Any number of threads may use it. A forked child must close it and open its own.
+    OSError where the folder's file system has no locks.
+    """
+
+    def __init__(self, folder: Path, limit: int | None, storage: Callable[[str], Ranges]) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._folder = folder
+        self._ledger = Ledger(folder)
+        if limit is None:
+            limit = (shutil.disk_usage(folder).free + self._ledger.total()) // 2
+        self._locks = PieceLocks(folder)
+        self._filler = Filler(folder, limit, storage, self._ledger)
+        self._turn = threading.Lock()  # of who changes the table, for microseconds
+        self._pins: dict[Piece, _Pin] = {}
+        self._open = lru_cache(_MAX_OPEN)(self._opened)
+        self._pid = os.getpid()
+        self._filler.trim_all()
+
+    def path(self, file: RemoteFile) -> Path:
+        """The sparse file, to be read where a lease says what is there."""
+        return self._open(file).path
+
+    def lease(self, pieces: Iterable[Piece]) -> "Lease":
+        """Makes sure that the pieces are on disk, until the lease is closed: what is missing is fetched.
+
+        What can't be had is in the lease's `errors`, by piece. OSError where the machine fails.
+        """
+        wanted = list(dict.fromkeys(pieces))
+        files = {file: self._open(file) for file in {piece.file for piece in wanted}}
+        pins: dict[Piece, _Pin] = {}
+        try:
+            while left := [piece for piece in wanted if piece not in pins]:
+                mine = self._pin(left, files, pins)
+                self._settle(mine, files)
+                for piece in left:
+                    pins[piece].settled.wait()
+                    if pins[piece].abandoned:
+                        del pins[piece]
+        except BaseException:
+            self._release(pins)
+            raise
+        return Lease(self._release, pins)
+
+    def close(self) -> None:
+        """Closes its files, which ends all leases; nobody may use it any more. In a forked child, the child's files."""
+        if os.getpid() == self._pid:
+            self._filler.close()
+        self._open.cache_clear()
+        self._locks.close()
+        self._ledger.close()
+
+    def _release(self, pins: _Pins) -> None:
+        """Ends one lease on each of the pieces."""
+        if os.getpid() != self._pid:
+            return  # the locks did not come along through a fork
+        ended = []
+        with self._turn:
+            for piece, pin in pins.items():
+                if self._pins.get(piece) is not pin:
+                    continue  # it could not be had
+                pin.leases -= 1
+                if not pin.leases:
+                    pin.span.let_go()
+                    del self._pins[piece]
+                    ended.append(piece)
+        self._filler.trim(ended, self._open)
+
+    def _opened(self, file: RemoteFile) -> SparseFile:
+        name = cached_name(file.url, f"{file.size} {file.content}")
+        first = self._ledger.first_of(name)
+        if first is None:
+            with self._ledger.locked():
+                first = self._ledger.look_up(name)
+                if first is None:
+                    (self._folder / name).unlink(missing_ok=True)  # left by somebody who removed the ledger
+                    first = self._ledger.register(name, file.size)
+        return SparseFile(self._folder / name, file.size, first)
+
+    def _pin(self, pieces: Iterable[Piece], files: Files, pins: dict[Piece, _Pin]) -> dict[Piece, _Pin]:
+        """Adds to `pins` those of the pieces, and gives those that nobody in this process had: they are to be settled.
+
+        A lease is counted on each.
+        """
+        mine = {}
+        with self._turn:
+            for piece in pieces:
+                pin = self._pins.get(piece)
+                if pin is None:
+                    file = files[piece.file]
+                    span = self._locks.of(file.path.name, file.first_region, piece.offset, piece.end)
+                    pin = self._pins[piece] = mine[piece] = _Pin(span)
+                else:
+                    pin.leases += 1
+                pins[piece] = pin
+        return mine
+
+    def _settle(self, mine: _Pins, files: Files) -> None:
+        """Leaves each of the pieces on disk and under a shared lock, or with an error."""
+        try:
+            contested: list[Piece] = []
+            missing: list[Piece] = []
+            for piece, pin in mine.items():
+                if not pin.span.try_to_have(exclusive=False):
+                    contested.append(piece)
+                elif files[piece.file].has(piece):
+                    pin.settled.set()
+                else:
+                    (missing if pin.span.try_to_have(exclusive=True) else contested).append(piece)
+            if missing:
+                self._filler.fill(missing, files, self._settled)
+            for piece in contested:
+                self._get_after_others(piece, mine[piece], files)
+            self._ledger.used({number for piece in mine for number in files[piece.file].regions(piece)})
+        finally:
+            for piece, pin in mine.items():
+                if not pin.settled.is_set():
+                    pin.abandoned = True
+                    self._end(piece, pin)
+
+    def _get_after_others(self, piece: Piece, pin: _Pin, files: Files) -> None:
+        pin.span.let_go()  # two that look for it at the same time would else keep each other from fetching it
+        for exclusive in (False, True):
+            pin.span.wait(exclusive)
+            if files[piece.file].has(piece):
+                self._settled(piece, None)
+                return
+            if not exclusive:
+                pin.span.let_go()
+        self._filler.fill([piece], files, self._settled)
+
+    def _settled(self, piece: Piece, error: OSError | None) -> None:
+        """The piece is there, and others may read it as well; or it can't be had."""
+        pin = self._pins[piece]
+        if error is None:
+            pin.span.try_to_have(exclusive=False)
+            pin.settled.set()
+        else:
+            pin.error = error
+            self._end(piece, pin)
+
+    def _end(self, piece: Piece, pin: _Pin) -> None:
+        with self._turn:
+            pin.span.let_go()
+            del self._pins[piece]
+        pin.settled.set()
+
+
+class Lease:
+    """Pieces that are on disk until it is closed; `errors` has what is wrong with those that can't be had."""
+
+    def __init__(self, release: Callable[[_Pins], None], pins: dict[Piece, _Pin]) -> None:
+        self._release = release
+        self._pins = {piece: pin for piece, pin in pins.items() if pin.error is None}
+        self.errors = {piece: pin.error for piece, pin in pins.items() if pin.error is not None}
+
+    def drop(self, pieces: Iterable[Piece]) -> None:
+        """Lets go of some of the pieces, at most once of each, whoever says so."""
+        pins = {piece: self._pins.pop(piece, None) for piece in pieces}
+        self._release({piece: pin for piece, pin in pins.items() if pin is not None})
+
+    def close(self) -> None:
+        """Lets go of all."""
+        self.drop(list(self._pins))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
