@@ -1,7 +1,6 @@
 """What the files of the samples take, looked up and checked before anything is written."""
 
 import os
-import stat
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,9 +9,9 @@ from numpy.typing import NDArray
 
 from fastdata.errors import PackError
 from fastdata.packing.source import Source
+from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time
 from fastdata.packing.write import extension_of
 from fastdata.sample import IMAGE_EXTENSIONS
-from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.tar import BLOCK, padded
 
 _PLAIN_NAME = 100  # bytes of an ASCII name that still fits into a member's header
@@ -20,7 +19,8 @@ _PAX_RECORDS = 64  # bytes: more than the records of a PAX header have besides a
 
 
 class Sizes(NamedTuple):
-    """Bytes of each sample's image and of its fields' files, int64 of shape (N,); -1 where it lacks the field.
+    """Bytes of each sample's image and of its fields' files, int64 of shape (N,); -1 where it lacks the field, UNUSABLE
+    for a file that can't be packed.
 
     `times` are when these files last changed, in ns: int64 of shape (N, 1 + fields).
     """
@@ -30,23 +30,31 @@ class Sizes(NamedTuple):
     times: NDArray[np.int64]
 
 
-def measure(source: Source) -> Sizes:
-    """The sizes of all files. PackError for what is known now to be nothing that can be packed."""
+def measure(source: Source, *, skip: bool = False) -> Sizes:
+    """The sizes of all files. PackError for one that is known now to be nothing that can be packed, unless `skip`."""
     scan = source.scan
     times = np.full((len(scan), 1 + len(source.fields)), -1, np.int64)
     images = np.empty(len(scan), np.int64)
     for i, name in enumerate(scan.paths):
-        images[i], times[i, 0] = _size_and_time(path := f"{scan.root}/{name}")
-        if not images[i]:
-            raise PackError(f"{path} is empty: remove it, or get it again")
+        images[i], times[i, 0] = _usable(path := f"{scan.root}/{name}", skip, image=True)
         _check_extension(source, i, path)
     fields = {}
     for column, (field, paths) in enumerate(source.fields.items(), 1):
         sizes = fields[field] = np.full(len(scan), -1, np.int64)
         for i, name in enumerate(paths):
             if name:
-                sizes[i], times[i, column] = _size_and_time(f"{scan.root}/{name}")
+                sizes[i], times[i, column] = _usable(f"{scan.root}/{name}", skip)
     return Sizes(images, fields, times)
+
+
+def _usable(path: str, skip: bool, image: bool = False) -> tuple[int, int]:
+    """Size and time of a file; UNUSABLE and -1 for one that can't be packed where these are skipped."""
+    try:
+        return size_and_time(path, image=image)
+    except UnusableError:
+        if not skip:
+            raise
+        return UNUSABLE, -1
 
 
 def sizes_in_tar(source: Source, sizes: Sizes) -> NDArray[np.int64]:
@@ -61,19 +69,6 @@ def sizes_in_tar(source: Source, sizes: Sizes) -> NDArray[np.int64]:
         headers = np.fromiter((_header(f"{key}.{name}") for key in scan.keys), np.int64, len(scan))
         total += np.where(in_bytes >= 0, headers + _padded(in_bytes), 0)
     return total
-
-
-def _size_and_time(path: str) -> tuple[int, int]:
-    """A file's bytes, and when it last changed, in ns."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 -- a Path for each file takes longer than the rest
-    except OSError as error:
-        raise PackError(f"{path} can't be read: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise PackError(f"{path} is no regular file: remove it")
-    if status.st_size > MAX_BYTES:
-        raise PackError(f"{path} has {status.st_size} bytes, more than the limit of {MAX_BYTES}: remove it")
-    return status.st_size, status.st_mtime_ns
 
 
 def _check_extension(source: Source, i: int, path: str) -> None:
@@ -103,4 +98,4 @@ def _header(name: str) -> int:
 
 def _padded(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """What data of so many bytes take: whole blocks."""
-    return (sizes + BLOCK - 1) // BLOCK * BLOCK
+    return (np.maximum(sizes, 0) + BLOCK - 1) // BLOCK * BLOCK

@@ -75,7 +75,9 @@ class PlannedShard(NamedTuple):
 
     Beside the images come the samples' json (`columns`, b"" for a sample without; empty if no sample has any), and the
     files of `fields`. `times` are when the files last changed, in ns, a row for each sample: its image's, then those of
-    its fields; -1 for one that it lacks. With `check` images are read to their ends.
+    its fields; -1 for one that it lacks. With `check` images are read to their ends. With `skip` a sample of which a
+    file can't be packed is left out, and noted as rejected; a file that was known for one when this was planned has the
+    size `UNUSABLE`.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class PlannedShard(NamedTuple):
     fields: Sequence[PlannedField] = ()
     times: NDArray[np.int64] | None = None
     check: bool = False
+    skip: bool = False
 
 
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:

@@ -8,10 +8,12 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from fastdata.errors import PackError
 from fastdata.packing.journal import NOTE, read_note
+from fastdata.packing.rejects import rejects_path
 from fastdata.sources import manifest
 from fastdata.sources.index import index_path
 
@@ -21,8 +23,10 @@ STAGING = ".fastdata-staging"
 READY = ".fastdata-ready"
 """The folder of what is complete, and being moved to its place."""
 
-_OF_DATASET = r"{}-\d{{6}}\.(tar|index\.npy|idx)"  # of a dataset's name: what its shards' files are called
-_WRITTEN = re.compile(r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json|done)(?(hidden)\.[0-9a-f]{16}\.tmp)")
+_OF_DATASET = r"{}(-\d{{6}}\.(tar|index\.npy|idx)|\.rejects\.jsonl)"  # its files besides the json
+_WRITTEN = re.compile(
+    r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json|jsonl|done|plan|part)(?(hidden)\.[0-9a-f]{16}\.tmp)"
+)
 
 
 def refuse_existing(directory: Path, names: Iterable[str], overwrite: bool) -> None:
@@ -119,12 +123,13 @@ def finish_interrupted(directory: Path, replaceable: Collection[str]) -> set[str
 
 
 def _names_in(json: Path) -> list[str]:
-    """The names of a dataset's files: its json, its shards and their indexes."""
+    """The names of a dataset's files: its json, its shards and their indexes, and of the list of what it lacks."""
     found = manifest.load(json)
     shards = [entry.url for entry in found.shards]
     if found.name != json.stem or not all(_belongs(Path(shard), found.name) for shard in shards):
         raise _strange(json)
-    return [json.name, *shards, *(index_path(shard).name for shard in shards)]
+    rejects = [rejects_path(json.parent, found.name).name] if found.made.rejected else []
+    return [json.name, *rejects, *shards, *(index_path(shard).name for shard in shards)]
 
 
 def _surplus(directory: Path, jsons: Iterable[Path]) -> list[Path]:
@@ -155,8 +160,9 @@ def _entries(folder: Path) -> list[Path]:
         raise PackError(f"{folder} is a link or no folder, so it is not of a run of fastdata's: remove it")
     entries = sorted(folder.iterdir())
     for entry in entries:
-        if not stat.S_ISREG(entry.lstat().st_mode):
-            raise _strange(entry)
+        with suppress(FileNotFoundError):  # another part of the run has renamed what it had under a temporary name
+            if not stat.S_ISREG(entry.lstat().st_mode):
+                raise _strange(entry)
     return entries
 
 

@@ -5,15 +5,23 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastdata.errors import PackError
-from fastdata.packing.check import is_undamaged
+from fastdata.packing.check import image_problem, is_undamaged
 from fastdata.packing.convert import Conversion, Converted, convert
 from fastdata.packing.plan import PlannedShard
+from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time, unreadable
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.tar import pread
 from fastdata.sources.writer import ShardWriter
 
 Progress = Callable[[int, int], None]
 """Is called with the number of files, and of their bytes, that were read since the last call."""
+
+
+class Rejected(NamedTuple):
+    """A sample that was left out: the file at fault, as a path below the root, and why."""
+
+    path: str
+    reason: str
 
 
 class Written(NamedTuple):
@@ -25,6 +33,7 @@ class Written(NamedTuple):
     refused: int
     image_bytes: int
     damaged: int
+    rejected: tuple[Rejected, ...] = ()
 
 
 def extension_of(path: str) -> str:
@@ -44,19 +53,25 @@ def write_shard(planned: PlannedShard, report: Progress) -> Written:
 
 
 def _write(planned: PlannedShard, report: Progress) -> Written:
-    changed = refused = image_bytes = damaged = 0
+    source_bytes = changed = refused = image_bytes = damaged = 0
+    rejected: list[Rejected] = []
     targets, sizes = planned.targets.tolist(), planned.sizes.tolist()  # as numpy's numbers they take a third longer
     samples = zip(planned.files, planned.keys, targets, sizes, strict=True)
     with ShardWriter(planned.path) as shard:
         for number, (file, key, target, size) in enumerate(samples):
             path = f"{planned.root}/{file}"
-            data = _read(path, size)
+            try:
+                data, fields = _image(planned, path, size), _fields(planned, number)
+            except UnusableError as error:
+                rejected.append(_rejected(planned, error))
+                report(1, 0)
+                continue
             image = _converted(path, data, planned.conversion)
             components = {image.extension: image.data}
             if target >= 0:
                 components["cls"] = str(target).encode()
-            fields = _fields(planned, number)
             shard.write(key, components | fields)
+            source_bytes += size
             changed += image.data is not data
             refused += image.refused
             image_bytes += len(image.data)
@@ -64,9 +79,27 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
                 kept = [*fields.values(), *([data] if image.data is data else [])]
                 damaged += not all(map(is_undamaged, kept))
             report(1, len(data) + sum(map(len, fields.values())))
+        if rejected and not shard.samples:
+            problem = f"{planned.path.name} would be empty, since none of its {len(rejected)} files can be packed"
+            raise PackError(f"{problem}; the first: {rejected[0].path} {rejected[0].reason}")
     checked = planned.check and not damaged
     entry = ShardEntry(planned.path.name, shard.samples, shard.size, shard.sha256, checked)
-    return Written(entry, int(planned.sizes.sum()), changed, refused, image_bytes, damaged)
+    return Written(entry, source_bytes, changed, refused, image_bytes, damaged, tuple(rejected))
+
+
+def _image(planned: PlannedShard, path: str, size: int) -> bytes:
+    """The bytes of an image's file. UnusableError where they can't be read or, if that is looked at, are no image."""
+    data = _read(path, size, image=True)
+    if planned.skip and planned.check and (problem := image_problem(data)):
+        raise UnusableError(path, f"is no image: {problem}")
+    return data
+
+
+def _rejected(planned: PlannedShard, error: UnusableError) -> Rejected:
+    """What is noted of a file that is left out; raises the error where none is."""
+    if not planned.skip:
+        raise error
+    return Rejected(error.path.removeprefix(f"{planned.root}/"), error.reason)
 
 
 def _fields(planned: PlannedShard, number: int) -> dict[str, bytes]:
@@ -75,12 +108,15 @@ def _fields(planned: PlannedShard, number: int) -> dict[str, bytes]:
     if planned.columns and planned.columns[number]:
         fields["json"] = planned.columns[number]
     for name, files, sizes in planned.fields:
-        if sizes[number] >= 0:
-            fields[name] = _read(f"{planned.root}/{files[number]}", int(sizes[number]))
+        if (size := int(sizes[number])) != -1:
+            fields[name] = _read(f"{planned.root}/{files[number]}", size)
     return fields
 
 
-def _read(path: str, size: int) -> bytes:
+def _read(path: str, size: int, *, image: bool = False) -> bytes:
+    if size == UNUSABLE:
+        size_and_time(path, image=image)
+        raise UnusableError(path, "changed while it was packed: it could not be packed before")
     try:
         fd = os.open(path, os.O_RDONLY)  # a file object for each takes as long as reading it
         try:
@@ -90,9 +126,9 @@ def _read(path: str, size: int) -> bytes:
         finally:
             os.close(fd)
     except OSError as error:
-        raise PackError(f"{path} can't be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
     if len(data) != size:
-        raise PackError(f"{path} changed while it was packed: it had {size} bytes")
+        raise UnusableError(path, f"changed while it was packed: it had {size} bytes")
     return data
 
 

@@ -59,7 +59,11 @@ class Paths(Sequence[str]):
 
     def __getitem__(self, index: SupportsIndex | slice) -> "str | Paths":
         if isinstance(index, slice):
-            return Paths.of(self[i] for i in range(*index.indices(len(self))))
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return Paths.of(self[i] for i in range(start, stop, step))
+            offsets = self.offsets[start : max(start, stop) + 1]
+            return Paths(self.joined[offsets[0] : offsets[-1]], offsets - offsets[0])
         i = range(len(self))[index]
         return os.fsdecode(self.joined[self.offsets[i] : self.offsets[i + 1]].tobytes())
 

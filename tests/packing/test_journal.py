@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fastdata.errors import PackError
-from fastdata.packing import engines, journal
+from fastdata.packing import journal, processes
 from fastdata.packing.convert import CropReady, Keep
 from fastdata.packing.journal import fingerprint
 from fastdata.packing.pack import pack
@@ -197,7 +197,7 @@ def test_what_other_processes_have_finished_stays_when_one_is_killed(
 ) -> None:
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(engines, "_write_counted", die_at_the_fourth)
+        patch.setattr(processes, "_write_counted", die_at_the_fourth)
         with pytest.raises(PackError, match="a packing process died"):
             pack(scan_classes(odd_folder), out, division=SHARDS, jobs=2)
     finished = sorted(path.name for path in (out / STAGING).glob("*.done"))
