@@ -69,6 +69,12 @@ def finished(planned: PlannedShard) -> Written | None:
     return note.written if rows is not None and len(rows) == entry.nsamples else None
 
 
+def is_of_another(planned: PlannedShard) -> bool:
+    """Whether what was written in the shard's place was made of something else."""
+    note = read_note(note_path(planned.path))
+    return note is not None and note.fingerprint != fingerprint(planned)
+
+
 def finished_of(table: PackTable, numbers: Iterable[int]) -> dict[int, Written]:
     """What was made of those of the table's shards that are finished."""
     found = ((number, finished(table.shard(number))) for number in numbers)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from fastdata.errors import PackError
 from fastdata.packing.complete import begin, complete, published_before
 from fastdata.packing.engines import Engine, write_shards
-from fastdata.packing.journal import NOTE, finished_of, report_finished
+from fastdata.packing.journal import finished_of, is_of_another, report_finished
 from fastdata.packing.lock import alone, together
 from fastdata.packing.publish import READY, STAGING, open_staging, refuse_existing
 from fastdata.packing.recipe import Recipe
@@ -120,7 +120,7 @@ def commit(
 
 def _incomplete(staging: Path, table: PackTable, missing: Sequence[int]) -> PackError:
     """The error that tells what to pack again."""
-    stale = sum(path.with_suffix(NOTE).exists() for path in map(table.paths.__getitem__, missing))
+    stale = sum(is_of_another(table.shard(number)) for number in missing)
     why = f", {stale} of them since they were made of other files or options" if stale else ""
     counts = [int(match[1]) for path in staging.iterdir() if (match := _MARK.fullmatch(path.name))]
     if len(counts) == 1:
