@@ -10,6 +10,7 @@ from fastdata.commands.terminal import printable
 
 if TYPE_CHECKING:
     from fastdata.packing.convert import Conversion
+    from fastdata.packing.parts import PartDone
     from fastdata.packing.plan import Division
     from fastdata.packing.source import Source
     from fastdata.sources.manifest import Manifest
@@ -62,6 +63,9 @@ def summary(directory: Path, manifest: "Manifest", labelled: bool) -> str:
     classes = "class indexes" if labelled and not manifest.classes else f"{len(manifest.classes)} classes"
     text = printable(f"{directory / manifest.name}.json: {manifest.nsamples} samples, {classes}")
     text += f"; shards: {len(manifest.shards)}, {megabytes:.1f} MB"
+    if made.rejected:
+        text += f"\nleft out since they can't be packed: {made.rejected} files, named in "
+        text += printable(f"{directory / manifest.name}.rejects.jsonl")
     if made.damaged:
         text += f"\n{made.damaged} images are damaged: whoever loads them gets an error, or skips them"
     if made.jpeg == "keep":
@@ -69,6 +73,12 @@ def summary(directory: Path, manifest: "Manifest", labelled: bool) -> str:
     text += f"\n{made.jpeg}: {made.changed} of {manifest.nsamples} images changed, from {made.source_bytes / 1e6:.1f}"
     text += f" to {made.image_bytes / 1e6:.1f} MB together"
     return text + (f"; {made.refused} that can't be are kept as they were" if made.refused else "")
+
+
+def of_part(directory: Path, done: "PartDone") -> str:
+    """A line on a part that was written, and what comes next."""
+    text = f"{directory}: part {done.part} is there: {done.shards} of {done.of_all} shards, {done.written} of them new"
+    return printable(f"{text}; when all parts are, give the same command with --commit in place of --part")
 
 
 def tell_what_is_missing(source: "Source", beside: Mapping[str, int]) -> None:

@@ -52,8 +52,9 @@ class Part:
 
 
 class PartDone(NamedTuple):
-    """How many shards a part has, how many of them it wrote just now, and how many all parts have together."""
+    """How many shards a part has, how many of them were written just now, and how many all parts have together."""
 
+    part: Part
     shards: int
     written: int
     of_all: int
@@ -93,7 +94,7 @@ def pack_part(
         done = finished_of(table, numbers)
         report_finished(table, done, progress)
         written = write_shards(table, [number for number in numbers if number not in done], engine, progress)
-    return PartDone(len(numbers), len(written), table.num_shards)
+    return PartDone(part, len(numbers), len(written), table.num_shards)
 
 
 def commit(

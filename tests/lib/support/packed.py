@@ -73,3 +73,21 @@ def die_at_the_fourth(place: int, number: int, path: str) -> Any:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return journal.finish_shard(planned, lambda files, size: None)
+
+
+def die_once_in_the_fourth(path: str, number: int) -> Any:
+    """A cluster's task that, of the first to write the fourth shard, kills the worker in the middle of that."""
+    planned = open_table(path).shard(number)
+    mark = planned.path.parents[2] / "died"
+
+    def die(files: int, size: int) -> None:
+        if planned.path.name == "train-000003.tar" and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return journal.finish_shard(planned, die)
+
+
+def die_always(path: str, number: int) -> Any:
+    """A cluster's task that kills its worker."""
+    os.kill(os.getpid(), signal.SIGKILL)
