@@ -3,21 +3,18 @@
 import logging
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from fastdata.commands.grouped import grouped
-from fastdata.commands.shard_options import (
-    Destination,
-    ImageOptions,
-    RunOptions,
-    SampleOptions,
-    ShardOptions,
-    SourceFolder,
-)
+from fastdata.commands.run_options import Destination, RunOptions
+from fastdata.commands.sample_options import SampleOptions, SourceArgument, kind_of
+from fastdata.commands.shard_options import ImageOptions, ShardOptions
 from fastdata.commands.terminal import printable
 from fastdata.commands.verify import show_faults
 
@@ -27,14 +24,14 @@ if TYPE_CHECKING:
 
 @grouped
 def shard(
-    src: SourceFolder,
+    src: SourceArgument,
     dst: Destination,
     samples: SampleOptions,
     shards: ShardOptions,
     images: ImageOptions,
     run: RunOptions,
 ) -> None:
-    """Pack a folder of images into tar shards in WebDataset layout.
+    """Pack images into tar shards in WebDataset layout.
 
     Class folders:            fastdata shard photos shards
 
@@ -42,16 +39,21 @@ def shard(
 
     A table, file,label,…:    fastdata shard photos shards --labels labels.csv --label-fields score
 
+    What a table names:       fastdata shard urls.parquet shards --image-column file --root photos
+
+    Other shards:             fastdata shard 'old-{000..009}.tar' shards --keys keys.txt
+
     In 64 jobs, then once:    fastdata shard photos shards --part 3/64; fastdata shard photos shards --commit
     """
     from fastdata.commands import shard_report as report
-    from fastdata.packing.beside import extensions_beside
+    from fastdata.packing.beside import Beside, extensions_beside
 
     run.check()
     recipe = shards.recipe(images)
     source = samples.source(src)
-    beside = extensions_beside(source.scan)
-    report.hint_at_parts(src, dst, source.scan.classes if samples.labels == "folder" else [])
+    beside = extensions_beside(source.scan) if source.stored is None else Beside(Counter(), Counter())
+    if kind_of(src) == "folder" and samples.labels == "folder":
+        report.hint_at_parts(Path(src), dst, source.scan.classes)
     report.hint_at_masks(beside.images, len(source.scan))
     report.hint_at_places(source, recipe.jpeg)
     with _termination(), _told(), _progress(len(source.scan)) as progress:

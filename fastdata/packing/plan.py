@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastdata.epoch.order import EpochOrder
 from fastdata.packing.convert import Conversion
+from fastdata.packing.stored import Stored
 from fastdata.sources.paths import Paths
 
 MAX_SHARDS = 1_000_000  # six digits in a shard's name, which then sorts by number
@@ -77,7 +78,7 @@ class PlannedShard(NamedTuple):
     files of `fields`. `times` are when the files last changed, in ns, a row for each sample: its image's, then those of
     its fields; -1 for one that it lacks. With `check` images are read to their ends. With `skip` a sample of which a
     file can't be packed is left out, and noted as rejected; a file that was known for one when this was planned has the
-    size `UNUSABLE`.
+    size `UNUSABLE`. With `stored` the files are members of shards, and it says where.
     """
 
     path: Path
@@ -92,6 +93,7 @@ class PlannedShard(NamedTuple):
     times: NDArray[np.int64] | None = None
     check: bool = False
     skip: bool = False
+    stored: Stored | None = None
 
 
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:

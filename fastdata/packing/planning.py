@@ -68,6 +68,7 @@ def _table(
         recipe.jpeg,
         recipe.check,
         recipe.on_error == "skip",
+        None if source.stored is None else source.stored.take(ids),
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastdata.packing.convert import Conversion
 from fastdata.packing.plan import PlannedField, PlannedShard
+from fastdata.packing.stored import Stored
 from fastdata.sources.paths import Keys, Paths
 
 
@@ -45,6 +46,7 @@ class PackTable:
     conversion: Conversion
     check: bool
     skip: bool
+    stored: Stored | None = None
 
     @property
     def num_shards(self) -> int:
@@ -74,4 +76,5 @@ class PackTable:
             self.times[rows],
             self.check,
             self.skip,
+            None if self.stored is None else self.stored.take(rows).compact(),
         )

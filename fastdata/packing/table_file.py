@@ -20,6 +20,7 @@ from fastdata.errors import PackError
 from fastdata.files import whole_file
 from fastdata.packing.convert import Conversion
 from fastdata.packing.plan import PlannedField
+from fastdata.packing.stored import Stored
 from fastdata.packing.table import PackTable, PlannedDataset
 from fastdata.sources.paths import Paths
 
@@ -67,10 +68,13 @@ def open_table(path: str) -> PackTable:
 
 def _arrays(table: PackTable) -> list[NDArray[Any]]:
     """All arrays of a table, in the order in which `_table` takes them."""
+    stored = table.stored
     paths = [table.files, *(field.files for field in table.fields), *([] if table.columns is None else [table.columns])]
+    paths += [] if stored is None else [stored.shards]
     sizes = [field.sizes for field in table.fields]
     columns: list[NDArray[Any]] = [table.bounds, table.apart, table.targets, table.sizes, table.times, *sizes]
-    return columns + [array for each in paths for array in (each.joined, each.offsets)]
+    columns += [array for each in paths for array in (each.joined, each.offsets)]
+    return columns if stored is None else [*columns, stored.which, stored.offsets, stored.sizes, stored.times]
 
 
 def _head(table: PackTable, arrays: list[NDArray[Any]]) -> bytes:
@@ -80,6 +84,7 @@ def _head(table: PackTable, arrays: list[NDArray[Any]]) -> bytes:
         "datasets": list(table.datasets),
         "fields": [field.name for field in table.fields],
         "columns": table.columns is not None,
+        "stored": table.stored is not None,
         "conversion": [type(table.conversion).__name__, asdict(table.conversion)],
         "check": table.check,
         "skip": table.skip,
@@ -110,8 +115,9 @@ def _table(head: Any, folder: Path, arrays: Iterator[NDArray[Any]]) -> PackTable
     conversion = _CONVERSIONS[kind](**options)
     datasets = [PlannedDataset(*dataset) for dataset in head["datasets"]]
     recipe = conversion, head["check"], head["skip"]
+    stored = Stored(Paths(next(arrays), next(arrays)), *arrays) if head["stored"] else None
     return PackTable(
-        folder, datasets, bounds, head["root"], files, apart, targets, sizes, times, fields, columns, *recipe
+        folder, datasets, bounds, head["root"], files, apart, targets, sizes, times, fields, columns, *recipe, stored
     )
 
 

@@ -61,7 +61,7 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
         for number, (file, key, target, size) in enumerate(samples):
             path = f"{planned.root}/{file}"
             try:
-                data, fields = _image(planned, path, size), _fields(planned, number)
+                data, fields = _image(planned, number, path, size), _fields(planned, number)
             except UnusableError as error:
                 rejected.append(_rejected(planned, error))
                 report(1, 0)
@@ -87,9 +87,9 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
     return Written(entry, source_bytes, changed, refused, image_bytes, damaged, tuple(rejected))
 
 
-def _image(planned: PlannedShard, path: str, size: int) -> bytes:
+def _image(planned: PlannedShard, number: int, path: str, size: int) -> bytes:
     """The bytes of an image's file. UnusableError where they can't be read or, if that is looked at, are no image."""
-    data = _read(path, size, image=True)
+    data = _read(path, size, image=True) if planned.stored is None else planned.stored.read(number, 0)
     if planned.skip and planned.check and (problem := image_problem(data)):
         raise UnusableError(path, f"is no image: {problem}")
     return data
@@ -107,9 +107,13 @@ def _fields(planned: PlannedShard, number: int) -> dict[str, bytes]:
     fields = {}
     if planned.columns and planned.columns[number]:
         fields["json"] = planned.columns[number]
-    for name, files, sizes in planned.fields:
-        if (size := int(sizes[number])) != -1:
+    for column, (name, files, sizes) in enumerate(planned.fields, 1):
+        if (size := int(sizes[number])) == -1:
+            continue
+        if planned.stored is None:
             fields[name] = _read(f"{planned.root}/{files[number]}", size)
+        else:
+            fields[name] = planned.stored.read(number, column)
     return fields
 
 
