@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +29,7 @@ class EngineName(StrEnum):
 
 
 Destination = Annotated[
-    Path, typer.Argument(help="Folder for the shards; made if need be.", parser=folder, metavar="DST")
+    str, typer.Argument(help="Folder for the shards; made if need be. Or a URL, as s3://bucket/out.", metavar="DST")
 ]
 
 
@@ -59,7 +58,7 @@ class RunOptions:
     overwrite: Annotated[bool, option(_RUN, "Replace the datasets of these names.", "--overwrite")] = False
     verify: Annotated[bool, option(_RUN, "Read the shards again, as fastdata verify does.", "--verify")] = False
 
-    def pack(self, source: "Source", dst: Path, recipe: "Recipe", progress: "Progress") -> "PartDone | list[Manifest]":
+    def pack(self, source: "Source", dst: str, recipe: "Recipe", progress: "Progress") -> "PartDone | list[Manifest]":
         """Packs a part, puts all parts together, or does all at once."""
         from fastdata.packing.pack import pack_by
         from fastdata.packing.parts import commit, pack_part
@@ -71,8 +70,16 @@ class RunOptions:
             return commit(source, dst, recipe, overwrite=self.overwrite)
         return pack_by(source, dst, recipe, engine, overwrite=self.overwrite, progress=progress)
 
-    def check(self) -> None:
-        """Raises BadParameter for options that don't go together, before anything is looked at."""
+    def destination(self, dst: str) -> str:
+        """DST, a path or a URL. BadParameter for options that don't go with it, or together."""
+        from fastdata.sources.urls import is_remote
+
+        if is_remote(dst):
+            _known(dst)
+            if self.part is not None or self.commit or self.overwrite or self.verify:
+                raise typer.BadParameter("--part, --commit, --overwrite and --verify are for folders, and DST is a URL")
+        else:
+            dst = str(folder(dst))
         if self.part is not None and (self.commit or self.verify):
             raise typer.BadParameter("--commit and --verify come when all parts are written, without --part")
         if self.engine is EngineName.PROCESSES and self.address is not None:
@@ -80,6 +87,7 @@ class RunOptions:
         if self.engine is not EngineName.PROCESSES and self.jobs is not None:
             raise typer.BadParameter("--jobs belongs to --engine processes: a cluster has its own workers")
         self.which_part()
+        return dst
 
     def which_part(self) -> "Part | None":
         """The part to write; None without --part."""
@@ -98,3 +106,15 @@ class RunOptions:
                 return Dask(self.address)
             case EngineName.RAY:
                 return Ray(self.address)
+
+
+def _known(url: str) -> None:
+    """BadParameter for a URL that can't be written to."""
+    from fastdata.sources.storage import storage_of
+
+    try:
+        storage_of(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if url.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"{url!r}: nothing is written over HTTP: give a folder, or a URL as s3://bucket/out")

@@ -48,7 +48,7 @@ def shard(
     from fastdata.commands import shard_report as report
     from fastdata.packing.beside import Beside, extensions_beside
 
-    run.check()
+    dst = run.destination(dst)
     recipe = shards.recipe(images)
     source = samples.source(src)
     beside = extensions_beside(source.scan) if source.stored is None else Beside(Counter(), Counter())
@@ -67,7 +67,7 @@ def shard(
     report.tell_what_is_missing(source, beside.others)
     if run.verify:
         for manifest in made:
-            show_faults(str(dst / f"{manifest.name}.json"), decode=False, jobs=run.jobs)
+            show_faults(f"{dst}/{manifest.name}.json", decode=False, jobs=run.jobs)
 
 
 @contextmanager

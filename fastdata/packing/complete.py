@@ -13,7 +13,7 @@ from fastdata.packing.recipe import Recipe
 from fastdata.packing.rejects import store_rejects
 from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable
-from fastdata.packing.write import Written
+from fastdata.packing.write import Rejected, Written
 from fastdata.sources import manifest
 from fastdata.sources.manifest import Made, Manifest
 from fastdata.sources.urls import local_folder
@@ -51,16 +51,26 @@ def complete(
     """Puts the datasets in their places, all shards of which are written, and gives their manifests."""
     staging = directory / STAGING
     clear_staging(directory, files_of(table.paths))
-    ends = accumulate((shards for _, shards in table.datasets), initial=0)
-    manifests = []
-    for (name, _), (start, stop) in zip(table.datasets, pairwise(ends), strict=True):
-        shards = [written[number] for number in range(start, stop)]
-        manifests.append(_manifest(name, source.scan.classes, recipe, shards))
-        store_rejects(staging, name, [rejected for shard in shards for rejected in shard.rejected])
-        manifest.store(manifests[-1], staging)
+    made = manifests_of(table, source, recipe, written)
+    for each, rejected in made:
+        store_rejects(staging, each.name, rejected)
+        manifest.store(each, staging)
     make_ready(directory)
     publish(directory)
-    return manifests
+    return [each for each, _ in made]
+
+
+def manifests_of(
+    table: PackTable, source: Source, recipe: Recipe, written: Mapping[int, Written]
+) -> list[tuple[Manifest, list[Rejected]]]:
+    """Each dataset's manifest, and what was left out of it."""
+    ends = accumulate((shards for _, shards in table.datasets), initial=0)
+    made = []
+    for (name, _), (start, stop) in zip(table.datasets, pairwise(ends), strict=True):
+        shards = [written[number] for number in range(start, stop)]
+        rejected = [rejected for shard in shards for rejected in shard.rejected]
+        made.append((_manifest(name, source.scan.classes, recipe, shards), rejected))
+    return made
 
 
 def _manifest(name: str, classes: Iterable[str], recipe: Recipe, shards: Sequence[Written]) -> Manifest:

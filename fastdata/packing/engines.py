@@ -14,7 +14,8 @@ from fastdata.packing.journal import finish_shard
 from fastdata.packing.processes import write_in_processes
 from fastdata.packing.ray_engine import ray_executor
 from fastdata.packing.table import PackTable
-from fastdata.packing.table_file import open_table, store_table
+from fastdata.packing.table_file import store_table
+from fastdata.packing.task import write_task
 from fastdata.packing.write import Progress, Written
 
 T = TypeVar("T")
@@ -61,9 +62,16 @@ Engine = Processes | Dask | Ray | Executor
 
 
 def write_shards(
-    table: PackTable, numbers: Sequence[int], engine: Engine, progress: Progress | None = None
+    table: PackTable,
+    numbers: Sequence[int],
+    engine: Engine,
+    progress: Progress | None = None,
+    *,
+    where: str | None = None,
 ) -> dict[int, Written]:
     """Writes these of the table's shards, each with its index and its note; the engine does not change the bytes.
+
+    They come to the table's folder, or, if its file is at a URL, which is `where`, to that.
 
     Shards appear one by one, whole; those that are finished stay when another fails. Raises PackError for a file that
     can't be read or packed, or is not as large as planned, for a shard that can't be written, and for workers that die
@@ -75,16 +83,21 @@ def write_shards(
             return {}
         case Processes(jobs):
             jobs = min(jobs or available_cpus(), len(numbers))
-            if jobs == 1:
+            if jobs == 1 and where is None:
                 return {number: finish_shard(table.shard(number), report) for number in numbers}
-            return dict(zip(numbers, write_in_processes(store_table(table), numbers, jobs, report), strict=True))
+            where = where or os.fspath(store_table(table))
+            if jobs == 1:
+                return {number: write_task(where, number, report) for number in numbers}
+            return dict(zip(numbers, write_in_processes(where, numbers, jobs, report), strict=True))
         case Dask(address):
-            return _write_elsewhere(table, numbers, partial(dask_executor, address), report)
+            begin: Callable[[], AbstractContextManager[Executor]] = partial(dask_executor, address)
         case Ray(address):
-            return _write_elsewhere(table, numbers, partial(ray_executor, address), report)
+            begin = partial(ray_executor, address)
         case Executor():
-            return _write_elsewhere(table, numbers, partial(_given, engine), report)
-    assert_never(engine)
+            begin = partial(_given, engine)
+        case _:
+            assert_never(engine)
+    return _write_elsewhere(where or os.fspath(store_table(table)), numbers, begin, report)
 
 
 def _ignore(files: int, size: int) -> None:
@@ -98,15 +111,14 @@ def _given(executor: Executor) -> Iterator[Executor]:
 
 
 def _write_elsewhere(
-    table: PackTable,
+    where: str,
     numbers: Sequence[int],
     begin: Callable[[], AbstractContextManager[Executor]],
     report: Progress,
 ) -> dict[int, Written]:
-    path = os.fspath(store_table(table))
     written: dict[int, Written] = {}
     with begin() as executor:
-        futures = {executor.submit(write_shard_of, path, number): number for number in numbers}
+        futures = {executor.submit(write_shard_of, where, number): number for number in numbers}
         try:
             for future in as_completed(futures):
                 number = futures[future]
@@ -119,6 +131,6 @@ def _write_elsewhere(
     return written
 
 
-def write_shard_of(path: str, number: int) -> Written:
-    """The task of an engine: writes the shard of that number of the table in a file."""
-    return finish_shard(open_table(path).shard(number), _ignore)
+def write_shard_of(where: str, number: int) -> Written:
+    """The task of an engine: writes the shard of that number of the table at a path or a URL."""
+    return write_task(where, number, _ignore)

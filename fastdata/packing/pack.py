@@ -23,9 +23,11 @@ from fastdata.packing.publish import STAGING, clear_staging, open_staging
 from fastdata.packing.recipe import DEFAULT_DIVISION, KEEP, Recipe
 from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable
+from fastdata.packing.upload import pack_to_url
 from fastdata.packing.write import Progress, Written
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.manifest import Manifest
+from fastdata.sources.urls import is_remote
 
 _log = logging.getLogger(__name__)
 
@@ -65,9 +67,10 @@ def pack(
     the dataset is the one of an undisturbed run. What another call has left there is removed.
 
     Raises FileExistsError where output is there already (`overwrite` replaces a dataset once the new one is complete),
-    ValueError for a `directory` that is a URL of something else, and for arguments that don't fit, such as masks beside
-    images that `Encode` would shrink, PackError for a file that is empty, changes or can't be read, for a shard that
-    can't be written, and while another process packs into `directory` or hidden files there are not fastdata's.
+    ValueError for a `directory` that is a URL of nothing that can be written to, and for arguments that don't fit, such
+    as masks beside images that `Encode` would shrink, PackError for a file that is empty, changes or can't be read, for
+    a shard that can't be written, and while another process packs into `directory` or hidden files there are not
+    fastdata's.
     """
     source = scan if isinstance(scan, Source) else Source(scan)
     check = can_check() if check is None else check
@@ -84,12 +87,17 @@ def pack_by(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Manifest]:
-    """`pack` by any engine. With `on_error="skip"` in the recipe files that can't be packed are left out.
+    """`pack` by any engine, into a folder or to a URL, see `pack_to_url`.
 
+    With `on_error="skip"` in the recipe files that can't be packed are left out.
     These are counted in the manifest, and named in `<name>.rejects.jsonl` beside it. What is wrong with the machine is
     an error all the same, and so is a shard of which no file is left. Where images are checked, those are left out as
     well that can't be decoded.
     """
+    if is_remote(os.fspath(directory)):
+        if overwrite:
+            raise ValueError(f"nothing is replaced at a URL: delete what is at {directory}, or choose another place")
+        return pack_to_url(source, os.fspath(directory), recipe, engine, progress=progress)
     directory, table = begin(source, directory, recipe)
     with alone(directory):
         if made := published_before(directory, table, overwrite=overwrite):

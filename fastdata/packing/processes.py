@@ -7,27 +7,25 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process, resource_tracker
-from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any
 
 from fastdata.errors import PackError
-from fastdata.packing.journal import finish_shard
-from fastdata.packing.table_file import open_table
+from fastdata.packing.task import write_task
 from fastdata.packing.write import Progress, Written
 
 _REPORT_EVERY = 0.1  # seconds
 
 
-def write_in_processes(path: Path, numbers: Sequence[int], jobs: int, report: Progress) -> list[Written]:
-    """Writes these shards of the table in the file at `path`; raises as `engines.write_shards`."""
+def write_in_processes(where: str, numbers: Sequence[int], jobs: int, report: Progress) -> list[Written]:
+    """Writes these shards of the table at a path or a URL; raises as `engines.write_shards`."""
     context = get_context("spawn")  # a fork would copy whatever threads and locks the caller has
     tally = context.RawArray("q", 2 * len(numbers) + 1)
     with ProcessPoolExecutor(jobs, context, _start_process, (tally,)) as pool:
         try:
             # The processes inherit that they don't hear of Ctrl-C: their parent hears of it too, and stops them all.
             with _no_interrupts():
-                futures = [pool.submit(_write_counted, *task, str(path)) for task in enumerate(numbers)]
+                futures = [pool.submit(_write_counted, *task, where) for task in enumerate(numbers)]
             _wait(futures, tally, report)
         except BaseException as error:
             tally[-1] = True
@@ -97,7 +95,7 @@ class _StoppedError(Exception):
     """Another process has failed, so this one's work is of no use."""
 
 
-def _write_counted(place: int, number: int, path: str) -> Written:
+def _write_counted(place: int, number: int, where: str) -> Written:
     """Writes the table's shard of this number, and counts in the tally at this place."""
 
     def count(files: int, size: int) -> None:
@@ -106,4 +104,4 @@ def _write_counted(place: int, number: int, path: str) -> Written:
         _tally[2 * place] += files
         _tally[2 * place + 1] += size
 
-    return finish_shard(open_table(path).shard(number), count)
+    return write_task(where, number, count)

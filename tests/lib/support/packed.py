@@ -52,6 +52,19 @@ def losing_a_file_after(count: int, path: Path) -> Progress:
     return progress
 
 
+def kill_after(count: int) -> Progress:
+    """A progress that kills the process once so many files have been read."""
+    read = 0
+
+    def progress(files: int, size: int) -> None:
+        nonlocal read
+        read += files
+        if read >= count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return progress
+
+
 def copy_of(folder: Path, directory: Path) -> Path:
     subprocess.run(["cp", "-r", folder, directory], check=True)
     return directory
