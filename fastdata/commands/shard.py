@@ -60,6 +60,10 @@ def shard(
 
     A table, file,label,…:    fastdata shard photos shards --labels labels.csv --label-fields score
     """
+    from fastdata.packing.context import begin_early
+
+    if jobs != 1:
+        begin_early()
     from fastdata.commands import shard_report as report
     from fastdata.packing.beside import extensions_beside
     from fastdata.packing.collect import collect
