@@ -89,6 +89,10 @@ class RunOptions:
         self.which_part()
         return dst
 
+    def needs_processes(self) -> bool:
+        """Whether processes of this machine may have to pack."""
+        return self.engine is EngineName.PROCESSES and self.jobs != 1 and not self.commit
+
     def which_part(self) -> "Part | None":
         """The part to write; None without --part."""
         from fastdata.packing.parts import parse_part

@@ -31,6 +31,13 @@ class Check(StrEnum):
     NONE = "none"
 
 
+class Hash(StrEnum):
+    """The names of the algorithms in `sources/content_hash.py`."""
+
+    XXH3_128 = "xxh3_128"
+    SHA256 = "sha256"
+
+
 class OnError(StrEnum):
     """What becomes of a file that can't be packed."""
 
@@ -51,6 +58,10 @@ class ShardOptions:
     split: Annotated[str | None, option(_SHARDS, "A dataset for each part, as train=0.9,val=0.1.")] = None
     shuffle: Annotated[bool, option(_SHARDS, "Shuffle, for readers that only shuffle in a buffer.")] = False
     seed: Annotated[int, option(_SHARDS, "Of --split and --shuffle.", min=0)] = 0
+    hash: Annotated[
+        Hash,
+        option(_SHARDS, "Of shards, in NAME.json; sha256 is slower, and holds against forgers, too.", "--hash"),
+    ] = Hash.XXH3_128
 
     def division(self) -> "Division":
         """How samples are shared out."""
@@ -77,7 +88,7 @@ class ShardOptions:
         fractions = parsed(parse_split, split, "--split")
         check = can_check() if images.check is None else images.check is Check.DECODE
         division, jpeg, on_error = self.division(), images.conversion(), images.on_error
-        return Recipe(fractions, division, self.shuffle, self.seed, jpeg, check, on_error.value)
+        return Recipe(fractions, division, self.shuffle, self.seed, jpeg, check, on_error.value, self.hash.value)
 
 
 @dataclass(frozen=True)

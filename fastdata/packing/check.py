@@ -9,10 +9,9 @@ def can_check() -> bool:
     return kernel.KERNEL is not None
 
 
-def is_undamaged(data: bytes) -> bool:
+def is_undamaged(data: bytes | memoryview) -> bool:
     """Whether the kernel would find nothing wrong with a JPEG anywhere; true of what only the reference decodes."""
-    kind = int(kernel.headers([data])[0, 3])
-    return kind != kernel.Kind.DECODABLE or kernel.is_undamaged(data)
+    return kernel.is_undamaged(data) or int(kernel.headers([data])[0, 3]) != kernel.Kind.DECODABLE
 
 
 def image_problem(data: bytes) -> str:

@@ -25,6 +25,7 @@ from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable
 from fastdata.packing.upload import pack_to_url
 from fastdata.packing.write import Progress, Written
+from fastdata.sources.content_hash import DEFAULT, Algorithm
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.manifest import Manifest
 from fastdata.sources.urls import is_remote
@@ -43,6 +44,7 @@ def pack(
     jpeg: Conversion = KEEP,
     jobs: int | None = None,
     check: bool | None = None,
+    hash: Algorithm = DEFAULT,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[Manifest]:
@@ -57,7 +59,8 @@ def pack(
     `shuffle` permutes them by `seed`, for readers that shuffle in a buffer only: fastdata does not need it.
 
     With `check` (default: where the compiled kernel is there) images are read to their ends, and a shard in which none
-    is damaged is noted as checked: whoever decodes a part of one of its images need not do that again.
+    is damaged is noted as checked: whoever decodes a part of one of its images need not do that again. The json has a
+    `hash` of each shard, by xxh3_128, or by sha256, which is slower and holds against forgers, too.
 
     `jobs` processes (default: a CPU each) write the same bytes, whatever their number. They are spawned, so a
     script that calls this needs the usual `if __name__ == "__main__":`.
@@ -74,7 +77,7 @@ def pack(
     """
     source = scan if isinstance(scan, Source) else Source(scan)
     check = can_check() if check is None else check
-    recipe = Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg, check)
+    recipe = Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg, check, hash=hash)
     return pack_by(source, directory, recipe, Processes(jobs), overwrite=overwrite, progress=progress)
 
 

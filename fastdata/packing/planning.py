@@ -67,6 +67,7 @@ def _table(
         taken(Paths.of(map(bytes.decode, source.columns))) if source.columns else None,
         recipe.jpeg,
         recipe.check,
+        recipe.hash,
         recipe.on_error == "skip",
         None if source.stored is None else source.stored.take(ids),
     )

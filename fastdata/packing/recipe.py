@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from fastdata.packing.check import can_check
 from fastdata.packing.convert import Conversion, Keep
 from fastdata.packing.plan import Division, ShardSize
+from fastdata.sources.content_hash import DEFAULT, Algorithm
 
 OnError = Literal["raise", "skip"]
 """What becomes of a file that can't be packed."""
@@ -30,6 +31,7 @@ class Recipe:
     jpeg: Conversion = KEEP
     check: bool = field(default_factory=can_check)
     on_error: OnError = "raise"
+    hash: Algorithm = DEFAULT
 
     def __post_init__(self) -> None:
         for name in self.split:

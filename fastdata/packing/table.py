@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastdata.packing.convert import Conversion
 from fastdata.packing.plan import PlannedField, PlannedShard
 from fastdata.packing.stored import Stored
+from fastdata.sources.content_hash import Algorithm
 from fastdata.sources.paths import Keys, Paths
 
 
@@ -45,6 +46,7 @@ class PackTable:
     columns: Paths | None
     conversion: Conversion
     check: bool
+    hash: Algorithm
     skip: bool
     stored: Stored | None = None
 
@@ -75,6 +77,7 @@ class PackTable:
             [PlannedField(name, paths[rows], sizes[rows]) for name, paths, sizes in self.fields],
             self.times[rows],
             self.check,
+            self.hash,
             self.skip,
             None if self.stored is None else self.stored.take(rows).compact(),
         )

@@ -87,6 +87,7 @@ def _head(table: PackTable, arrays: list[NDArray[Any]]) -> bytes:
         "stored": table.stored is not None,
         "conversion": [type(table.conversion).__name__, asdict(table.conversion)],
         "check": table.check,
+        "hash": table.hash,
         "skip": table.skip,
         "arrays": [[array.dtype.str, array.shape] for array in arrays],
     }
@@ -114,7 +115,7 @@ def _table(head: Any, folder: Path, arrays: Iterator[NDArray[Any]]) -> PackTable
     kind, options = head["conversion"]
     conversion = _CONVERSIONS[kind](**options)
     datasets = [PlannedDataset(*dataset) for dataset in head["datasets"]]
-    recipe = conversion, head["check"], head["skip"]
+    recipe = conversion, head["check"], head["hash"], head["skip"]
     stored = Stored(Paths(next(arrays), next(arrays)), *arrays) if head["stored"] else None
     return PackTable(
         folder, datasets, bounds, head["root"], files, apart, targets, sizes, times, fields, columns, *recipe, stored

@@ -1,24 +1,25 @@
 """Shards are read again, to find what is wrong with them: on another machine after a copy, say."""
 
-import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 from fastdata.errors import TarError
 from fastdata.packing.check import image_problem
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.cache import local
+from fastdata.sources.content_hash import hash_of
 from fastdata.sources.index import index_path, load
 from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.rows import NO_CLASS, RowsBuilder, class_in
-from fastdata.sources.tar import Member, pread
+from fastdata.sources.rows import NO_CLASS, Rows, RowsBuilder, class_in, is_sealed, plain
+from fastdata.sources.tar import Member, padded, pread
 from fastdata.sources.urls import expand
 from fastdata.sources.webdataset import groups
 
@@ -117,19 +118,24 @@ def _differences(fd: int, shard: Listed) -> Iterator[Fault]:
         problem = f"it has {size} bytes, not {shard.entry.filesize} as {shard.json.name} says: copy or pack it again"
         yield Fault(shard.path, "", -1, problem)
         return
-    with open(fd, "rb", closefd=False) as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != shard.entry.sha256:
-            problem = f"its bytes are not those of which {shard.json.name} has the hash: copy or pack it again"
-            yield Fault(shard.path, "", -1, problem)
+    if hash_of(fd, like=shard.entry.hash) != shard.entry.hash:
+        problem = f"its bytes are not those of which {shard.json.name} has the hash: copy or pack it again"
+        yield Fault(shard.path, "", -1, problem)
 
 
 def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
     """What is wrong with the samples in the file, and with its index."""
-    builder, samples = RowsBuilder(shard.path), 0
+    builder, samples, stored = RowsBuilder(shard.path), 0, load(fd, shard.path)
     try:
         for key, start, parts in groups(fd, shard.path):
             cls = parts.get("cls")
             builder.add(key, start, NO_CLASS if cls is None else class_in(_bytes_of(fd, cls)), parts)
+            if (
+                stored is not None
+                and is_sealed(stored)
+                and (problem := _broken_seal(fd, stored, samples, start, parts))
+            ):
+                yield Fault(shard.path, key, start, problem)
             samples += 1
             image = next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None)
             if decode and image is not None and (problem := image_problem(_bytes_of(fd, image))):
@@ -139,10 +145,21 @@ def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
         return
     if shard.entry is not None and samples != shard.entry.nsamples:
         yield Fault(shard.path, "", -1, f"it has {samples} samples, not {shard.entry.nsamples}: pack it again")
-    stored = load(fd, shard.path)
-    if stored is not None and not np.array_equal(stored, builder.rows()):
+    if stored is not None and not np.array_equal(plain(stored), builder.rows()):
         problem = f"its index is not what lies in it: remove {index_path(shard.path).name}, and it is made again"
         yield Fault(shard.path, "", -1, problem)
+
+
+def _broken_seal(fd: int, stored: Rows | None, row: int, start: int, parts: Mapping[str, Member]) -> str:
+    """What is wrong with a sample by the end and the hash that its index has for it, if it has; '' for nothing."""
+    if stored is None or not is_sealed(stored):
+        return ""
+    end = max(padded(member.offset + member.size) for member in parts.values())
+    if row >= len(stored) or stored["end"][row] != end:
+        return "it does not end where its index says: copy or pack the shard again"
+    if stored["hash"][row] != xxh3_64_intdigest(pread(fd, end - start, start)):
+        return "its bytes are not those of which its index has the hash: copy or pack the shard again"
+    return ""
 
 
 def _bytes_of(fd: int, member: Member) -> bytes:

@@ -2,19 +2,23 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from fastdata.errors import PackError
 from fastdata.packing.check import image_problem, is_undamaged
-from fastdata.packing.convert import Conversion, Converted, convert
+from fastdata.packing.convert import Conversion, Converted, Keep, convert
 from fastdata.packing.plan import PlannedShard
 from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time, unreadable
 from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.tar import pread
+from fastdata.sources.stretch import Later
 from fastdata.sources.writer import ShardWriter
 
 Progress = Callable[[int, int], None]
 """Is called with the number of files, and of their bytes, that were read since the last call."""
+
+
+_BEYOND = bytearray(1)  # what a file has that became larger than it was goes here
 
 
 class Rejected(NamedTuple):
@@ -53,87 +57,147 @@ def write_shard(planned: PlannedShard, report: Progress) -> Written:
 
 
 def _write(planned: PlannedShard, report: Progress) -> Written:
-    source_bytes = changed = refused = image_bytes = damaged = 0
-    rejected: list[Rejected] = []
+    files = _Files(planned, report)
     targets, sizes = planned.targets.tolist(), planned.sizes.tolist()  # as numpy's numbers they take a third longer
     samples = zip(planned.files, planned.keys, targets, sizes, strict=True)
-    with ShardWriter(planned.path) as shard:
+    with ShardWriter(planned.path, planned.hash) as shard:
         for number, (file, key, target, size) in enumerate(samples):
-            path = f"{planned.root}/{file}"
             try:
-                data, fields = _image(planned, number, path, size), _fields(planned, number)
+                components = files.image(number, file, size)
+                if target >= 0:
+                    components["cls"] = b"%d" % target
+                components |= _fields(planned, number, files)
             except UnusableError as error:
-                rejected.append(_rejected(planned, error))
-                report(1, 0)
+                files.reject(error)
                 continue
-            image = _converted(path, data, planned.conversion)
-            components = {image.extension: image.data}
-            if target >= 0:
-                components["cls"] = str(target).encode()
-            shard.write(key, components | fields)
-            source_bytes += size
-            changed += image.data is not data
-            refused += image.refused
-            image_bytes += len(image.data)
-            if planned.check:  # What was made here was decoded for it; a field may be loaded as the image, too.
-                kept = [*fields.values(), *([data] if image.data is data else [])]
-                damaged += not all(map(is_undamaged, kept))
-            report(1, len(data) + sum(map(len, fields.values())))
-        if rejected and not shard.samples:
-            problem = f"{planned.path.name} would be empty, since none of its {len(rejected)} files can be packed"
-            raise PackError(f"{problem}; the first: {rejected[0].path} {rejected[0].reason}")
-    checked = planned.check and not damaged
-    entry = ShardEntry(planned.path.name, shard.samples, shard.size, shard.sha256, checked)
-    return Written(entry, source_bytes, changed, refused, image_bytes, damaged, tuple(rejected))
+            shard.write(key, components)
+            files.end_sample(size)
+        if files.rejected and not shard.samples:
+            problem = f"{planned.path.name} would be empty, since none of its {len(files.rejected)} files can be packed"
+            raise PackError(f"{problem}; the first: {files.rejected[0].path} {files.rejected[0].reason}")
+    checked = planned.check and not files.damaged
+    entry = ShardEntry(planned.path.name, shard.samples, shard.size, shard.hash, checked)
+    images = files.changed, files.refused, files.image_bytes, files.damaged
+    return Written(entry, files.source_bytes, *images, tuple(files.rejected))
 
 
-def _image(planned: PlannedShard, number: int, path: str, size: int) -> bytes:
-    """The bytes of an image's file. UnusableError where they can't be read or, if that is looked at, are no image."""
-    data = _read(path, size, image=True) if planned.stored is None else planned.stored.read(number, 0)
-    if planned.skip and planned.check and (problem := image_problem(data)):
-        raise UnusableError(path, f"is no image: {problem}")
-    return data
-
-
-def _rejected(planned: PlannedShard, error: UnusableError) -> Rejected:
-    """What is noted of a file that is left out; raises the error where none is."""
-    if not planned.skip:
-        raise error
-    return Rejected(error.path.removeprefix(f"{planned.root}/"), error.reason)
-
-
-def _fields(planned: PlannedShard, number: int) -> dict[str, bytes]:
+def _fields(planned: PlannedShard, number: int, files: "_Files") -> dict[str, bytes | Later]:
     """The components of a sample that are neither image nor class, in the order in which they are packed."""
-    fields = {}
+    fields: dict[str, bytes | Later] = {}
     if planned.columns and planned.columns[number]:
         fields["json"] = planned.columns[number]
-    for column, (name, files, sizes) in enumerate(planned.fields, 1):
-        if (size := int(sizes[number])) == -1:
-            continue
-        if planned.stored is None:
-            fields[name] = _read(f"{planned.root}/{files[number]}", size)
-        else:
-            fields[name] = planned.stored.read(number, column)
+    for column, (name, paths, sizes) in enumerate(planned.fields, 1):
+        if sizes[number] != -1:
+            fields[name] = files.field(number, column, paths[number], int(sizes[number]))
     return fields
 
 
-def _read(path: str, size: int, *, image: bool = False) -> bytes:
-    if size == UNUSABLE:
-        size_and_time(path, image=image)
-        raise UnusableError(path, "changed while it was packed: it could not be packed before")
+class _Files:
+    """The files of a shard: they are read to where they shall lie in it, looked at if that was asked for, and counted.
+
+    Where one may be rejected all of its sample is read before anything is written, and so is what lies in shards.
+    `source_bytes`, `changed`, `refused`, `image_bytes`, `damaged` and `rejected` are of the samples so far, as in
+    `Written`.
+    """
+
+    def __init__(self, planned: PlannedShard, report: Progress) -> None:
+        self.source_bytes = self.changed = self.refused = self.image_bytes = self.damaged = 0
+        self.rejected: list[Rejected] = []
+        self._planned, self._report = planned, report
+        self._at_once = planned.skip or planned.stored is not None
+        self._begin_sample()
+
+    def _begin_sample(self) -> None:
+        self._image_bytes = self._bytes = 0
+        self._is_changed = self._is_refused = self._is_damaged = False
+
+    def image(self, number: int, file: str, size: int) -> dict[str, bytes | Later]:
+        """An image as it goes into the shard, by its extension. UnusableError where it can't be packed."""
+        planned, path = self._planned, f"{self._planned.root}/{file}"
+        if isinstance(planned.conversion, Keep) and not self._at_once:
+            self._image_bytes = size
+            return {extension_of(file): self._later(path, size)}
+        given = self._whole(number, 0, path, size)
+        if planned.skip and planned.check and (problem := image_problem(given)):
+            raise UnusableError(path, f"is no image: {problem}")
+        image = _converted(path, given, planned.conversion)
+        if image.data is given:  # what was made here was decoded for it
+            self._look_at(given)
+        self._is_changed, self._is_refused = image.data is not given, image.refused
+        self._image_bytes = len(image.data)
+        return {image.extension: image.data}
+
+    def field(self, number: int, column: int, file: str, size: int) -> bytes | Later:
+        """A field as it goes into the shard. (It may be loaded as the image, too.) Raises as `image`."""
+        path = f"{self._planned.root}/{file}"
+        if not self._at_once:
+            return self._later(path, size)
+        data = self._whole(number, column, path, size)
+        self._look_at(data)
+        return data
+
+    def reject(self, error: UnusableError) -> None:
+        """Notes what is wrong with the sample, and leaves it out; raises the error where none is left out."""
+        if not self._planned.skip:
+            raise error
+        self.rejected.append(Rejected(error.path.removeprefix(f"{self._planned.root}/"), error.reason))
+        self._report(1, 0)
+        self._begin_sample()
+
+    def end_sample(self, size: int) -> None:
+        """Counts and reports a sample, all of which was read; its image's file has that many bytes."""
+        self.source_bytes += size
+        self.changed += self._is_changed
+        self.refused += self._is_refused
+        self.image_bytes += self._image_bytes
+        self.damaged += self._is_damaged
+        self._report(1, self._bytes)
+        self._begin_sample()
+
+    def _later(self, path: str, size: int) -> Later:
+        """A file's own bytes, read when there is a place for them."""
+        return Later(size, partial(self._read_checked, path))
+
+    def _read_checked(self, path: str, place: memoryview) -> None:
+        self._read(path, place)
+        self._look_at(place)
+
+    def _whole(self, number: int, column: int, path: str, size: int) -> bytes:
+        """The bytes of a component now, from its file or from a shard."""
+        if self._planned.stored is not None:
+            self._bytes += size
+            return self._planned.stored.read(number, column)
+        if size == UNUSABLE:
+            size_and_time(path, image=column == 0)
+            raise UnusableError(path, "changed while it was packed: it could not be packed before")
+        data = bytearray(size)
+        self._read(path, memoryview(data))
+        return bytes(data)
+
+    def _read(self, path: str, place: memoryview) -> None:
+        _read_into(place, path)
+        self._bytes += len(place)
+
+    def _look_at(self, data: bytes | memoryview) -> None:
+        if self._planned.check and not is_undamaged(data):
+            self._is_damaged = True
+
+
+def _read_into(place: memoryview, path: str) -> None:
+    """Reads a file that has just as many bytes as there is place for; UnusableError for any other."""
+    size = len(place)
     try:
         fd = os.open(path, os.O_RDONLY)  # a file object for each takes as long as reading it
         try:
-            data = os.read(fd, size + 1)
-            if len(data) < size:
-                data += pread(fd, size + 1 - len(data), len(data))
+            received = os.readv(fd, (place, _BEYOND))
+            while 0 < received < size and (more := os.readv(fd, (place[received:], _BEYOND))):
+                received += more
         finally:
             os.close(fd)
     except OSError as error:
         raise unreadable(path, error) from error
-    if len(data) != size:
+    if received != size:
         raise UnusableError(path, f"changed while it was packed: it had {size} bytes")
-    return data
 
 
 def _converted(path: str, data: bytes, conversion: Conversion) -> Converted:

@@ -12,7 +12,17 @@ import numpy as np
 
 from fastdata.files import whole_file
 from fastdata.sources.regular import open_regular
-from fastdata.sources.rows import ABSENT, MAX_CLASS_BYTES, Rows, are_within, class_in, dtype_of, extensions
+from fastdata.sources.rows import (
+    ABSENT,
+    MAX_CLASS_BYTES,
+    Rows,
+    are_within,
+    class_in,
+    dtype_of,
+    extensions,
+    is_sealed,
+    plain,
+)
 from fastdata.sources.tar import BLOCK, REGULAR, is_header, plain_name, pread
 from fastdata.sources.webdataset import key_hash, split_name
 
@@ -22,8 +32,8 @@ _ATTEMPTS = 3
 
 _PROBED = 8  # samples of which a shard has to say the same as its stored index, for that to be believed
 
-# Behind the rows: magic with version, samples, the shard's size and time (ns) that the rows hold for, the CRC of
-# the rows, and the CRC of all that.
+# Behind the rows: where they are sealed, the CRC of `end` and `hash`; then magic with version, samples, the shard's
+# size and time (ns) that the rows hold for, the CRC of what else the rows say, and the CRC of all that.
 _TRAILER = struct.Struct("<8sqqqI")
 _CRC = struct.Struct("<I")
 _TRAILER_SIZE = _TRAILER.size + _CRC.size
@@ -62,6 +72,7 @@ def _load(fd: int, path: str) -> Rows | None:
     try:
         with open(index_path(path), "rb", opener=open_regular) as stream:
             rows: Rows = np.lib.format.read_array(stream, allow_pickle=False)
+            seal = stream.read(_CRC.size) if is_sealed(rows) else b""
             trailer = _trailer(stream.read(_TRAILER_SIZE + 1), stat)
     except OSError as error:
         if error.errno in (EMFILE, ENFILE):  # to build it instead would take a thousand times as long as to wait
@@ -71,7 +82,9 @@ def _load(fd: int, path: str) -> Rows | None:
         raise
     except Exception:  # noqa: BLE001 - numpy's parsing of a damaged header raises whatever Python's own does
         return None
-    if rows.ndim != 1 or rows.dtype != dtype_of(list(extensions(rows))) or trailer != (len(rows), crc_of(rows)):
+    if rows.ndim != 1 or rows.dtype != dtype_of(list(extensions(rows)), is_sealed(rows)):
+        return None
+    if trailer != (len(rows), crc_of(rows)) or seal != _seal_of(rows):
         return None
     return rows if are_within(rows, stat.st_size) and _agrees(rows, fd) else None
 
@@ -81,7 +94,7 @@ def store(path: str, stat: os.stat_result, rows: Rows) -> None:
     trailer = _TRAILER.pack(_MAGIC, len(rows), stat.st_size, stat.st_mtime_ns, crc_of(rows))
     with whole_file(index_path(path)) as file:
         np.lib.format.write_array(file, rows, version=(3, 0), allow_pickle=False)
-        file.write(trailer + _CRC.pack(crc32(trailer)))
+        file.write(_seal_of(rows) + trailer + _CRC.pack(crc32(trailer)))
 
 
 def stored_summary(path: str, stat: os.stat_result) -> Summary | None:
@@ -126,8 +139,17 @@ def _is_whole(header: bytes) -> bool:
 
 
 def crc_of(rows: Rows) -> int:
-    """A checksum of the rows and their type, so that a damaged index is told from a good one."""
+    """A checksum of the rows and their type, so that a damaged index is told from a good one.
+
+    It is the same whether the rows are sealed or not, since an index that is built again can't be.
+    """
+    rows = plain(rows)
     return crc32(rows.view(np.uint8).data, crc32(ascii(rows.dtype).encode()))
+
+
+def _seal_of(rows: Rows) -> bytes:
+    """A checksum of `end` and `hash`, where the rows have them."""
+    return _CRC.pack(crc32(rows["hash"].tobytes(), crc32(rows["end"].tobytes()))) if is_sealed(rows) else b""
 
 
 def _trailer(raw: bytes, stat: os.stat_result) -> Summary | None:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import force_setattr
 
 from fastdata.errors import ManifestError
 from fastdata.files import whole_file
+from fastdata.sources import content_hash
 
 WIDS: Final = {"__kind__": "wids-shard-index-v1", "wids_version": 1}
 """What wids knows its shard indexes by."""
@@ -33,6 +35,7 @@ _OURS = b'"fastdata"'
 Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0, lt=MAX_COUNT)]
 AtLeastOne = Annotated[int, Meta(ge=1, lt=MAX_COUNT)]
+Hash = Annotated[str, Meta(pattern=content_hash.PATTERN)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 FileName = Annotated[str, Meta(pattern=r"^\w[\w.-]*\.tar\Z")]
@@ -40,16 +43,26 @@ FileName = Annotated[str, Meta(pattern=r"^\w[\w.-]*\.tar\Z")]
 
 
 class ShardEntry(Struct, frozen=True):
-    """One shard: `url` is its file's name in the json's folder, `filesize` is in bytes, `sha256` in hex.
+    """One shard: `url` is its file's name in the json's folder, `filesize` is in bytes, `hash` as in `content_hash`.
 
     Where it is `checked`, all of its JPEGs were read to their end when it was packed, and nothing is wrong with them.
+    Jsons of earlier versions have a field `sha256`, in hex, which becomes the `hash` here.
     """
 
     url: FileName
     nsamples: AtLeastOne
     filesize: AtLeastOne
-    sha256: Sha256
+    hash: Hash = ""
     checked: bool = False
+    sha256: Sha256 | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not UNSET:
+            hashed = self.hash or content_hash.named("sha256", self.sha256)
+            force_setattr(self, "hash", hashed)
+            force_setattr(self, "sha256", UNSET)
+        if not self.hash:
+            raise ValueError("Object missing required field `hash`")
 
 
 class Made(Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The rows of a shard's index: which of its members make which sample."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -28,6 +28,9 @@ Rows: TypeAlias = NDArray[np.void]
 `cls`: int64, the integer in its cls member, or NO_CLASS;
 and for each extension in the shard a field named by it with its dot (`.jpg`): `offset` of the component's data
 (int64, ABSENT if the sample lacks it) and `size` in bytes (int64).
+
+Rows that were made while the shard was written have two more: `end`, int64, where the sample ends, so that from `start`
+to there lie all of its headers, data and padding; and `hash`, uint64, the xxh3_64 of these bytes.
 """
 
 _MAX_EXTENSIONS = 64
@@ -41,6 +44,7 @@ class RowsBuilder:
         self._path = path
         self._keys, self._starts, self._classes = array("Q"), array("q"), array("q")
         self._spans: dict[str, array[int]] = {}
+        self._ends, self._hashes = array("q"), array("Q")
 
     def add(self, key: str, start: int, cls: int, parts: Mapping[str, Member]) -> None:
         """Adds a sample, its members by extension.
@@ -60,9 +64,17 @@ class RowsBuilder:
         for extension, member in parts.items():
             self._spans.setdefault(extension, array("q")).extend((row, member.offset, member.size))
 
+    def seal(self, ends: Sequence[int], hashes: Sequence[int]) -> None:
+        """Says of the samples that follow those sealed before where they end, and the xxh3_64 of their bytes."""
+        self._ends.extend(ends)
+        self._hashes.extend(hashes)
+
     def rows(self) -> Rows:
-        """The rows of all samples that were added."""
-        rows = np.empty(len(self._keys), dtype_of(list(self._spans)))
+        """The rows of all samples that were added, with `end` and `hash` if they were sealed."""
+        sealed = bool(self._ends)
+        rows = np.empty(len(self._keys), dtype_of(list(self._spans), sealed))
+        if sealed:
+            rows["end"], rows["hash"] = self._ends, self._hashes
         rows["key"], rows["start"], rows["cls"] = self._keys, self._starts, self._classes
         for extension, column in self._spans.items():
             field = rows["." + extension]
@@ -72,9 +84,26 @@ class RowsBuilder:
         return rows
 
 
-def dtype_of(names: list[str]) -> np.dtype[np.void]:
-    """The type of a row in a shard with these extensions."""
-    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *(("." + name, _SPAN) for name in names)])
+def dtype_of(names: list[str], sealed: bool = False) -> np.dtype[np.void]:
+    """The type of a row in a shard with these extensions, with `end` and `hash` if it is `sealed`."""
+    spans = [("." + name, _SPAN) for name in names]
+    seal = [("end", "<i8"), ("hash", "<u8")] if sealed else []
+    return np.dtype([("key", "<u8"), ("start", "<i8"), ("cls", "<i8"), *spans, *seal])
+
+
+def is_sealed(rows: Rows) -> bool:
+    """Whether the rows have `end` and `hash`."""
+    return "hash" in (rows.dtype.names or ())
+
+
+def plain(rows: Rows) -> Rows:
+    """The rows without `end` and `hash`: what is known of a shard whoever wrote it."""
+    if not is_sealed(rows):
+        return rows
+    found = np.empty(len(rows), dtype_of(list(extensions(rows))))
+    for name in found.dtype.names or ():
+        found[name] = rows[name]
+    return found
 
 
 def extensions(rows: Rows) -> tuple[str, ...]:
@@ -94,6 +123,8 @@ def class_in(data: bytes) -> int:
 def are_within(rows: Rows, shard_size: int) -> bool:
     """Whether all that the rows point at lies in the shard, and each class in a component that can hold it."""
     if np.any((rows["start"] < 0) | (rows["start"] >= shard_size)):
+        return False
+    if is_sealed(rows) and np.any((rows["end"] <= rows["start"]) | (rows["end"] > shard_size)):
         return False
     if np.any(rows["cls"] != NO_CLASS) and ".cls" not in (rows.dtype.names or ()):
         return False

@@ -1,23 +1,28 @@
 """Write shards: tar files of samples in WebDataset's layout, with their indexes."""
 
-import hashlib
 import os
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from xxhash import xxh3_64_intdigest
+
 from fastdata.files import whole_file
-from fastdata.sources.headers import end_of_archive, member_header
+from fastdata.sources.behind import ALIGNED, Behind
+from fastdata.sources.content_hash import DEFAULT, Algorithm, hasher, named
+from fastdata.sources.headers import end_of_archive, is_plain, long_header
 from fastdata.sources.index import store
 from fastdata.sources.rows import NO_CLASS, RowsBuilder, class_in
-from fastdata.sources.tar import BLOCK, Member
+from fastdata.sources.stretch import Later, Stretch
+from fastdata.sources.tar import BLOCK, Member, padded
 from fastdata.sources.webdataset import split_name
 
 _TOGETHER = 1 << 20  # bytes that are hashed and written at once: what was just read is still in a core's cache
-_ON_THE_WAY = 8 << 20  # bytes that the disk is told of at once
-_PIECES = 1000  # that one call of writev takes; POSIX systems allow 1024
+_PLAIN_KEY = re.compile(r"(?!__)(?:(?!\.{1,2}/)[^/\0]+/)*[^/\0.]+")
 
 
 class ShardWriter:
@@ -31,17 +36,17 @@ class ShardWriter:
             shard.write("cats/1", {"jpg": image, "cls": b"0"})
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], algorithm: Algorithm = DEFAULT) -> None:
         self.path = os.fspath(path)
         self.size = 0
         """Bytes of the samples written so far, with headers and padding; of the whole file when it is complete."""
-        self.sha256 = ""
-        """Of the whole file, in hex, when it is complete."""
+        self.hash = ""
+        """Of the whole file when it is complete, as `content_hash` names it."""
+        self._algorithm, self._hasher = algorithm, hasher(algorithm)
         self._keys: set[str] = set()
+        self._extensions: set[str] = set()
         self._rows = RowsBuilder(self.path)
-        self._digest = hashlib.sha256()
-        self._pieces: list[bytes] = []
-        self._waiting = self._begun = 0
+        self._ends: list[int] = []
         self._stack = ExitStack()
 
     @property
@@ -51,64 +56,67 @@ class ShardWriter:
 
     def __enter__(self) -> Self:
         self._file = self._stack.enter_context(whole_file(Path(self.path)))
+        self._behind = self._stack.enter_context(Behind(self._file.fileno(), _TOGETHER))
+        self._stretch = Stretch(0, self._behind.memory(0))
         return self
 
-    def write(self, key: str, components: Mapping[str, bytes]) -> None:
+    def write(self, key: str, components: Mapping[str, bytes | Later]) -> None:
         """Writes a sample: its components by extension (lower case, without the first dot), in the order given.
 
         Raises ValueError, and writes nothing, for a key that is already there, or from which readers would not
-        get the same key and extension again.
+        get the same key and extension again; and what `fill` raises of a component that comes `Later`.
         """
         self._check(key, components)
-        start, at = self.size, self.size
         parts: dict[str, Member] = {}
-        pieces: list[bytes] = []
+        headers: list[tuple[bytes, bytes]] = []
+        end = self.size
         for extension, component in components.items():
-            name, data = f"{key}.{extension}", bytes(component)  # no copy, unless what was given may still change
-            header = member_header(name, len(data))
-            padding = bytes(-len(data) % BLOCK)
-            parts[extension] = Member(name, at + len(header), len(data), at)
-            pieces += (header, data, padding) if len(data) >= BLOCK else (header + data + padding,)
-            at += len(header) + len(data) + len(padding)
-        self._rows.add(key, start, class_in(components["cls"]) if "cls" in components else NO_CLASS, parts)
+            name = f"{key}.{extension}"
+            encoded = name.encode("utf-8", "surrogateescape")  # UnicodeEncodeError, a ValueError, for other surrogates
+            size = component.size if isinstance(component, Later) else len(component)
+            header = b"" if is_plain(encoded, size) else long_header(encoded, size)
+            headers.append((encoded, header))
+            offset = end + (len(header) or BLOCK)
+            parts[extension] = Member(name, offset, size, end)
+            end = offset + padded(size)
+        if not self._stretch.has_room(end):
+            self._flush(end - self.size)
+        for member, component in zip(parts.values(), components.values(), strict=True):
+            self._stretch.put(member.offset, component)
+        cls = class_in(self._stretch.read(*parts["cls"][1:3])) if "cls" in parts else NO_CLASS
+        self._rows.add(key, self.size, cls, parts)
+        for member, (encoded, header) in zip(parts.values(), headers, strict=True):
+            self._stretch.add(encoded, member.offset, member.size, header)
         self._keys.add(key)
-        self.size = at
-        self._put(pieces, at - start)
+        self._ends.append(end)
+        self.size = end
 
-    def _put(self, pieces: list[bytes], size: int) -> None:
-        """Takes what is to be written next, and writes it with what else waits once that is worth a call."""
-        if len(self._pieces) + len(pieces) > _PIECES:
-            self._flush()
-        self._pieces += pieces
-        self._waiting += size
-        if self._waiting >= _TOGETHER:
-            self._flush()
+    def _flush(self, needed: int = 0) -> None:
+        """Writes what is put together so far; then there is room for so many bytes."""
+        stretch, start = self._stretch, self._stretch.start
+        data = stretch.complete(self.size)
+        hashes = [xxh3_64_intdigest(data[a - start : b - start]) for a, b in pairwise([start, *self._ends])]
+        self._rows.seal(self._ends, hashes)
+        self._ends.clear()
+        self._hasher.update(data)
+        begun = self.size % ALIGNED  # bytes of a page, which is written when it is full
+        self._stretch = Stretch(self.size, self._behind.memory(begun + needed), stretch.read(self.size - begun, begun))
+        self._behind.write(stretch.memory, self.size - begun - stretch.base, stretch.base)
 
-    def _flush(self) -> None:
-        for piece in self._pieces:
-            self._digest.update(piece)
-        fd = self._file.fileno()
-        _write_all(fd, self._pieces)
-        self._pieces.clear()
-        self._waiting = 0
-        if self.size - self._begun >= _ON_THE_WAY and hasattr(os, "posix_fadvise"):
-            # Has the disk begin with what was written, which else waits for fsync, and that for the disk.
-            os.posix_fadvise(fd, self._begun, self.size - self._begun, os.POSIX_FADV_DONTNEED)
-            self._begun = self.size
-
-    def _check(self, key: str, components: Mapping[str, bytes]) -> None:
+    def _check(self, key: str, components: Mapping[str, bytes | Later]) -> None:
         """Raises ValueError for a sample that can't be written, or not be read back."""
-        parts = key.split("/")
         if key in self._keys:
             raise ValueError(f"{self.path}: key {key!r} is already in the shard; keys must be unique")
-        if not components or "\0" in key or {"", ".", ".."} & set(parts):
+        if components and self._extensions.issuperset(components) and _PLAIN_KEY.fullmatch(key):
+            return  # as nearly all samples: what follows takes ten times as long
+        if not components or "\0" in key or {"", ".", ".."} & set(key.split("/")):
             raise ValueError(f"{self.path}: sample {key!r} needs components, and a plain relative path for a key")
         for extension in components:
             name = f"{key}.{extension}"
-            name.encode("utf-8", "surrogateescape")  # raises UnicodeEncodeError, a ValueError, for other surrogates
             if split_name(name) != (key, extension) or "\0" in extension:
                 problem = "no dots in a key's last part, extensions in lower case without '/', no __names__"
                 raise ValueError(f"{self.path}: {name!r} would not be read back as {key!r}: {problem}")
+        self._extensions.update(components)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -118,20 +126,13 @@ class ShardWriter:
             return
         with self._stack:
             end = end_of_archive(self.size)
-            self._put([end], len(end))
-            self._flush()
+            if not self._stretch.has_room(self.size + len(end)):
+                self._flush(len(end))
+            self._stretch.put(self.size, end)
             self.size += len(end)
+            self._flush()
+            self._behind.write(self._stretch.memory, self.size - self._stretch.base, self._stretch.base)
+            self._behind.wait()
             stat = os.fstat(self._file.fileno())
-        self.sha256 = self._digest.hexdigest()
+        self.hash = named(self._algorithm, self._hasher.hexdigest())
         store(self.path, stat, self._rows.rows())
-
-
-def _write_all(fd: int, pieces: list[bytes]) -> None:
-    """Writes all pieces, of which one call may write fewer, on a disk that is nearly full say."""
-    written = os.writev(fd, pieces)
-    for piece in pieces:
-        if written < len(piece):
-            left = memoryview(piece)[max(written, 0) :]
-            while left:
-                left = left[os.write(fd, left) :]
-        written -= len(piece)

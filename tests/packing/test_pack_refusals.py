@@ -12,6 +12,7 @@ import pytest
 from fastdata.errors import PackError
 from fastdata.packing import processes
 from fastdata.packing import write as packing
+from fastdata.packing.convert import CropReady
 from fastdata.packing.engines import Processes, write_shards
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
@@ -155,7 +156,7 @@ def test_a_conversion_that_goes_wrong_names_the_image(
 
     monkeypatch.setattr(packing, "convert", broken)
     with pytest.raises(PackError, match=r"ant/1\.jpg can't be packed: a mistake"):
-        pack(scan_classes(odd_folder), tmp_path, jobs=1)
+        pack(scan_classes(odd_folder), tmp_path, jpeg=CropReady(), jobs=1)
 
 
 def test_an_empty_file_is_named_before_anything_is_written(odd_folder: Path, tmp_path: Path) -> None:

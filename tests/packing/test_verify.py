@@ -70,18 +70,24 @@ def test_a_changed_byte_of_an_image_is_found_by_the_hash_and_where_it_matters_by
     span = shard.rows[".jpg"][1]
     offset, size = int(span["offset"]), int(span["size"])
     overwrite(packed / "train-000000.tar", offset + size // 2, bytes(size - size // 2))
-    (by_hash,) = faults(packed)
+    by_hash, sample = faults(packed)
     assert (by_hash.shard, by_hash.key, by_hash.offset) == ("train-000000.tar", "", -1)
     assert "its bytes are not those of which train.json has the hash" in by_hash.problem
-    again, image = faults(packed, decode=True)
-    assert again == by_hash
+    assert (sample.shard, sample.key, sample.offset) == ("train-000000.tar", "cat/1", int(shard.rows["start"][1]))
+    assert "its bytes are not those of which its index has the hash" in sample.problem
+    again, sample_again, image = faults(packed, decode=True)
+    assert (again, sample_again) == (by_hash, sample)
     assert (image.shard, image.key, image.offset) == ("train-000000.tar", "cat/1", offset)
     assert str(image).startswith(f"train-000000.tar, offset {offset}, sample 'cat/1': ")
 
 
-def test_without_a_json_decoding_still_finds_an_image_that_is_none(packed: Path) -> None:
+def test_without_a_json_the_index_tells_what_changed_and_without_that_decoding(packed: Path) -> None:
     (packed / "train.json").unlink()
     offset = int(Shard(packed / "train-000002.tar").rows[".png"][2]["offset"])
+    overwrite(packed / "train-000002.tar", offset, b"no picture")
+    (sample,) = faults(packed)
+    assert (sample.shard, sample.key, sample.offset) == ("train-000002.tar", "cat/8", offset - 512)
+    (packed / "train-000002.index.npy").unlink()
     overwrite(packed / "train-000002.tar", offset, b"no picture")
     assert faults(packed) == []
     (image,) = faults(packed, decode=True)

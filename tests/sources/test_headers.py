@@ -3,11 +3,12 @@
 import io
 import tarfile
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastdata.sources.headers import end_of_archive, member_header
+from fastdata.sources.headers import end_of_archive, is_plain, long_header, plain_headers
 
 NAMES = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=120)
 
@@ -21,7 +22,16 @@ NAMES = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=
 def test_a_header_is_the_one_of_tarfile(name: str, size: int) -> None:
     info = tarfile.TarInfo(name)
     info.size = size
-    assert member_header(name, size) == info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    encoded = name.encode("utf-8", "surrogateescape")
+    plain = is_plain(encoded, size)
+    made = plain_headers([encoded], np.array([size])).tobytes() if plain else long_header(encoded, size)
+    assert made == info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def test_headers_are_made_for_many_files_at_once() -> None:
+    names, sizes = [b"a/%d.jpg" % number for number in range(1000)], np.arange(1000) ** 3
+    one_by_one = [plain_headers([name], np.array([size])) for name, size in zip(names, sizes, strict=True)]
+    assert np.array_equal(plain_headers(names, sizes), np.concatenate(one_by_one))
 
 
 @pytest.mark.parametrize("size", [0, 512, 9216, 9728, 10_240, 512 * 1234])

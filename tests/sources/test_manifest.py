@@ -10,7 +10,7 @@ from fastdata.errors import ManifestError
 from fastdata.sources import manifest
 from fastdata.sources.manifest import Made, Manifest, ShardEntry
 
-ENTRIES = tuple(ShardEntry(f"train-{i:06}.tar", 10 + i, 10240 * (i + 1), f"{i}" * 64) for i in range(3))
+ENTRIES = tuple(ShardEntry(f"train-{i:06}.tar", 10 + i, 10240 * (i + 1), "xxh3_128:" + f"{i}" * 32) for i in range(3))
 MADE = Made("0.1.0", 7, True, "9/10", "keep", 1234, 0, 0, 1234)
 MANIFEST = Manifest("train", ENTRIES, ("cat", "dög", "\udcff"), MADE)
 
@@ -47,9 +47,19 @@ def test_the_json_is_a_wids_index(tmp_path: Path) -> None:
         "url": "train-000001.tar",
         "nsamples": 11,
         "filesize": 20480,
-        "sha256": "1" * 64,
+        "hash": "xxh3_128:" + "1" * 32,
         "checked": False,
     }
+
+
+def test_a_json_of_an_earlier_version_has_its_shards_hashes_in_sha256(tmp_path: Path) -> None:
+    file = damaged(tmp_path, ("shardlist", 0, "hash"), ...)
+    document = json.loads(file.read_text())
+    document["shardlist"][0]["sha256"] = "a" * 64
+    file.write_text(json.dumps(document))
+    loaded = manifest.load(file)
+    assert [shard.hash for shard in loaded.shards] == ["sha256:" + "a" * 64, *(entry.hash for entry in ENTRIES[1:])]
+    assert "hash" in json.loads(manifest.store(loaded, tmp_path).read_text())["shardlist"][0]
 
 
 @pytest.mark.parametrize("path", ["wids_version", "name", "classes", "shardlist", "fastdata"])
@@ -77,6 +87,10 @@ def test_a_missing_field_is_named_with_the_file(tmp_path: Path, path: str) -> No
         (("shardlist", 2, "nsamples"), 10**30, "$.shardlist[2].nsamples"),
         (("shardlist", 2, "filesize"), 1.0, "$.shardlist[2].filesize"),
         (("shardlist", 2, "filesize"), 0, "$.shardlist[2].filesize"),
+        (("shardlist", 0, "hash"), "md5:" + "a" * 32, "$.shardlist[0].hash"),
+        (("shardlist", 0, "hash"), "xxh3_128:" + "a" * 64, "$.shardlist[0].hash"),
+        (("shardlist", 0, "hash"), "sha256:" + "a" * 64 + "\n", "$.shardlist[0].hash"),
+        (("shardlist", 0, "hash"), ..., "`hash` - at `$.shardlist[0]"),
         (("shardlist", 0, "sha256"), "abc", "$.shardlist[0].sha256"),
         (("shardlist", 0, "sha256"), "a" * 64 + "\n", "$.shardlist[0].sha256"),
         (("shardlist", 0, "url"), None, "$.shardlist[0].url"),
