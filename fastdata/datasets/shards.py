@@ -73,12 +73,12 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         self.last: Last = last
         self.ranks = (rank, world_size)
         self._cursor = EpochCursor(
-            # A function of the shards' names: through the dataset itself it would keep their files open.
+            # A function of the shards' listing: through the dataset itself it would keep their files open.
             orders,
             batch_size,
             last,
             self.ranks,
-            partial(fingerprint_of_kept, tuple(self.shards), self._kept),
+            partial(fingerprint_of_kept, self._listing, self._kept),
         )
         self._iteration: weakref.ref[_Iteration] | None = None
 

@@ -1,14 +1,10 @@
 """Samples in tar shards, by number: where the bytes of each lie."""
 
 import functools
-import itertools
-import os
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,28 +17,23 @@ from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, d
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
 from fastdata.datasets.mix import Selectable
+from fastdata.datasets.places import Place, Places
 from fastdata.datasets.prepared import Data, LookFor, Seen
 from fastdata.epoch.identity import fingerprint_of_selected
 from fastdata.errors import ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import IMAGE_EXTENSIONS, Sample
-from fastdata.sources import manifest
-from fastdata.sources.cache import local
 from fastdata.sources.faults import patiently
-from fastdata.sources.index import NO_CLASS, index_count, index_summary
-from fastdata.sources.shard import Component, Shard, ShardCache
+from fastdata.sources.index import NO_CLASS
+from fastdata.sources.listing import Listing, list_shards
+from fastdata.sources.shard import Component, Shard
 from fastdata.sources.tar import pread
 from fastdata.sources.targets import read_field
-from fastdata.sources.urls import Urls, expand, is_manifest
+from fastdata.sources.urls import Urls
 from fastdata.transforms.fields import Field, Label
 
 IMAGES = ";".join(IMAGE_EXTENSIONS)
-
-
-class _Location(NamedTuple):
-    shard: Shard
-    row: int
 
 
 class ShardStore(ImageDataset):
@@ -66,15 +57,11 @@ class ShardStore(ImageDataset):
         if not all(self.image):
             raise ValueError(f"image must name extensions, as 'jpg;png', got {image!r}")
         self.target = target
-        self.shards = [local(url) for url in expand(urls)]
-        listed = manifest.listed(self.shards, whole=_names_all(urls))
-        self.classes = (fields and fields.classes) or list(listed.classes)
+        self._listing, classes = list_shards(urls)
+        self.shards = self._listing.shards
+        self.classes = (fields and fields.classes) or list(classes)
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
-        known = listed.entries
-        counts = (known[shard].nsamples if shard in known else index_count(shard) for shard in self.shards)
-        self._ends = list(itertools.accumulate(counts))
-        self._open = ShardCache(self.shards)
-        self._checked = frozenset(shard for shard, entry in known.items() if entry.checked and _has_size(shard, entry))
+        self._places = Places(self._listing)
         self._kept: npt.NDArray[np.int64] | None = None
         self.left_out: Mapping[str, int] = {}
         self._fields = None if fields is None else self._join(fields)
@@ -86,15 +73,15 @@ class ShardStore(ImageDataset):
         return joined.wanted
 
     def _key_hashes(self) -> npt.NDArray[np.uint64]:
-        return np.concatenate([np.asarray(self._shard(n).rows["key"], np.uint64) for n in range(len(self.shards))])
+        return self._places.column("key").astype(np.uint64, copy=False)
 
     @property
     def num_samples(self) -> int:
-        return self._ends[-1] if self._kept is None else len(self._kept)
+        return len(self._places) if self._kept is None else len(self._kept)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        return fingerprint_of_kept(tuple(self.shards), self._kept)
+        return fingerprint_of_kept(self._listing, self._kept)
 
     def key(self, number: int) -> str:
         shard, row = self._locate(number)
@@ -111,19 +98,18 @@ class ShardStore(ImageDataset):
         """
         if self.target != "cls":
             return [self._target_of(number) for number in range(self.num_samples)]
-        classes = [self._shard(position).rows["cls"] for position in range(len(self.shards))]
-        targets = self._kept_of(np.concatenate(classes).astype(np.int64))
+        targets = self._kept_of(self._places.column("cls")).astype(np.int64, copy=False)
         for number in np.flatnonzero(targets == NO_CLASS).tolist():
             targets[number] = self._target_of(number)
         return targets
 
     def where(self, number: int) -> str:
-        shard = self._open[bisect_right(self._ends, self._stored(number))]
+        path = self._places.path(self._stored(number))
         try:
-            _, row = self._locate(number)
-            return f"{shard.path}, offset {shard.rows['start'][row]}"
+            shard, row = self._locate(number)
+            return f"{path}, offset {shard.start(row)}"
         except (OSError, TarError):
-            return shard.path
+            return path
 
     def _kept_of(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Of a number for each stored sample those of the samples that are kept."""
@@ -135,19 +121,10 @@ class ShardStore(ImageDataset):
             raise IndexError(f"sample {number} of {self.num_samples}")
         return number if self._kept is None else int(self._kept[number])
 
-    def _locate(self, number: int) -> _Location:
-        number = self._stored(number)
-        position = bisect_right(self._ends, number)
-        return _Location(self._shard(position), number - (self._ends[position - 1] if position else 0))
-
-    def _shard(self, position: int) -> Shard:
-        """A shard by its position. TarError if it has not as many samples as were counted."""
-        shard, expected = self._open[position], self._ends[position] - (self._ends[position - 1] if position else 0)
-        if len(shard) != expected:
-            raise TarError.at(
-                shard.path, 0, f"has {len(shard)} samples where {expected} were counted: replaced, or another's json"
-            )
-        return shard
+    def _locate(self, number: int) -> tuple[Shard, int]:
+        """A sample's shard and row."""
+        place = self._places.at(self._stored(number))
+        return self._places.shard(place.position), place.row
 
     def _read(self, number: int) -> Sample[bytes]:
         component = self._component(number)
@@ -158,10 +135,11 @@ class ShardStore(ImageDataset):
         component = self._component(number)
         return pread(component.opened.fd, min(length, component.size), component.offset)
 
-    def _component(self, number: int) -> Component:
+    def _component(self, number: int, place: Place | None = None) -> Component:
         """Where a sample's image lies. ReadError where it has none."""
-        shard, row = self._locate(number)
-        component = shard.find(row, self.image)
+        position, row, entry = place or self._places.at(self._stored(number))
+        shard = self._places.shard(position)
+        component = shard.find(row, self.image, entry)
         if component is not None:
             return component
         has = ", ".join(name for name in shard.extensions if shard.has(row, name))
@@ -173,8 +151,8 @@ class ShardStore(ImageDataset):
             return super()._read_some(numbers, look_for)
         found: list[Found] = []
         total = 0
-        for number in numbers:
-            each = self._find(number, patient=not found)
+        for number, place in zip(numbers, self._placed(numbers), strict=True):
+            each = self._find(number, place, patient=not found)
             if each is None:
                 break  # What is found is read first, which lets go of its files.
             found.append(each)
@@ -186,15 +164,22 @@ class ShardStore(ImageDataset):
         except MemoryError:  # one by one, to say which
             return super()._read_some(numbers, look_for)
 
-    def _find(self, number: int, patient: bool) -> Found | None:
+    def _placed(self, numbers: Sequence[int]) -> list[Place]:
+        """The places of samples. OSError where a dataset's index can't be read, which is no sample's fault."""
+        if self._kept is not None or (numbers and not 0 <= min(numbers) <= max(numbers) < self.num_samples):
+            numbers = list(map(self._stored, numbers))
+        find = partial(self._places.some, np.array(numbers, np.int64))
+        return patiently(find, find)
+
+    def _find(self, number: int, place: Place, patient: bool) -> Found | None:
         """Where a sample's image lies, or what is wrong with it.
 
         Where the machine fails it is waited for, then raised, if `patient`; else None.
         """
         try:
-            return self._component(number)
+            return self._component(number, place)
         except FAILURES:
-            find = partial(self._tried, number, partial(self._component, number))
+            find = partial(self._tried, number, partial(self._component, number, place))
         if patient:
             return patiently(find, find)
         with suppress(OSError):
@@ -206,8 +191,8 @@ class ShardStore(ImageDataset):
         looks = None if look_for is None else look_for([0 if isinstance(c, SampleError) else c.hashed for c in found])
         received = read_components(found, self.target == "cls", None if looks is None else looks.first)
         if looks is not None:
-            checked = [isinstance(c, Component) and c.shard.path in self._checked for c in found]
-            looks.finish([each.data for each in received], checked if self._checked else None)
+            checked = [isinstance(c, Component) and c.opened.checked for c in found]
+            looks.finish([each.data for each in received], checked if any(checked) else None)
         samples = zip(numbers, received, strict=False)
         return [self._read_as(number, partial(self._sample, number, each)) for number, each in samples], looks
 
@@ -218,7 +203,7 @@ class ShardStore(ImageDataset):
         return Sample(key, received.data, label)
 
     def _read_again(self, number: int) -> Sample[bytes]:
-        self._open[bisect_right(self._ends, self._stored(number))].close()  # a stale handle stays what it is
+        self._places.close(self._stored(number))
         return self._read(number)
 
     def _target(self, shard: Shard, row: int, key: str, number: int) -> Any:
@@ -255,27 +240,10 @@ class TarImageMapDataset(ShardStore, Selectable, Dataset[tuple[Tensor, Any]]):
         super().__init__(urls, transform, image, target, seed, max_pixels, map)
 
 
-def fingerprint_of_kept(shards: tuple[str, ...], kept: npt.NDArray[np.int64] | None) -> str:
+def fingerprint_of_kept(listing: Listing, kept: npt.NDArray[np.int64] | None) -> str:
     """16 hex digits of what is in these shards, and of which of their samples are kept (None: all)."""
-    whole = fingerprint_of(shards)
+    whole = listing.fingerprint()
     return whole if kept is None else fingerprint_of_selected(whole, kept)
-
-
-@functools.lru_cache(64)
-def fingerprint_of(shards: tuple[str, ...]) -> str:
-    """16 hex digits of what is in these shards."""
-    digest = blake2b(digest_size=8)
-    for shard in shards:  # of what is in them, wherever they lie
-        digest.update(b"%d,%d;" % index_summary(shard))
-    return digest.hexdigest()
-
-
-def _has_size(shard: str, entry: manifest.ShardEntry) -> bool:
-    """Whether it can be the file that was packed; one of another size was replaced."""
-    try:
-        return os.stat(shard).st_size == entry.filesize  # noqa: PTH116 - a Path for each of 100,000 takes as long
-    except OSError:
-        return False  # whoever reads it will say so
 
 
 def _read_field(shard: Shard, row: int, field: Field) -> Any:
@@ -290,9 +258,3 @@ def _components_of_shards(fields: Declared | None) -> Declared | None:
         if "/" in component or "{" in component:
             raise ValueError(f"a shard's component is an extension, such as 'seg.png', not the path {component!r}")
     return fields
-
-
-def _names_all(urls: Urls) -> bool:
-    """Whether all shards of the datasets are meant: a glob's, or those that a json lists."""
-    given = [os.fspath(url) for url in ([urls] if isinstance(urls, str | os.PathLike) else urls)]
-    return any(set("*?[") & set(url) or is_manifest(url) for url in given)

@@ -6,6 +6,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 from fastdata import __version__
+from fastdata.packing.index import sealed_rows, with_index
 from fastdata.packing.journal import files_of, fingerprint
 from fastdata.packing.planning import make_table
 from fastdata.packing.publish import STAGING, clear_staging, finish_interrupted, make_ready, publish, refuse_existing
@@ -52,12 +53,13 @@ def complete(
     staging = directory / STAGING
     clear_staging(directory, files_of(table.paths))
     made = manifests_of(table, source, recipe, written)
-    for each, rejected in made:
+    manifests = [with_index(each, staging, lambda entry: sealed_rows(staging / entry.url, entry)) for each, _ in made]
+    for each, (_, rejected) in zip(manifests, made, strict=True):
         store_rejects(staging, each.name, rejected)
         manifest.store(each, staging)
     make_ready(directory)
     publish(directory)
-    return [each for each, _ in made]
+    return manifests
 
 
 def manifests_of(

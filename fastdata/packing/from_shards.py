@@ -14,10 +14,10 @@ from fastdata.packing.source import Source
 from fastdata.packing.stored import Stored
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.folder import FolderScan
-from fastdata.sources.manifest import listed
+from fastdata.sources.listing import list_shards
 from fastdata.sources.paths import Paths, find_key_collisions, key_of, keys_of
 from fastdata.sources.tar import Member
-from fastdata.sources.urls import Urls, expand, is_remote
+from fastdata.sources.urls import Urls, is_remote
 from fastdata.sources.webdataset import groups
 
 
@@ -37,10 +37,11 @@ def collect_shards(urls: Urls) -> Source:
     the bytes stay as they are; fields come in the order of their first appearance. Classes' names are those of the
     jsons beside the shards. Headers are read, and nothing else.
 
-    Raises what `expand` and `manifest.listed` raise, TarError for a shard that is damaged, PackError for a sample
+    Raises what `list_shards` raises, TarError for a shard that is damaged, PackError for a sample
     without an image, and ValueError for a key that is there twice and shards that are remote.
     """
-    shards = expand(urls)
+    listing, classes = list_shards(urls)
+    shards = listing.shards
     remote = [shard for shard in shards if is_remote(shard)]
     if remote:
         raise ValueError(f"{remote[0]} is a URL, and shards are packed from local files only: copy them first")
@@ -68,7 +69,9 @@ def collect_shards(urls: Urls) -> Source:
         sizes,
         np.array(times, np.int64),
     )
-    return Source(_scan(shards, paths), _fields(paths, fields, offsets), stored=stored)
+    return Source(
+        _scan(str(Path(shards[0]).parent), list(classes), paths), _fields(paths, fields, offsets), stored=stored
+    )
 
 
 def _samples(shards: list[str], times: list[int]) -> Iterator[_Found]:
@@ -87,16 +90,15 @@ def _samples(shards: list[str], times: list[int]) -> Iterator[_Found]:
             os.close(fd)
 
 
-def _scan(shards: list[str], paths: Paths) -> FolderScan:
+def _scan(folder: str, classes: list[str], paths: Paths) -> FolderScan:
     """The samples as if they were extracted."""
     twice = find_key_collisions(paths)
     if twice:
         key = key_of(paths[twice[0][0]])
         raise ValueError(f"{len(twice)} keys are there twice in these shards, as {key!r}: leave one of them out")
-    classes = list(listed(shards, whole=False).classes)
     class_to_idx = {name: index for index, name in enumerate(classes)}
     targets = np.full(len(paths), -1, np.int64)
-    return FolderScan(str(Path(shards[0]).parent), paths, targets, classes, class_to_idx, keys_of(paths))
+    return FolderScan(folder, paths, targets, classes, class_to_idx, keys_of(paths))
 
 
 def _fields(paths: Paths, names: list[str], offsets: NDArray[np.int64]) -> dict[str, Paths]:

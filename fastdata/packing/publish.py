@@ -23,7 +23,7 @@ STAGING = ".fastdata-staging"
 READY = ".fastdata-ready"
 """The folder of what is complete, and being moved to its place."""
 
-_OF_DATASET = r"{}(-\d{{6}}\.(tar|index\.npy|idx)|\.rejects\.jsonl)"  # its files besides the json
+_OF_DATASET = r"{}(-\d{{6}}\.(tar|index\.npy|idx)|\.index\.npy|\.rejects\.jsonl)"  # its files besides the json
 _WRITTEN = re.compile(
     r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json|jsonl|done|plan|part)(?(hidden)\.[0-9a-f]{16}\.tmp)"
 )
@@ -80,6 +80,8 @@ def publish(directory: Path) -> None:
     _sync(directory)
     for file in surplus:
         file.unlink()
+    for name in _indexes_of_shards(file.name for file in ready.iterdir()):
+        (ready / name).unlink(missing_ok=True)
     notes = [file for file in ready.iterdir() if file.suffix == NOTE]
     for file in sorted(set(ready.iterdir()).difference(jsons, notes)):
         file.replace(directory / file.name)
@@ -103,11 +105,11 @@ def finish_interrupted(directory: Path, replaceable: Collection[str]) -> set[str
         return set()
     entries = _entries(ready)
     notes = [file for file in entries if file.suffix == NOTE]  # of datasets whose json has its place already, too
-    files = [file for file in entries if file.suffix != NOTE]
-    jsons = [file for file in files if file.suffix == ".json"]
+    jsons = [file for file in entries if file.suffix == ".json"]
     expected = {name for json in jsons for name in _names_in(json)}
-    for file in files:
-        if file.name not in expected:
+    files = [file for file in entries if file.name in expected]
+    for file in entries:
+        if file not in files and file.suffix != NOTE and file.name not in _indexes_of_shards(expected):
             raise _strange(file)
     replaced = [path for file in files if _is_there(path := directory / file.name)]
     lost = replaced + _surplus(directory, jsons)
@@ -123,13 +125,18 @@ def finish_interrupted(directory: Path, replaceable: Collection[str]) -> set[str
 
 
 def _names_in(json: Path) -> list[str]:
-    """The names of a dataset's files: its json, its shards and their indexes, and of the list of what it lacks."""
+    """The names of a dataset's files: its json, its index, its shards, and the list of what it lacks."""
     found = manifest.load(json)
     shards = [entry.url for entry in found.shards]
     if found.name != json.stem or not all(_belongs(Path(shard), found.name) for shard in shards):
         raise _strange(json)
     rejects = [rejects_path(json.parent, found.name).name] if found.made.rejected else []
-    return [json.name, *rejects, *shards, *(index_path(shard).name for shard in shards)]
+    return [json.name, *rejects, *shards, *([manifest.index_name(found.name)] if found.index else [])]
+
+
+def _indexes_of_shards(names: Iterable[str]) -> set[str]:
+    """The indexes of the shards among these files: of them the dataset's was made, so they have served."""
+    return {index_path(name).name for name in names if name.endswith(".tar")}
 
 
 def _surplus(directory: Path, jsons: Iterable[Path]) -> list[Path]:

@@ -18,6 +18,7 @@ DEFAULT_DIVISION = ShardSize(10**9)
 KEEP = Keep()
 
 _NAME = re.compile(r"\w[\w.-]*")
+_NAME_OF_SHARD = re.compile(r".*-\d{6}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Recipe:
         for name in self.split:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} can't name a dataset: use letters, digits, '_', '-' and '.'")
+            if _NAME_OF_SHARD.fullmatch(name):
+                raise ValueError(f"{name!r} can't name a dataset: a shard could have that name")
         if self.check and not can_check():
             raise ValueError("check=True needs the compiled kernel, without which this fastdata was installed")
         if self.on_error not in get_args(OnError):

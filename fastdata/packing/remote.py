@@ -14,20 +14,24 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from fastdata.errors import PackError
+from fastdata.packing.index import sealed_rows
 from fastdata.packing.journal import NOTE, Note, fingerprint
 from fastdata.packing.plan import PlannedShard
 from fastdata.packing.table import PackTable
 from fastdata.packing.table_file import TABLE, open_table
 from fastdata.packing.write import Progress, Written, write_shard
-from fastdata.sources.index import index_path
+from fastdata.sources.manifest import ShardEntry
+from fastdata.sources.rows import Rows, are_within, dtype_of, extensions
 from fastdata.sources.storage import storage_of
 
 RUNS = ".fastdata"
 """The folder of runs, at the URL of the datasets."""
 
 _MARK = ".run"
+_ROWS = ".npy"  # behind a shard's name: its rows
 
 
 def table_url(base: str, digest: str) -> str:
@@ -62,7 +66,7 @@ def claim(base: str, name: str, digest: str) -> None:
 
 
 def upload_shard(table: str, number: int, report: Progress) -> Written:
-    """Writes a shard of the table at that URL, and puts it, its index and its note in their places.
+    """Writes a shard of the table at that URL, and puts it, its rows for the index and its note in their places.
 
     OSError that names the URL where a store doesn't take or give what it should; raises as `write_shard`, too.
     """
@@ -71,8 +75,10 @@ def upload_shard(table: str, number: int, report: Progress) -> Written:
         planned = _fetched(table).shard(number)
         planned = planned._replace(path=Path(folder) / planned.path.name)
         written = write_shard(planned, report)
-        for path in (planned.path, index_path(planned.path)):
-            storage.put_file(path, f"{base}/{path.name}")
+        storage.put_file(planned.path, f"{base}/{planned.path.name}")
+        rows = planned.path.with_suffix(_ROWS)
+        np.save(rows, sealed_rows(planned.path, written.entry), allow_pickle=False)
+        storage.put_file(rows, f"{table.rpartition('/')[0]}/{rows.name}")
         note = planned.path.with_suffix(NOTE)
         note.write_bytes(msgspec.json.encode(Note(fingerprint(planned), written)))
         storage.put_file(note, f"{table.rpartition('/')[0]}/{note.name}")
@@ -106,6 +112,22 @@ def uploaded(table: str, shards: Iterable[PlannedShard]) -> dict[int, Written]:
         if note.fingerprint == fingerprint(planned) and sizes.get(planned.path.name) == entry.filesize:
             written[number] = note.written
     return written
+
+
+def fetched_rows(table: str, entry: ShardEntry, scratch: Path) -> Rows:
+    """The rows of a shard that is there; their file stays in the scratch folder. PackError where it has none such."""
+    name = str(Path(entry.url).with_suffix(_ROWS))
+    url, path = f"{table.rpartition('/')[0]}/{name}", scratch / name
+    if not path.exists():
+        storage_of(url).get_file(url, path)
+    try:
+        rows: Rows = np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy's parsing of a damaged header raises whatever Python's own does
+        raise PackError(f"{url} is damaged: delete it and the note beside it, and pack again") from error
+    known = rows.ndim == 1 and rows.dtype == dtype_of(list(extensions(rows)), True)
+    if not known or len(rows) != entry.nsamples or not are_within(rows, entry.filesize):
+        raise PackError(f"{url} has not the rows of {entry.url}: delete it and the note beside it, and pack again")
+    return rows
 
 
 def _note_in(content: bytes, url: str) -> Note:

@@ -4,16 +4,18 @@ import logging
 import re
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from fastdata.errors import PackError
 from fastdata.packing.complete import manifests_of
 from fastdata.packing.engines import Engine, write_shards
+from fastdata.packing.index import with_index
 from fastdata.packing.journal import report_finished
 from fastdata.packing.planning import make_table
 from fastdata.packing.recipe import Recipe
 from fastdata.packing.rejects import rejects_path, store_rejects
-from fastdata.packing.remote import RUNS, claim, table_url, uploaded
+from fastdata.packing.remote import RUNS, claim, fetched_rows, table_url, uploaded
 from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable
 from fastdata.packing.table_file import store_table
@@ -28,7 +30,7 @@ _log = logging.getLogger(__name__)
 def pack_to_url(
     source: Source, url: str, recipe: Recipe, engine: Engine, *, progress: Progress | None = None
 ) -> list[Manifest]:
-    """`pack_by` into the folder at a URL: shards with their indexes, and last each dataset's json.
+    """`pack_by` into the folder at a URL: shards, and last each dataset's index and json.
 
     Workers need room for a shard each where Python's tempfile keeps its files (TMPDIR), and see the source; they need
     share nothing else. A run that fails or is killed is finished by the same call, from anywhere, which writes only
@@ -54,10 +56,11 @@ def pack_to_url(
         report_finished(table, written, progress)
         missing = [number for number in numbers if number not in written]
         written |= write_shards(table, missing, engine, progress, where=there)
-        made = manifests_of(table, source, recipe, written)
-        for each, rejected in made:
-            _publish(base, each, rejected, Path(scratch))
-    return [each for each, _ in made]
+        made = []
+        for each, rejected in manifests_of(table, source, recipe, written):
+            made.append(with_index(each, Path(scratch), partial(fetched_rows, there, scratch=Path(scratch))))
+            _publish(base, made[-1], rejected, Path(scratch))
+    return made
 
 
 def _refuse_existing(base: str, table: PackTable) -> None:
@@ -76,9 +79,9 @@ def _publish(base: str, made: Manifest, rejected: Sequence[Rejected], scratch: P
     """Puts a dataset's json in its place, which makes it one."""
     storage, url = storage_of(base), f"{base}/{made.name}.json"
     store_rejects(scratch, made.name, rejected)
-    rejects = rejects_path(scratch, made.name)
-    if rejects.exists():
-        storage.put_file(rejects, f"{base}/{rejects.name}")
+    for file in (rejects_path(scratch, made.name), scratch / manifest.index_name(made.name)):
+        if file.exists():
+            storage.put_file(file, f"{base}/{file.name}")
     content = manifest.store(made, scratch).read_bytes()
     if storage.put_if_absent(url, content):
         return

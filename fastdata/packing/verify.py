@@ -10,15 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from fastdata.errors import TarError
+from fastdata.errors import ManifestError, TarError
 from fastdata.packing.check import image_problem
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.cache import local
 from fastdata.sources.content_hash import hash_of
+from fastdata.sources.dataset_index import DatasetIndex, IndexPart
 from fastdata.sources.index import index_path, load
+from fastdata.sources.index_writer import widened
 from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.rows import NO_CLASS, Rows, RowsBuilder, class_in, is_sealed, plain
+from fastdata.sources.rows import NO_CLASS, Rows, RowsBuilder, class_in, extensions, is_sealed, plain
 from fastdata.sources.tar import Member, padded, pread
 from fastdata.sources.urls import expand
 from fastdata.sources.webdataset import groups
@@ -38,11 +40,16 @@ class Fault(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A shard to verify, the json of the dataset whose name it has, and what that says of it; None without one."""
+    """A shard to verify, the json of the dataset whose name it has, and what that says of it; None without one.
+
+    `part` are its rows in the dataset's index; what is wrong with that index is said of the first of its shards.
+    """
 
     path: str
     json: Path | None = None
     entry: ShardEntry | None = None
+    part: IndexPart | None = None
+    of_index: Fault | None = None
 
 
 def shards_of(what: str) -> list[Listed]:
@@ -68,9 +75,32 @@ def _of_json(file: Path) -> list[Listed]:
     listed = {entry.url: entry for entry in found.shards}
     named = re.compile(rf"{re.escape(found.name)}-\d{{6}}\.tar")
     there = {path.name for path in file.parent.iterdir() if named.fullmatch(path.name)}
-    return [
-        Listed(str(file.parent / name), file, listed.get(name)) for name in [*listed, *sorted(there - listed.keys())]
-    ]
+    index, fault = _index_of(file, found)
+    shards, first = list[Listed](), 0
+    for name in [*listed, *sorted(there - listed.keys())]:
+        entry = listed.get(name)
+        part = IndexPart(index, first, entry.nsamples, entry.filesize) if index and entry else None
+        shards.append(Listed(str(file.parent / name), file, entry, part, None if shards else fault))
+        first += entry.nsamples if entry else 0
+    return shards
+
+
+def _index_of(file: Path, found: manifest.Manifest) -> tuple[DatasetIndex | None, Fault | None]:
+    """The index that a json means, or what is wrong with it."""
+    if found.index is None:
+        return None, None
+    path, todo = str(file.with_name(manifest.index_name(file.stem))), "copy it again, or pack the dataset again"
+    try:
+        index = DatasetIndex(path, found.index)
+    except (OSError, ManifestError) as error:
+        return None, Fault(path, "", -1, f"{error}: {todo}")
+    if len(index) != found.nsamples:
+        return None, Fault(
+            path, "", -1, f"it has {len(index)} samples, not {found.nsamples} as {file.name} says: {todo}"
+        )
+    if damaged := index.damaged():
+        return None, Fault(path, "", damaged[0], f"its bytes from there on are not those that were written: {todo}")
+    return index, None
 
 
 def verify(shards: Sequence[Listed], *, decode: bool = False, jobs: int = 1) -> Iterator[list[Fault]]:
@@ -93,14 +123,15 @@ def verify(shards: Sequence[Listed], *, decode: bool = False, jobs: int = 1) -> 
 
 def faults_of(shard: Listed, *, decode: bool = False) -> list[Fault]:
     """All that is wrong with a shard, as `verify` says."""
+    of_index = [shard.of_index] if shard.of_index else []
     try:
         fd = os.open(shard.path, os.O_RDONLY)
     except OSError as error:
-        return [Fault(shard.path, "", -1, f"can't be opened: {error.strerror}")]
+        return [*of_index, Fault(shard.path, "", -1, f"can't be opened: {error.strerror}")]
     try:
-        return [*_differences(fd, shard), *_contents(fd, shard, decode)]
+        return [*of_index, *_differences(fd, shard), *_contents(fd, shard, decode)]
     except OSError as error:
-        return [Fault(shard.path, "", -1, f"can't be read: {error.strerror}: is the disk failing?")]
+        return [*of_index, Fault(shard.path, "", -1, f"can't be read: {error.strerror}: is the disk failing?")]
     finally:
         os.close(fd)
 
@@ -125,16 +156,13 @@ def _differences(fd: int, shard: Listed) -> Iterator[Fault]:
 
 def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
     """What is wrong with the samples in the file, and with its index."""
-    builder, samples, stored = RowsBuilder(shard.path), 0, load(fd, shard.path)
+    builder, samples = RowsBuilder(shard.path), 0
+    stored = load(fd, shard.path) if shard.part is None else shard.part.unchecked()
     try:
         for key, start, parts in groups(fd, shard.path):
             cls = parts.get("cls")
             builder.add(key, start, NO_CLASS if cls is None else class_in(_bytes_of(fd, cls)), parts)
-            if (
-                stored is not None
-                and is_sealed(stored)
-                and (problem := _broken_seal(fd, stored, samples, start, parts))
-            ):
+            if problem := _broken_seal(fd, stored, samples, start, parts):
                 yield Fault(shard.path, key, start, problem)
             samples += 1
             image = next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None)
@@ -145,9 +173,9 @@ def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
         return
     if shard.entry is not None and samples != shard.entry.nsamples:
         yield Fault(shard.path, "", -1, f"it has {samples} samples, not {shard.entry.nsamples}: pack it again")
-    if stored is not None and not np.array_equal(plain(stored), builder.rows()):
-        problem = f"its index is not what lies in it: remove {index_path(shard.path).name}, and it is made again"
-        yield Fault(shard.path, "", -1, problem)
+    if stored is not None and not np.array_equal(plain(stored), widened(builder.rows(), extensions(stored))):
+        todo = f"remove {index_path(shard.path).name}, and it is made again" if shard.part is None else "pack it again"
+        yield Fault(shard.path, "", -1, f"its index is not what lies in it: {todo}")
 
 
 def _broken_seal(fd: int, stored: Rows | None, row: int, start: int, parts: Mapping[str, Member]) -> str:

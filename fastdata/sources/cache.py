@@ -2,24 +2,30 @@
 
 import os
 import re
+import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
 import platformdirs
 
+from fastdata.errors import ReplacedError
+from fastdata.sources.content_hash import hash_of
 from fastdata.sources.storage import storage_of
 from fastdata.sources.urls import is_remote, plain_path, refuse_pipe
 
 MAX_NAME = 100  # characters of a URL's basename that its cached file keeps
 
 
-def local(url: str, cache_dir: str | os.PathLike[str] | None = None) -> str:
+def local(url: str, cache_dir: str | os.PathLike[str] | None = None, content: str = "") -> str:
     """The path of a local file with what `url` holds.
 
     Local paths and file:// URLs are where they are. Anything else is copied into `cache_dir` (default: the
     environment's FASTDATA_CACHE, else the user's cache folder, such as ~/.cache/fastdata), once: what is in the cache
-    already is not compared with its source again. The copy appears whole or not at all, whatever other processes do.
+    already is not compared with its source again. The copy appears whole or not at all, whatever other processes do,
+    and, where `content` is the hash of what the URL should have, as `content_hash` names it, only with these bytes.
     Raises FileNotFoundError, OSError that names the URL when the copy fails, PermissionError for a cache that others
     can write into, ImportError that names the package when the URL's protocol needs one, ValueError for a protocol
     that fsspec does not know.
@@ -27,13 +33,41 @@ def local(url: str, cache_dir: str | os.PathLike[str] | None = None) -> str:
     refuse_pipe(url)
     if not is_remote(url):
         return plain_path(url)
+    cached = cache_folder(cache_dir) / cached_name(url, content)
+    if not cached.exists():
+        with arriving(cached) as part:
+            storage_of(url).get_file(url, part)
+            if content:
+                _compare(url, part, content)
+    return str(cached)
+
+
+@contextmanager
+def arriving(cached: Path) -> Iterator[Path]:
+    """Where to put a file that has its place in the cache when the block ends, and is removed where that raises."""
+    part = cached.with_name(f".{cached.name}.{secrets.token_hex(8)}.part")
+    try:
+        yield part
+        part.replace(cached)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _compare(url: str, part: Path, content: str) -> None:
+    with part.open("rb") as file:
+        if hash_of(file.fileno(), like=content) != content:
+            problem = (
+                "what came is not what the dataset's json says, replaced or damaged on its way: copy it there again"
+            )
+            raise ReplacedError(f"{url}: {problem}")
+
+
+def cache_folder(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that `local` copies into, made where it is not there; PermissionError where others can write in it."""
     given = cache_dir or os.environ.get("FASTDATA_CACHE")
     cache = Path(given).expanduser() if given else platformdirs.user_cache_path("fastdata", appauthor=False)
     _make_private(cache)
-    cached = cache / _cached_name(url)
-    if not cached.exists():
-        storage_of(url).get_file(url, cached)
-    return str(cached)
+    return cache
 
 
 def _make_private(cache: Path) -> None:
@@ -52,8 +86,14 @@ def _make_private(cache: Path) -> None:
         raise PermissionError(f"everyone may write into the cache {cache}, and plant shards: chmod o-w, or {todo}")
 
 
-def _cached_name(url: str) -> str:
-    """A hash of the whole URL, then its basename without a query: a name that is the URL's own, and readable."""
+def cached_name(url: str, content: str = "") -> str:
+    """A hash of the whole URL, then its basename without a query: a name that is the URL's own, and readable.
+
+    With `content`, such as a checksum of what the URL has, it is the name of that content there alone.
+    """
     basename = re.split(r"[?#]", url)[0].rstrip("/").rpartition("/")[2]
-    readable = re.sub(r"[^\w.-]", "_", basename)[-MAX_NAME:]
-    return f"{blake2b(url.encode(), digest_size=16).hexdigest()}-{readable}"
+    readable = re.sub(r"[^\w.-]", "_", basename, flags=re.ASCII)[-MAX_NAME:]
+    hashed = blake2b(url.encode(), digest_size=16)
+    if content:
+        hashed.update(b"\0" + content.encode())
+    return f"{hashed.hexdigest()}-{readable}"

@@ -36,6 +36,13 @@ def is_machines(error: OSError) -> bool:
     return error.errno is not None and error.errno not in OF_A_SAMPLE
 
 
+def machines(error: OSError, where: str) -> OSError:
+    """A fault of a network, which says no errno, as one of the machine's; what is not there stays what it is."""
+    if error.errno is not None or isinstance(error, FileNotFoundError | PermissionError):
+        return error
+    return OSError(errno.EIO, str(error), where)
+
+
 def patiently(attempt: Callable[[], T], again: Callable[[], T]) -> T:
     """What the attempt gives; where the machine fails, what trying `again` does; OSError where it goes on failing.
 

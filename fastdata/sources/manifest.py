@@ -9,7 +9,7 @@ import re
 import stat
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -18,6 +18,7 @@ from msgspec.structs import force_setattr
 from fastdata.errors import ManifestError
 from fastdata.files import whole_file
 from fastdata.sources import content_hash
+from fastdata.sources.index_layout import SUFFIX, IndexEntry
 
 WIDS: Final = {"__kind__": "wids-shard-index-v1", "wids_version": 1}
 """What wids knows its shard indexes by."""
@@ -36,6 +37,7 @@ Text = Annotated[str, Meta(min_length=1)]
 Count = Annotated[int, Meta(ge=0, lt=MAX_COUNT)]
 AtLeastOne = Annotated[int, Meta(ge=1, lt=MAX_COUNT)]
 Hash = Annotated[str, Meta(pattern=content_hash.PATTERN)]
+Crc = Annotated[int, Meta(ge=0, lt=2**32)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 FileName = Annotated[str, Meta(pattern=r"^\w[\w.-]*\.tar\Z")]
@@ -46,7 +48,8 @@ class ShardEntry(Struct, frozen=True):
     """One shard: `url` is its file's name in the json's folder, `filesize` is in bytes, `hash` as in `content_hash`.
 
     Where it is `checked`, all of its JPEGs were read to their end when it was packed, and nothing is wrong with them.
-    Jsons of earlier versions have a field `sha256`, in hex, which becomes the `hash` here.
+    Jsons of earlier versions have a field `sha256`, in hex, which becomes the `hash` here. `rows` is a checksum of the
+    shard's own index, of which fingerprints of datasets are made; it lacks where the dataset has no index.
     """
 
     url: FileName
@@ -55,6 +58,7 @@ class ShardEntry(Struct, frozen=True):
     hash: Hash = ""
     checked: bool = False
     sha256: Sha256 | UnsetType = UNSET
+    rows: Crc | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.sha256 is not UNSET:
@@ -89,12 +93,16 @@ class Made(Struct, frozen=True):
 
 
 class Manifest(Struct, frozen=True):
-    """What a dataset consists of. `classes` are names at the place of their class index, empty where unknown."""
+    """What a dataset consists of. `classes` are names at the place of their class index, empty where unknown.
+
+    `index` is that of all samples, in `<name>.index.npy` beside the json; jsons of earlier versions have none.
+    """
 
     name: Text
     shards: tuple[ShardEntry, ...] = msgspec.field(name="shardlist")
     classes: tuple[str, ...]
     made: Made = msgspec.field(name="fastdata")
+    index: IndexEntry | None = None
 
     @property
     def nsamples(self) -> int:
@@ -119,6 +127,11 @@ def manifest_path(directory: str | os.PathLike[str], name: str) -> Path:
     return Path(directory) / f"{name}.json"
 
 
+def index_name(name: str) -> str:
+    """The name of the file of the dataset's index: `train.index.npy`."""
+    return name + SUFFIX
+
+
 def store(manifest: Manifest, directory: str | os.PathLike[str]) -> Path:
     """Writes `<name>.json` into `directory`, whole or not at all; gives its path."""
     document = {
@@ -126,6 +139,7 @@ def store(manifest: Manifest, directory: str | os.PathLike[str]) -> Path:
         "fastdata": msgspec.to_builtins(manifest.made),
         "name": manifest.name,
         "classes": manifest.classes,
+        "index": msgspec.to_builtins(manifest.index),
         "shardlist": msgspec.to_builtins(manifest.shards),
     }
     path = manifest_path(directory, manifest.name)
@@ -143,9 +157,14 @@ def load(path: str | os.PathLike[str]) -> Manifest:
     status = file.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
         raise ManifestError(f"{file}: no dataset's json: no regular file, or one of more than {MAX_BYTES} bytes")
+    return parse(file.read_bytes(), file)
+
+
+def parse(content: bytes, file: str | os.PathLike[str]) -> Manifest:
+    """The manifest in a json's bytes; ManifestError as `load`, with the file's name or URL."""
     try:
         # By json, not by msgspec, which refuses the lone surrogates of class names that are not UTF-8.
-        document = json.loads(file.read_bytes())
+        document = json.loads(content)
         msgspec.convert(document, _Wids)
         manifest = msgspec.convert(document, Manifest)
     except msgspec.ValidationError as error:
@@ -176,43 +195,6 @@ def find(shard: str | os.PathLike[str]) -> Manifest | None:
     file = json_of(shard)
     manifest = load(file) if file else None
     return manifest if manifest and any(entry.url == Path(shard).name for entry in manifest.shards) else None
-
-
-class Listed(NamedTuple):
-    """What the jsons beside shards say: each shard's entry, by its path, and the classes."""
-
-    entries: dict[str, ShardEntry]
-    classes: tuple[str, ...]
-
-
-def listed(shards: list[str], whole: bool) -> Listed:
-    """What the jsons beside these shards say of them.
-
-    ValueError where the shards' datasets have different classes, since one number would mean two of them. With
-    `whole` all shards of each dataset are meant: FileNotFoundError where a json lists one that is not there.
-    """
-    manifests: dict[tuple[str, str], dict[str, ShardEntry]] = {}  # of each directory and name
-    classes: dict[tuple[str, ...], Path] = {}
-    for shard in shards:
-        directory, name = os.path.split(shard)
-        dataset = (directory, name.rpartition("-")[0])
-        if dataset in manifests:
-            continue
-        file = json_of(shard)
-        found = load(file) if file else None
-        manifests[dataset] = {entry.url: entry for entry in found.shards} if found else {}
-        if file and found:
-            classes.setdefault(found.classes, file)
-            missing = [url for url in manifests[dataset] if whole and not (file.parent / url).exists()]
-            if missing:
-                raise FileNotFoundError(f"{file} lists {missing[0]} and {len(missing) - 1} more that are not there")
-    if len(classes) > 1:
-        first, second, *_ = classes.values()
-        raise ValueError(f"{first} and {second} have different classes: pack both with the same class folders")
-    split = [(shard, *os.path.split(shard)) for shard in shards]
-    entries = {shard: manifests[directory, name.rpartition("-")[0]].get(name) for shard, directory, name in split}
-    known = {shard: entry for shard, entry in entries.items() if entry is not None}
-    return Listed(known, next(iter(classes), ()))
 
 
 def is_ours(file: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ and for each extension in the shard a field named by it with its dot (`.jpg`): `
 Rows that were made while the shard was written have two more: `end`, int64, where the sample ends, so that from `start`
 to there lie all of its headers, data and padding; and `hash`, uint64, the xxh3_64 of these bytes.
 """
+
+Entry: TypeAlias = tuple[Any, ...]
+"""A row as Python's numbers, in the order of its fields: those of a component as a pair."""
 
 _MAX_EXTENSIONS = 64
 _SPAN = [("offset", "<i8"), ("size", "<i8")]

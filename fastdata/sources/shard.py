@@ -1,60 +1,87 @@
 """A shard to read from: any component of any sample, at random."""
 
 import os
-import resource
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from fastdata.errors import TarError
-from fastdata.sources.index import ABSENT, NO_CLASS, Rows, extensions, shard_rows
+from fastdata.sources.cache import local
+from fastdata.sources.dataset_index import DatasetIndex, IndexPart
+from fastdata.sources.faults import machines
+from fastdata.sources.index import ABSENT, NO_CLASS, Rows, shard_rows
+from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.regular import MAX_BYTES
-from fastdata.sources.rows import class_in
+from fastdata.sources.rows import MAX_CLASS_BYTES, Entry, class_in
 from fastdata.sources.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
 from fastdata.sources.webdataset import key_hash, split_name
 
 _NEAR = 4096  # bytes behind an image: as a rule what holds the class begins there, behind padding and a header
 
 
+class Known(NamedTuple):
+    """What a dataset's json says of a shard; and the dataset's index, if it has one, with the shard's first row."""
+
+    entry: ShardEntry
+    of_dataset: DatasetIndex | None
+    first: int
+
+
 class Shard:
     """A shard to read from, by row: the position of a sample in it.
 
     The file is opened, and indexed if need be, when first needed; with `keep_index` an index that was built is stored
-    beside it. Any number of threads may read at once; a copy in another process, forked or unpickled, reads on its
-    own. The file stays open as long as something reads it.
+    beside it. Where it is `known` its rows are those of its dataset's index, unless it has another size than the json
+    says: then it was replaced, and is indexed for itself. Where `path` is a URL it is copied into the cache first, and
+    its bytes are those of which the json has the hash. It has `count` samples, if that is given. Any number of threads
+    may read at once; a copy in another process, forked or unpickled, reads on its own. The file stays open as long as
+    something reads it.
 
     Methods raise TarError when the shard is damaged, cut short or changed under way, IndexError for a row that is
     not there, OSError if the file can't be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str], keep_index: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        keep_index: bool = True,
+        known: Known | None = None,
+        count: int | None = None,
+    ) -> None:
         self.path = os.fspath(path)
-        self.keep_index = keep_index
+        self.keep_index, self.known, self.count = keep_index, known, count
         self._opened: _Opened | None = None
 
-    def __reduce__(self) -> tuple[type["Shard"], tuple[str, bool]]:
-        return Shard, (self.path, self.keep_index)
+    def __reduce__(self) -> tuple[type["Shard"], tuple[object, ...]]:
+        return Shard, (self.path, self.keep_index, self.known, self.count)
 
     def __repr__(self) -> str:
         return f"Shard({self.path!r})"
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self._open().count
 
     @property
     def rows(self) -> Rows:
-        """The index: a structured array, one row a sample, as `index.Rows` says."""
-        return self._open().rows
+        """The index: a structured array, one row a sample, as `index.Rows` says. One of a dataset's is read anew."""
+        opened = self._open()
+        return opened.rows if isinstance(opened.rows, np.ndarray) else opened.rows.rows(self.path)
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """The extensions of all components in the shard, in order of their first appearance."""
-        return tuple(self._open().spans)
+        """The extensions of all components in the shard, or in all of its dataset, in order of first appearance."""
+        return tuple(self._open().columns)
 
     def has(self, row: int, extension: str) -> bool:
         """Whether the sample has this component."""
-        spans = self._open().spans
-        return extension in spans and int(spans[extension][row]["offset"]) != ABSENT
+        opened = self._open()
+        return extension in opened.columns and opened.entry(row)[opened.columns[extension]][0] != ABSENT
+
+    def start(self, row: int) -> int:
+        """Where the sample begins in the shard."""
+        return int(self._open().entry(row)[1])
 
     def cls(self, row: int) -> int:
         """The integer in the sample's cls component, as it is there now; NO_CLASS if it has none."""
@@ -67,9 +94,9 @@ class Shard:
     def key(self, row: int) -> str:
         """The sample's key, read again from its first header."""
         opened = self._open()
-        hashed, start = int(opened.rows["key"][row]), int(opened.rows["start"][row])
+        hashed, start = opened.entry(row)[:2]
         header = pread(opened.fd, BLOCK, start)
-        return self._plain_key(header, hashed) or self._find(opened, row, start)
+        return self._plain_key(header, hashed) or self._find(opened, hashed, start, start)
 
     def read(self, row: int, extension: str) -> bytes:
         """The bytes of one component."""
@@ -95,35 +122,44 @@ class Shard:
         if component is None:
             have = ", ".join(name for name in self.extensions if self.has(row, name))
             problem = f"sample {self.key(row)!r} has no component {extension!r} (it has {have})"
-            raise TarError.at(self.path, int(self.rows["start"][row]), problem)
+            raise TarError.at(self.path, self.start(row), problem)
         return component
 
-    def find(self, row: int, extensions: Sequence[str]) -> "Component | None":
-        """Where the first of these components that the sample has lies; None where it has none of them."""
-        opened = self._open()
-        values = opened.rows[row].item()  # all at once, in a third of the time of one by one
+    def find(self, row: int, extensions: Sequence[str], entry: Entry | None = None) -> "Component | None":
+        """Where the first of these components that the sample has lies; None where it has none of them.
+
+        `entry` is its row, where that is known already.
+        """
+        opened = self._opened or self._open()
+        values = entry if entry is not None and opened.is_indexed else opened.entry(row)
+        columns = opened.columns
         for extension in extensions:
-            column = opened.columns.get(extension)
-            if column is not None and values[column][0] != ABSENT:
-                offset, size = values[column]
-                if size > MAX_BYTES:
-                    problem = f"a component {extension!r} of {size} bytes: more than {MAX_BYTES} are no sample's"
-                    raise TarError.at(self.path, offset, problem)
-                cls_offset, cls_size = (ABSENT, 0) if values[2] == NO_CLASS else values[opened.columns["cls"]]
+            if extension in columns and (span := values[columns[extension]])[0] != ABSENT:
+                offset, size = span
+                hashed, start, cls = values[:3]
+                if not (
+                    0 <= start < opened.size and offset >= BLOCK and 0 <= size <= min(MAX_BYTES, opened.size - offset)
+                ):
+                    raise self._out_of_bounds(extension, offset, size)
+                if cls == NO_CLASS:
+                    return Component(self, opened, row, extension, offset, size, hashed, start, cls, ABSENT, 0, 0)
+                cls_offset, cls_size = values[columns["cls"]] if "cls" in columns else (ABSENT, 0)
+                if not (cls_offset >= BLOCK and 0 <= cls_size <= min(MAX_CLASS_BYTES, opened.size - cls_offset)):
+                    raise self._out_of_bounds("cls", cls_offset, cls_size)
                 behind = cls_offset - offset - size
                 tail = behind + cls_size if 0 <= behind <= _NEAR else 0
-                of_row = values[0], values[2], cls_offset, cls_size, tail
-                return Component(self, opened, row, extension, offset, size, *of_row)
+                of_cls = cls, cls_offset, cls_size, tail
+                return Component(self, opened, row, extension, offset, size, hashed, start, *of_cls)
         return None
 
     def checked_key(self, component: "Component", header: bytes, received: int) -> str:
         """The sample's key, from the header that was read; TarError where the shard changed since it was indexed."""
-        _, opened, row, extension, offset, size, hashed, *_ = component
+        _, opened, _, extension, offset, size, hashed, start, *_ = component
         if received < size:
             raise self._changed(offset, f"only {max(received, 0)} of a component's {size} bytes are left")
         key = self._plain_key(header, hashed, extension)
-        if key is None or number(header[124:136]) != size:
-            key = self._find(opened, row, offset, (extension, size))
+        if key is None or (header[124:136] != b"%011o\0" % size and number(header[124:136]) != size):
+            key = self._find(opened, hashed, start, offset, (extension, size))
         return key
 
     def checked_class(self, component: "Component", content: bytes) -> int:
@@ -141,7 +177,11 @@ class Shard:
         # all of these but the last close again when they have been read.
         opened = self._opened
         if opened is None:
-            opened = self._opened = _Opened(self.path, self.keep_index)
+            opened = _Opened(self.path, self.keep_index, self.known)
+            if self.count not in (None, opened.count):
+                counted = f"{opened.count} samples where {self.count} were counted"
+                raise TarError.at(self.path, 0, f"has {counted}: replaced, or another's json")
+            self._opened = opened
         return opened
 
     def _plain_key(self, header: bytes, hashed: int, extension: str | None = None) -> str | None:
@@ -153,13 +193,14 @@ class Shard:
             return None
         return split[0]
 
-    def _find(self, opened: "_Opened", row: int, offset: int, expected: tuple[str, int] | None = None) -> str:
-        """The row's key, from its member with data at `offset` of this extension and size, or from its first.
+    def _find(
+        self, opened: "_Opened", hashed: int, start: int, offset: int, expected: tuple[str, int] | None = None
+    ) -> str:
+        """The key with this hash, from its member with data at `offset` of this extension and size, or from its first.
 
         Walks the headers from the sample's first one. Where that disagrees it walks them from the archive's first
         one, since PAX headers that hold for all members may lie there.
         """
-        hashed, start = int(opened.rows["key"][row]), int(opened.rows["start"][row])
         try:
             for origin in dict.fromkeys([start, 0]):
                 found = next((member for member in walk(opened.fd, self.path, origin) if member.offset >= offset), None)
@@ -171,9 +212,17 @@ class Shard:
             raise self._changed(offset, "its headers can't be read") from error
         raise self._changed(offset, "another member lies here now")
 
+    def _out_of_bounds(self, extension: str, offset: int, size: int) -> TarError:
+        if size > MAX_BYTES:
+            problem = f"a component {extension!r} of {size} bytes: more than {MAX_BYTES} are no sample's"
+        else:
+            problem = f"by its index a component {extension!r} of {size} bytes is here, which can't be: pack it again"
+        return TarError.at(self.path, offset, problem)
+
     def _changed(self, offset: int, what: str) -> TarError:
         problem = f"shard changed or damaged since it was indexed: {what}"
-        todo = "don't write into shards in use; if it persists remove the shard's index and try again"
+        again = "copy or pack it again" if self.known else "remove the shard's index and try again"
+        todo = f"don't write into shards in use; if it persists {again}"
         return TarError.at(self.path, offset, f"{problem}; {todo}")
 
 
@@ -182,23 +231,45 @@ class _Opened:
 
     fd = -1
 
-    def __init__(self, path: str, keep_index: bool) -> None:
-        self.fd = os.open(path, os.O_RDONLY)
-        self.rows = shard_rows(self.fd, path, keep_index)
-        self.spans = {name: self.rows["." + name] for name in extensions(self.rows)}
-        names = self.rows.dtype.names or ()
-        self.columns = {name: names.index("." + name) for name in self.spans}
+    def __init__(self, path: str, keep_index: bool, known: Known | None) -> None:
+        try:
+            file = local(path, content=known.entry.hash if known else "")  # the whole file, where it is remote
+        except OSError as error:
+            raise machines(error, path) from error
+        self.fd = os.open(file, os.O_RDONLY)
+        self.size = os.fstat(self.fd).st_size
+        is_listed = known is not None and self.size == known.entry.filesize
+        self.checked = bool(is_listed and known and known.entry.checked)
+        """Whether packing has read all of its images to their ends."""
+        self.is_indexed = bool(is_listed and known and known.of_dataset)
+        """Whether its rows are those of the dataset's index."""
+        if known and known.of_dataset and self.is_indexed:
+            self.rows: Rows | IndexPart = IndexPart(known.of_dataset, known.first, known.entry.nsamples, self.size)
+            self.entry: Callable[[int], Entry] = self.rows.entry
+            names = known.of_dataset.dtype.names
+        else:
+            self.rows = shard_rows(self.fd, file, keep_index)
+            self.entry = partial(_entry_of, self.rows)
+            names = self.rows.dtype.names
+        self.count = len(self.rows)
+        self.columns = {name[1:]: place for place, name in enumerate(names or ()) if name.startswith(".")}
 
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
 
 
+def _entry_of(rows: Rows, row: int) -> Entry:
+    entry: Entry = rows[row].item()  # all at once, in a third of the time of one by one
+    return entry
+
+
 class Component(NamedTuple):
     """A component's `size` bytes at `offset` of the file that `opened` holds open; and what its sample's row says.
 
-    That is its class, and where the component lies that holds it; ABSENT where `cls` is NO_CLASS. `tail` are the bytes
-    from this component's end to that one's, where it begins a little behind, else 0.
+    That is the hash of its key, where it starts, its class, and where the component lies that holds it; ABSENT where
+    `cls` is NO_CLASS. `tail` are the bytes from this component's end to that one's, where it begins a little behind,
+    else 0.
     """
 
     shard: Shard
@@ -208,36 +279,8 @@ class Component(NamedTuple):
     offset: int
     size: int
     hashed: int
+    start: int
     cls: int
     cls_offset: int
     cls_size: int
     tail: int
-
-
-class ShardCache:
-    """Shards by position, of which the last used `max_open` stay open, but no more than a quarter of the files that
-    this process may open.
-
-    For any number of shards, threads and processes; a shard that is still being read stays open all the same.
-    """
-
-    def __init__(self, paths: Sequence[str], max_open: int = 64) -> None:
-        if max_open < 1:
-            raise ValueError(f"max_open must be at least 1, not {max_open}")
-        self.paths, self.max_open = paths, max_open
-        self._shard = lru_cache(min(max_open, _share_of_files()))(Shard)
-
-    def __reduce__(self) -> tuple[type["ShardCache"], tuple[Sequence[str], int]]:
-        return ShardCache, (self.paths, self.max_open)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, position: int) -> Shard:
-        return self._shard(self.paths[position])
-
-
-def _share_of_files() -> int:
-    """A quarter of the descriptors that this process may have, by `ulimit -n`: threads hold others while they read."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, soft // 4) if soft != resource.RLIM_INFINITY else 1 << 20

@@ -116,10 +116,12 @@ def is_header(block: bytes) -> bool:
     Some old writers summed signed bytes; both sums are accepted, as by GNU tar and `tarfile`.
     """
     field = block[148:156]
-    stated = number(field)
     # Started from 0, adler32's low half is the sum of the bytes modulo 65521. 256 bytes don't reach that, so it is
     # the sum, in a tenth of the time that sum() takes.
     total = (adler32(block[:256], 0) & 0xFFFF) + (adler32(block[256:], 0) & 0xFFFF) - (adler32(field, 0) & 0xFFFF)
+    if field == b"%06o\0 " % (total + 256):  # as nearly all write it: told in half of the time that `number` takes
+        return True
+    stated = number(field)
     if stated == total + 256:
         return True
     negative = sum(byte > 127 for byte in block[:148] + block[156:])

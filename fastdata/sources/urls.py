@@ -5,6 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -25,18 +26,31 @@ def expand(urls: Urls) -> list[str]:
     looks like. Raises FileNotFoundError for a path or a glob that names no file, ValueError for a shard that is named
     twice, 'pipe:' URLs, remote globs and no URL at all, ManifestError for a json that is no dataset's.
     """
-    given = [urls] if isinstance(urls, str | os.PathLike) else list(urls)
-    if not given:
-        raise ValueError("no shards: give at least one path or URL")
-    shards = [shard for url in given for shard in _expand_one(os.fspath(url))]
-    named = Counter(shard if is_remote(shard) else str(Path(shard).absolute()) for shard in shards)
-    shard, times = named.most_common(1)[0]
-    if times > 1:
-        raise ValueError(f"shard {shard} is named {times} times: its samples would be repeated in every epoch")
+    shards = [shard for url in as_list(urls) for shard in expand_one(url)]
+    refuse_repeated(shards)
     return shards
 
 
-def _expand_one(url: str) -> Iterator[str]:
+def as_list(urls: Urls) -> list[str]:
+    """The URLs one by one. ValueError for none."""
+    given = [urls] if isinstance(urls, str | os.PathLike) else list(urls)
+    if not given:
+        raise ValueError("no shards: give at least one path or URL")
+    return [os.fspath(url) for url in given]
+
+
+def refuse_repeated(shards: Sequence[str]) -> None:
+    """Raises ValueError where two are the same."""
+    absolute = cache(lambda folder: str(Path(folder).absolute()))  # a Path of each shard takes longer than all else
+    split = [("", shard) if is_remote(shard) else os.path.split(shard) for shard in shards]
+    named = Counter([(absolute(folder), name) for folder, name in split])
+    (_, shard), times = named.most_common(1)[0] if named else (("", ""), 0)
+    if times > 1:
+        raise ValueError(f"shard {shard} is named {times} times: its samples would be repeated in every epoch")
+
+
+def expand_one(url: str) -> Iterator[str]:
+    """The shards that one URL stands for, as `expand` says."""
     refuse_pipe(url)
     if is_manifest(url):
         yield from _listed(url)
@@ -59,7 +73,24 @@ def _expand_one(url: str) -> Iterator[str]:
 
 def is_manifest(url: str) -> bool:
     """Whether it names a dataset's json rather than shards."""
-    return url.endswith(".json")
+    return path_of(url).endswith(".json")
+
+
+def names_all(urls: Urls) -> bool:
+    """Whether all shards of the datasets are meant: a glob's, or those that a json lists."""
+    return any(set("*?[") & set(url) or is_manifest(url) for url in as_list(urls))
+
+
+def beside(url: str, name: str) -> str:
+    """The path or URL of the file `name` in the folder of another; what follows a "?" in an HTTP URL stays."""
+    where = path_of(url)
+    folder, slash, _ = where.rpartition("/")
+    return f"{folder}{slash}{name}{url[len(where) :]}"
+
+
+def path_of(url: str) -> str:
+    """A URL without what follows a "?" in an HTTP URL: a signature, say."""
+    return url.partition("?")[0] if url.startswith(("http://", "https://")) else url
 
 
 def _listed(url: str) -> Iterator[str]:

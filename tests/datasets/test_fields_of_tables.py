@@ -113,8 +113,17 @@ def test_shards_that_are_not_those_that_were_counted_are_not_joined(annotated: A
     shutil.copy(tmp_path / "train-000000.tar", tmp_path / "train-000002.tar")
     csv = tmp_path / "labels.csv"
     csv.write_text("key,n\n" + "".join(f"{key(number)},{number}\n" for number in range(COUNT)))
+
+    def dataset() -> fd.TarImageDataset:
+        return fd.TarImageDataset(str(tmp_path / "*.tar"), target=fd.Table(csv, "key", "n"))
+
+    joined = dataset()  # by the dataset's index, without a look at the shard
+    with pytest.raises(fd.SampleError, match=r"train-000002\.tar, offset 0: has 3 samples where 4 were counted"):
+        joined.read(COUNT - 1)
+    document = json.loads((tmp_path / "train.json").read_text())
+    (tmp_path / "train.json").write_text(json.dumps({**document, "index": None}))
     with pytest.raises(fd.TarError, match=r"train-000002\.tar, offset 0: has 3 samples where 4 were counted"):
-        fd.TarImageDataset(str(tmp_path / "*.tar"), target=fd.Table(csv, "key", "n"))
+        dataset()
 
 
 def test_cocos_json_gives_boxes_labels_and_ids(make: Callable[..., Any], tmp_path: Path) -> None:

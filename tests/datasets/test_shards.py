@@ -203,8 +203,6 @@ def test_a_datasets_json_is_the_dataset(class_folder: Path, tmp_path: Path) -> N
         TarImageDataset(tmp_path / "out" / "train.json", TRAIN)
     with pytest.raises(FileNotFoundError, match="no json"):
         TarImageDataset(tmp_path / "out" / "val.json", TRAIN)
-    with pytest.raises(ValueError, match="brace notation"):
-        TarImageDataset("s3://bucket/train.json", TRAIN)
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ManifestError, match=r"other\.json"):
         TarImageDataset(tmp_path / "other.json", TRAIN)

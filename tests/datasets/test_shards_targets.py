@@ -122,7 +122,7 @@ class TestErrors:
         shutil.copy(tmp_path / "train-000000.tar", tmp_path / "train-000001.tar")
         dataset = TarImageDataset(str(tmp_path / "*.tar"))
         assert dataset.classes == ["cat", "dog", "eel"]
-        with pytest.raises(SampleError, match=r"train-000001\.tar.*has 6 samples where 7 were counted"):
+        with pytest.raises(SampleError, match=r"train-000001\.tar.*another member lies here now.*pack it again"):
             list(dataset)
 
     def test_a_glob_of_an_incomplete_copy_is_an_error(self, class_folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from fastdata.packing.pack import pack
 from fastdata.packing.plan import SamplesPerShard
 from fastdata.sources import manifest
 from fastdata.sources.folder import scan_classes
+from fastdata.sources.shard import Shard
 from fastdata.transforms.steps import CenterCrop, TransformStep
 from support.pictures import encoded, jpeg, photo
 
@@ -50,7 +51,7 @@ def packed(folder: Path, out: Path, **how: Any) -> list[bool]:
 
 def damage_below(shard: Path) -> None:
     """An end of image before the end of a shard's first image, in place."""
-    rows = TarImageDataset(shard)._open[0].rows
+    rows = Shard(shard).rows
     offset, size = rows[".jpg"][0].item()
     with shard.open("r+b") as file:
         file.seek(offset + size - 400)

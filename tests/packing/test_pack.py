@@ -39,7 +39,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_jobs(odd_folder: Path, tmp_pat
             jobs=jobs,
         )
     one, three = files_of(tmp_path / "1"), files_of(tmp_path / "3")
-    assert len(one) == 10
+    assert len(one) == 12
     assert one == three
 
 

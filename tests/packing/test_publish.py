@@ -1,6 +1,7 @@
 """A dataset appears whole, and nothing that lies in its directory chooses what is written, moved or removed."""
 
 import os
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from fastdata.sources import manifest
 from fastdata.sources.folder import scan_classes
 
 SPLIT = {"a": Fraction(2, 3), "b": Fraction(1, 3)}
-DIVISION = SamplesPerShard(8)  # of 23 samples two shards in `a` and one in `b`: six files and two json
+DIVISION = SamplesPerShard(8)  # of 23 samples two shards in `a` and one in `b`: five files with indexes, and two json
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,9 @@ def out(tmp_path: Path) -> Path:
 
 
 def everything_in(directory: Path) -> dict[str, bytes]:
-    """All files by their paths, but the indexes, which hold a time."""
-    files = [path for path in sorted(directory.rglob("*")) if path.is_file() and path.suffix != ".npy"]
+    """All files by their paths, but the indexes of shards, which hold a time."""
+    found = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    files = [path for path in found if not re.fullmatch(r".*-\d{6}\.index\.npy", path.name)]
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
@@ -61,7 +63,7 @@ def interrupted_after(moves: int, source: Path, out: Path, monkeypatch: pytest.M
             pack(scan_classes(source), out, SPLIT, DIVISION, overwrite=overwrite, jobs=1)
 
 
-@pytest.mark.parametrize("moves", [0, 1, 5, 6, 7])
+@pytest.mark.parametrize("moves", [0, 1, 4, 5, 6])
 def test_a_run_that_ends_while_it_moves_files_is_finished_by_the_next(
     source: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
@@ -75,7 +77,7 @@ def test_a_run_that_ends_while_it_moves_files_is_finished_by_the_next(
         pack(scan_classes(source), out, SPLIT, DIVISION, jobs=1)
 
 
-@pytest.mark.parametrize("moves", [0, 1, 5, 6, 7])
+@pytest.mark.parametrize("moves", [0, 1, 4, 5, 6])
 def test_another_command_finishes_such_a_run_and_then_is_what_it_is(
     source: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
@@ -86,7 +88,7 @@ def test_another_command_finishes_such_a_run_and_then_is_what_it_is(
     assert everything_in(out) == everything_in(tmp_path / "expected")
 
 
-@pytest.mark.parametrize("moves", [0, 1, 5])
+@pytest.mark.parametrize("moves", [0, 1, 4])
 def test_what_an_interrupted_run_would_still_replace_is_replaced_only_where_that_is_asked(
     source: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:

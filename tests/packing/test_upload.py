@@ -71,13 +71,13 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def files_at(url: str) -> dict[str, bytes]:
-    """What lies at a URL besides the run's own notes and the indexes."""
+    """What lies at a URL besides the run's own notes."""
     storage = storage_of(url)
     found = {file.removeprefix(f"{url}/"): (file, size) for file, size in storage.list(url)}
     return {
         name: bytes(storage.get_ranges(file, [(0, size)])[0])
         for name, (file, size) in found.items()
-        if not name.startswith(".fastdata/") and not name.endswith(".npy")
+        if not name.startswith(".fastdata/")
     }
 
 
@@ -87,7 +87,6 @@ def test_a_url_gets_what_a_folder_gets(source: Source, expected: dict[str, bytes
     assert [manifest.name for manifest in made] == ["train", "val"]
     assert files_at(url) == expected
     assert sum(files for files, _ in told) == 23
-    assert sum(file.endswith(".index.npy") for file, _ in storage_of(url).list(url)) == 6
 
 
 def test_a_run_that_fails_is_finished_by_the_same_call(

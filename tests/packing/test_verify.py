@@ -3,16 +3,21 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.packing.verify import Fault, shards_of, verify
-from fastdata.sources import index
+from fastdata.sources import index, manifest
+from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.folder import scan_classes
+from fastdata.sources.index_writer import write_index
 from fastdata.sources.shard import Shard
+from fastdata.sources.writer import ShardWriter
 from support.pictures import encoded, jpeg, photo
 
 
@@ -83,6 +88,10 @@ def test_a_changed_byte_of_an_image_is_found_by_the_hash_and_where_it_matters_by
 
 def test_without_a_json_the_index_tells_what_changed_and_without_that_decoding(packed: Path) -> None:
     (packed / "train.json").unlink()
+    shard = packed / "train-000002.tar"
+    with ShardWriter(shard) as writer:  # as packing, whose indexes of single shards are not kept
+        for number in range(6, 9):
+            writer.write(f"cat/{number}", {"png": encoded(photo(9, 9), "PNG"), "cls": b"0"})
     offset = int(Shard(packed / "train-000002.tar").rows[".png"][2]["offset"])
     overwrite(packed / "train-000002.tar", offset, b"no picture")
     (sample,) = faults(packed)
@@ -120,6 +129,7 @@ def test_an_index_that_holds_for_the_file_but_says_something_else_is_found(tmp_p
     for number in range(20):  # more than are compared with the shard when an index is opened
         (tmp_path / "photos" / "class" / f"{number:02}.jpg").write_bytes(jpeg(16, 16))
     pack(scan_classes(tmp_path / "photos"), tmp_path / "out", jobs=1)
+    (tmp_path / "out" / "train.json").unlink()
     shard = str(tmp_path / "out" / "train-000000.tar")
     status = os.stat(shard)
     with open(shard, "rb") as file:
@@ -133,7 +143,31 @@ def test_an_index_that_holds_for_the_file_but_says_something_else_is_found(tmp_p
 def test_a_json_that_counts_otherwise_is_found(packed: Path) -> None:
     text = (packed / "train.json").read_text()
     (packed / "train.json").write_text(text.replace('"nsamples": 3', '"nsamples": 4', 1))
-    assert faults(packed) == [Fault("train-000000.tar", "", -1, "it has 3 samples, not 4: pack it again")]
+    of_index, of_shard = faults(packed)
+    assert "it has 9 samples, not 10 as train.json says" in of_index.problem
+    assert of_shard == Fault("train-000000.tar", "", -1, "it has 3 samples, not 4: pack it again")
+
+
+@pytest.mark.parametrize("at", [400, -1])
+def test_a_damaged_index_of_the_dataset_is_found_and_its_shards_are_good(packed: Path, at: int) -> None:
+    data = bytearray((packed / "train.index.npy").read_bytes())
+    data[at] ^= 1
+    (packed / "train.index.npy").write_bytes(data)
+    (fault,) = faults(packed)
+    assert fault.shard == "train.index.npy"
+    (packed / "train.index.npy").unlink()
+    (fault,) = faults(packed)
+    assert "No such file" in fault.problem
+
+
+def test_an_index_of_the_dataset_that_says_something_else_than_a_shard_is_found(packed: Path) -> None:
+    found = manifest.load(packed / "train.json")
+    index = DatasetIndex(str(packed / "train.index.npy"), cast("Any", found.index))
+    rows = [index.rows(0, 3).copy(), index.rows(3, 6), index.rows(6, 9)]
+    rows[0]["cls"][1] = 7
+    manifest.store(replace(found, index=write_index(packed / "train.index.npy", 3, rows.__getitem__)), packed)
+    (fault,) = faults(packed)
+    assert fault == Fault("train-000000.tar", "", -1, "its index is not what lies in it: pack it again")
 
 
 def test_there_must_be_something_to_verify(tmp_path: Path) -> None:

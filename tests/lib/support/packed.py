@@ -30,8 +30,8 @@ def write_odd_folder(root: Path) -> Path:
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
-    """What a dataset consists of: all but the indexes, which hold a time."""
-    return {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.endswith(".npy")}
+    """What a dataset consists of: all files, byte for byte."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 def keys_of(directory: Path, name: str = "train") -> list[str]:

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from fastdata.loading.loader import Loader
-from fastdata.sources.shard import ShardCache
+from fastdata.sources.shard_cache import ShardCache
 from support.tars import Files, contents
 
 
