@@ -67,7 +67,7 @@ def run_until(moment: int, source: Path, out: Path) -> "subprocess.CompletedProc
 def test_a_run_killed_at_any_moment_is_finished_by_the_same_command(odd_folder: Path, tmp_path: Path) -> None:
     whole = run_until(0, odd_folder, tmp_path / "expected")
     expected, steps = files_of(tmp_path / "expected"), int(whole.stdout)
-    assert len(expected) == 8
+    assert len(expected) == 10
     moments = random.Random(13).sample(range(1, steps + 1), 20)
     for moment in [*moments, steps - 40]:  # the last one is while files are moved
         out = tmp_path / str(moment)
