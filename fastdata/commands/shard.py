@@ -1,146 +1,77 @@
-"""`fastdata shard`: what its options mean."""
+"""`fastdata shard`: packs, and shows how it goes."""
 
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from fastdata.commands import shard_options as options
-from fastdata.commands.shard_options import Check, Hash, Jpeg, MissingFields
+from fastdata.commands.grouped import grouped
+from fastdata.commands.run_options import Destination, RunOptions
+from fastdata.commands.sample_options import SampleOptions, SourceArgument, kind_of
+from fastdata.commands.shard_options import ImageOptions, ShardOptions
 from fastdata.commands.terminal import printable
 from fastdata.commands.verify import show_faults
 
 if TYPE_CHECKING:
-    from fastdata.packing.convert import Conversion
-    from fastdata.packing.labels import Labels
-    from fastdata.packing.plan import Division
     from fastdata.packing.write import Progress
 
-T = TypeVar("T")
 
-
+@grouped
 def shard(
-    src: options.Source,
-    dst: options.Destination,
-    pattern: options.Pattern = None,
-    labels: options.LabelsFrom = "folder",
-    labels_key: options.LabelsKey = None,
-    label_column: options.LabelColumn = None,
-    label_fields: options.LabelFields = None,
-    fields: options.Fields = None,
-    missing_fields: options.OfMissing = MissingFields.ERROR,
-    follow_links: options.FollowLinks = False,
-    name: options.Name = None,
-    shards: options.Number = None,
-    samples_per_shard: options.SampleLimit = None,
-    shard_size: options.SizeLimit = None,
-    split: options.Split = None,
-    shuffle: options.Shuffle = False,
-    seed: options.Seed = 0,
-    jobs: options.Jobs = None,
-    overwrite: options.Overwrite = False,
-    check: options.CheckImages = None,
-    verify: options.Verify = False,
-    hash: options.HashBy = Hash.XXH3_128,
-    jpeg: options.JpegAs = Jpeg.KEEP,
-    max_side: options.MaxSide = None,
-    quality: options.Quality = None,
+    src: SourceArgument,
+    dst: Destination,
+    samples: SampleOptions,
+    shards: ShardOptions,
+    images: ImageOptions,
+    run: RunOptions,
 ) -> None:
-    """Pack a folder of images into tar shards in WebDataset layout.
+    """Pack images into tar shards in WebDataset layout.
 
     Class folders:            fastdata shard photos shards
 
     Captions beside images:   fastdata shard photos shards --labels none --fields txt
 
     A table, file,label,…:    fastdata shard photos shards --labels labels.csv --label-fields score
-    """
-    from fastdata.commands import shard_report as report
-    from fastdata.packing.beside import extensions_beside
-    from fastdata.packing.collect import collect
-    from fastdata.packing.pack import pack
-    from fastdata.packing.plan import parse_split
 
-    if name is not None and split is not None:
-        raise typer.BadParameter("--split names the datasets; leave --name out")
-    parts = _parsed(parse_split, split if split is not None else f"{name or 'train'}=1", "--split")
-    division = _division(shards, samples_per_shard, shard_size)
-    images = _conversion(jpeg, max_side, quality)
-    table = _labels(labels, labels_key, label_column, _listed(label_fields))
-    source = collect(src, pattern, table, _listed(fields), missing_fields.value, follow_links=follow_links)
-    beside = extensions_beside(source.scan)
-    report.hint_at_parts(src, dst, source.scan.classes if table == "folder" else [])
+    What a table names:       fastdata shard urls.parquet shards --image-column file --root photos
+
+    Other shards:             fastdata shard 'old-{000..009}.tar' shards --keys keys.txt
+
+    In 64 jobs, then once:    fastdata shard photos shards --part 3/64; fastdata shard photos shards --commit
+    """
+    from fastdata.packing.context import begin_early
+
+    if run.needs_processes():
+        begin_early()
+    from fastdata.commands import shard_report as report
+    from fastdata.packing.beside import Beside, extensions_beside
+
+    dst = run.destination(dst)
+    recipe = shards.recipe(images)
+    source = samples.source(src)
+    beside = extensions_beside(source.scan) if source.stored is None else Beside(Counter(), Counter())
+    if kind_of(src) == "folder" and samples.labels == "folder":
+        report.hint_at_parts(Path(src), dst, source.scan.classes)
     report.hint_at_masks(beside.images, len(source.scan))
-    report.hint_at_places(source, images)
-    packed = partial(pack, source, dst, parts, division, shuffle=shuffle, seed=seed, jpeg=images, jobs=jobs)
-    checked = None if check is None else check is Check.DECODE
+    report.hint_at_places(source, recipe.jpeg)
     with _termination(), _told(), _progress(len(source.scan)) as progress:
-        made = packed(check=checked, hash=hash.value, overwrite=overwrite, progress=progress)
+        made = run.pack(source, dst, recipe, progress)
+    if not isinstance(made, list):
+        typer.echo(report.of_part(dst, made))
+        return
     for manifest in made:
         typer.echo(report.summary(dst, manifest, labelled=bool((source.scan.targets >= 0).any())))
-    report.hint_at_large_samples(division, made)
+    report.hint_at_large_samples(recipe.division, made)
     report.tell_what_is_missing(source, beside.others)
-    if verify:
+    if run.verify:
         for manifest in made:
-            show_faults(str(dst / f"{manifest.name}.json"), decode=False, jobs=jobs)
-
-
-def _listed(text: str | None) -> list[str]:
-    """The names in 'a,b'."""
-    return [] if text is None else [name.strip() for name in text.split(",")]
-
-
-def _labels(labels: str, key: str | None, column: str | None, fields: list[str]) -> "Literal['folder'] | Labels | None":
-    """What --labels and its companions say."""
-    from fastdata.packing.labels import Labels
-
-    if labels not in ("folder", "none"):
-        if not Path(labels).expanduser().exists():
-            problem = f"{labels!r} is neither 'folder' nor 'none', and there is no such table"
-            raise typer.BadParameter(problem, param_hint="--labels")
-        return Labels(labels, key, column, fields)
-    if key is not None or column is not None or fields:
-        raise typer.BadParameter("--labels-key, --label-column and --label-fields belong to --labels TABLE")
-    return "folder" if labels == "folder" else None
-
-
-def _parsed(parse: Callable[[str], T], text: str, option: str) -> T:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
-
-
-def _division(shards: int | None, samples: int | None, size: str | None) -> "Division":
-    from fastdata.packing.plan import SamplesPerShard, ShardCount, ShardSize, parse_size
-
-    if sum(given is not None for given in (shards, samples, size)) > 1:
-        raise typer.BadParameter("give one of --shards, --samples-per-shard and --shard-size")
-    if shards is not None:
-        return ShardCount(shards)
-    if samples is not None:
-        return SamplesPerShard(samples)
-    return ShardSize(_parsed(parse_size, "1GB" if size is None else size, "--shard-size"))
-
-
-def _conversion(jpeg: Jpeg, max_side: int | None, quality: int | None) -> "Conversion":
-    from fastdata.packing.convert import CropReady, Encode, Keep
-
-    if jpeg is not Jpeg.ENCODE and (max_side is not None or quality is not None):
-        raise typer.BadParameter("--max-side and --quality belong to --jpeg encode")
-    match jpeg:
-        case Jpeg.KEEP:
-            return Keep()
-        case Jpeg.CROP_READY:
-            return CropReady()
-        case Jpeg.ENCODE:
-            given = {"max_side": max_side, "quality": quality}
-            return Encode(**{option: value for option, value in given.items() if value is not None})
+            show_faults(f"{dst}/{manifest.name}.json", decode=False, jobs=run.jobs)
 
 
 @contextmanager

@@ -1,12 +1,19 @@
-"""The options of `fastdata shard`, in the groups in which --help shows them."""
+"""The options of `fastdata shard` that say which shards are made, and what becomes of images."""
 
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-_SAMPLES, _SHARDS, _IMAGES = "What is packed", "Shards", "Images"
+from fastdata.commands.grouped import option, parsed
+
+if TYPE_CHECKING:
+    from fastdata.packing.convert import Conversion
+    from fastdata.packing.plan import Division
+    from fastdata.packing.recipe import Recipe
+
+_SHARDS, _IMAGES = "Shards", "Images"
 
 
 class Jpeg(StrEnum):
@@ -31,101 +38,92 @@ class Hash(StrEnum):
     SHA256 = "sha256"
 
 
-class MissingFields(StrEnum):
-    """What becomes of an image without a field or a row that was asked for."""
+class OnError(StrEnum):
+    """What becomes of a file that can't be packed."""
 
-    ERROR = "error"
-    ALLOW = "allow"
-
-
-def _option(group: str, help: str, *names: str, **how: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=group, **how)
+    RAISE = "raise"
+    SKIP = "skip"
 
 
-def _folder(text: str) -> Path:
-    from fastdata.sources.urls import local_folder
+@dataclass(frozen=True)
+class ShardOptions:
+    """Which shards are made."""
 
-    try:
-        return local_folder(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    name: Annotated[str | None, option(_SHARDS, "The dataset's name: NAME-000000.tar …, NAME.json (train).")] = None
+    shards: Annotated[int | None, option(_SHARDS, "Number of shards: ranks × workers, say.", min=1)] = None
+    samples_per_shard: Annotated[int | None, option(_SHARDS, "At most so many samples in a shard.", min=1)] = None
+    shard_size: Annotated[
+        str | None, option(_SHARDS, "At most so many bytes in a shard, counted before --jpeg: 500MB, 1GiB (1GB).")
+    ] = None
+    split: Annotated[str | None, option(_SHARDS, "A dataset for each part, as train=0.9,val=0.1.")] = None
+    shuffle: Annotated[bool, option(_SHARDS, "Shuffle, for readers that only shuffle in a buffer.")] = False
+    seed: Annotated[int, option(_SHARDS, "Of --split and --shuffle.", min=0)] = 0
+    hash: Annotated[
+        Hash,
+        option(_SHARDS, "Of shards, in NAME.json; sha256 is slower, and holds against forgers, too.", "--hash"),
+    ] = Hash.XXH3_128
+
+    def division(self) -> "Division":
+        """How samples are shared out."""
+        from fastdata.packing.plan import SamplesPerShard, ShardCount, ShardSize, parse_size
+
+        given = (self.shards, self.samples_per_shard, self.shard_size)
+        if sum(each is not None for each in given) > 1:
+            raise typer.BadParameter("give one of --shards, --samples-per-shard and --shard-size")
+        if self.shards is not None:
+            return ShardCount(self.shards)
+        if self.samples_per_shard is not None:
+            return SamplesPerShard(self.samples_per_shard)
+        return ShardSize(parsed(parse_size, "1GB" if self.shard_size is None else self.shard_size, "--shard-size"))
+
+    def recipe(self, images: "ImageOptions") -> "Recipe":
+        """All that determines the bytes besides the samples."""
+        from fastdata.packing.check import can_check
+        from fastdata.packing.plan import parse_split
+        from fastdata.packing.recipe import Recipe
+
+        if self.name is not None and self.split is not None:
+            raise typer.BadParameter("--split names the datasets; leave --name out")
+        split = self.split if self.split is not None else f"{self.name or 'train'}=1"
+        fractions = parsed(parse_split, split, "--split")
+        check = can_check() if images.check is None else images.check is Check.DECODE
+        division, jpeg, on_error = self.division(), images.conversion(), images.on_error
+        return Recipe(fractions, division, self.shuffle, self.seed, jpeg, check, on_error.value, self.hash.value)
 
 
-Source = Annotated[
-    Path,
-    typer.Argument(help="Folder of class folders; with other --labels, of any images.", parser=_folder, metavar="SRC"),
-]
-Destination = Annotated[
-    Path, typer.Argument(help="Folder for the shards; made if need be.", parser=_folder, metavar="DST")
-]
+@dataclass(frozen=True)
+class ImageOptions:
+    """What becomes of images."""
 
-Pattern = Annotated[
-    str | None, _option(_SAMPLES, "Pack the files below SRC that match, as '**/*.jpg'; hidden ones don't.")
-]
-LabelsFrom = Annotated[
-    str,
-    _option(
-        _SAMPLES,
-        "Classes: the folders directly below SRC, none at all, or a table (CSV, TSV, JSONL, Parquet) with a row for "
-        "each image.",
-        metavar="folder|none|TABLE",
-    ),
-]
-LabelsKey = Annotated[
-    str | None,
-    _option(
-        _SAMPLES,
-        "The table's column with the images' paths below SRC, with or without extension (the first column).",
-        metavar="COLUMN",
-    ),
-]
-LabelColumn = Annotated[
-    str | None,
-    _option(
-        _SAMPLES,
-        "The table's column with class indexes, or with names, which are numbered as sorted (label).",
-        metavar="COLUMN",
-    ),
-]
-LabelFields = Annotated[
-    str | None,
-    _option(_SAMPLES, "More columns, as score,caption: they become each sample's json.", metavar="COLUMNS"),
-]
-Fields = Annotated[
-    str | None,
-    _option(
-        _SAMPLES,
-        "Pack what lies beside the images, too, as txt,json,seg.png: 1.txt, 1.json and 1.seg.png go with 1.jpg.",
-        metavar="EXTENSIONS",
-    ),
-]
-OfMissing = Annotated[
-    MissingFields, _option(_SAMPLES, "An image without one of the fields, or without a row in the table.")
-]
-FollowLinks = Annotated[bool, _option(_SAMPLES, "Pack what links take from outside of SRC, too.", "--follow-links")]
+    check: Annotated[
+        Check | None,
+        option(
+            _IMAGES, "Read each JPEG to its end, so that training need not; the default where the kernel is compiled."
+        ),
+    ] = None
+    jpeg: Annotated[Jpeg, option(_IMAGES, "Images as they are, with restart markers, or encoded anew.")] = Jpeg.KEEP
+    max_side: Annotated[int | None, option(_IMAGES, "With encode: longer side in pixels (512).", min=1)] = None
+    quality: Annotated[int | None, option(_IMAGES, "With encode: JPEG quality (92).", min=1, max=100)] = None
+    on_error: Annotated[
+        OnError,
+        option(
+            _IMAGES,
+            "A file that can't be read ends the run, or is left out and named in NAME.rejects.jsonl; so is then what "
+            "is no image, where images are checked.",
+        ),
+    ] = OnError.RAISE
 
-Name = Annotated[str | None, _option(_SHARDS, "The dataset's name: NAME-000000.tar …, NAME.json (train).")]
-Number = Annotated[int | None, _option(_SHARDS, "Number of shards: ranks × workers, say.", min=1)]
-SampleLimit = Annotated[int | None, _option(_SHARDS, "At most so many samples in a shard.", min=1)]
-SizeLimit = Annotated[
-    str | None, _option(_SHARDS, "At most so many bytes in a shard, counted before --jpeg: 500MB, 1GiB (1GB).")
-]
-Split = Annotated[str | None, _option(_SHARDS, "A dataset for each part, as train=0.9,val=0.1.")]
-Shuffle = Annotated[bool, _option(_SHARDS, "Shuffle, for readers that only shuffle in a buffer.")]
-Seed = Annotated[int, _option(_SHARDS, "Of --split and --shuffle.", min=0)]
-Jobs = Annotated[int | None, _option(_SHARDS, "Processes (one for each CPU).", min=1)]
-Overwrite = Annotated[bool, _option(_SHARDS, "Replace the datasets of these names.", "--overwrite")]
+    def conversion(self) -> "Conversion":
+        """What images are converted to."""
+        from fastdata.packing.convert import CropReady, Encode, Keep
 
-Verify = Annotated[bool, _option(_SHARDS, "Read the shards again, as fastdata verify does.", "--verify")]
-
-HashBy = Annotated[
-    Hash, _option(_SHARDS, "Of the shards, in NAME.json; sha256 is slower, and holds against forgers, too.", "--hash")
-]
-
-CheckImages = Annotated[
-    Check | None,
-    _option(_IMAGES, "Read each JPEG to its end, so that training need not; the default where the kernel is compiled."),
-]
-JpegAs = Annotated[Jpeg, _option(_IMAGES, "Images as they are, with restart markers, or encoded anew.")]
-MaxSide = Annotated[int | None, _option(_IMAGES, "With encode: longer side in pixels (512).", min=1)]
-Quality = Annotated[int | None, _option(_IMAGES, "With encode: JPEG quality (92).", min=1, max=100)]
+        if self.jpeg is not Jpeg.ENCODE and (self.max_side is not None or self.quality is not None):
+            raise typer.BadParameter("--max-side and --quality belong to --jpeg encode")
+        match self.jpeg:
+            case Jpeg.KEEP:
+                return Keep()
+            case Jpeg.CROP_READY:
+                return CropReady()
+            case Jpeg.ENCODE:
+                given = {"max_side": self.max_side, "quality": self.quality}
+                return Encode(**{option: value for option, value in given.items() if value is not None})

@@ -10,6 +10,7 @@ from fastdata.commands.terminal import printable
 
 if TYPE_CHECKING:
     from fastdata.packing.convert import Conversion
+    from fastdata.packing.parts import PartDone
     from fastdata.packing.plan import Division
     from fastdata.packing.source import Source
     from fastdata.sources.manifest import Manifest
@@ -18,7 +19,7 @@ _PARTS = frozenset(["train", "training", "val", "valid", "validation", "test"])
 _PIXELLESS = frozenset(["txt", "cls"])  # fields that hold no place in the image
 
 
-def hint_at_parts(src: Path, dst: Path, classes: Sequence[str]) -> None:
+def hint_at_parts(src: Path, dst: str, classes: Sequence[str]) -> None:
     """Says what to write instead where the class folders are the parts of a data set, as train/ and val/ are."""
     if len(classes) < 2 or not {name.lower() for name in classes} <= _PARTS:
         return
@@ -56,12 +57,15 @@ def hint_at_large_samples(division: "Division", made: Sequence["Manifest"]) -> N
         _warn(f"{problem} --jpeg made them larger; give more by --shard-size, or --shards")
 
 
-def summary(directory: Path, manifest: "Manifest", labelled: bool) -> str:
+def summary(directory: str, manifest: "Manifest", labelled: bool) -> str:
     """A line on what was made, and another on its images where they were converted."""
     made, megabytes = manifest.made, manifest.filesize / 1e6
     classes = "class indexes" if labelled and not manifest.classes else f"{len(manifest.classes)} classes"
-    text = printable(f"{directory / manifest.name}.json: {manifest.nsamples} samples, {classes}")
+    text = printable(f"{directory.rstrip('/')}/{manifest.name}.json: {manifest.nsamples} samples, {classes}")
     text += f"; shards: {len(manifest.shards)}, {megabytes:.1f} MB"
+    if made.rejected:
+        text += f"\nleft out since they can't be packed: {made.rejected} files, named in "
+        text += printable(f"{directory.rstrip('/')}/{manifest.name}.rejects.jsonl")
     if made.damaged:
         text += f"\n{made.damaged} images are damaged: whoever loads them gets an error, or skips them"
     if made.jpeg == "keep":
@@ -69,6 +73,12 @@ def summary(directory: Path, manifest: "Manifest", labelled: bool) -> str:
     text += f"\n{made.jpeg}: {made.changed} of {manifest.nsamples} images changed, from {made.source_bytes / 1e6:.1f}"
     text += f" to {made.image_bytes / 1e6:.1f} MB together"
     return text + (f"; {made.refused} that can't be are kept as they were" if made.refused else "")
+
+
+def of_part(directory: str, done: "PartDone") -> str:
+    """A line on a part that was written, and what comes next."""
+    text = f"{directory}: part {done.part} is there: {done.shards} of {done.of_all} shards, {done.written} of them new"
+    return printable(f"{text}; when all parts are, give the same command with --commit in place of --part")
 
 
 def tell_what_is_missing(source: "Source", beside: Mapping[str, int]) -> None:

@@ -1,126 +1,136 @@
-"""Write shards in this process, or in several at once."""
+"""Have shards written: here, in processes of this machine, or by a cluster that is there."""
 
 import os
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process, resource_tracker
-from pathlib import Path
-from threading import Thread, current_thread, main_thread
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar, assert_never, runtime_checkable
 
-from fastdata.errors import PackError
+from fastdata.cpus import available_cpus
+from fastdata.packing.dask_engine import dask_executor
 from fastdata.packing.journal import finish_shard
-from fastdata.packing.plan import PlannedShard
+from fastdata.packing.processes import write_in_processes
+from fastdata.packing.ray_engine import ray_executor
+from fastdata.packing.table import PackTable
+from fastdata.packing.table_file import store_table
+from fastdata.packing.task import write_task
 from fastdata.packing.write import Progress, Written
 
-_REPORT_EVERY = 0.1  # seconds
+T = TypeVar("T")
 
 
-def write_shards(shards: Sequence[PlannedShard], jobs: int, progress: Progress | None = None) -> dict[Path, Written]:
-    """Writes shards, each with its index and its note, in so many processes; their number does not change the bytes.
+@runtime_checkable
+class Executor(Protocol):
+    """What runs calls, here or elsewhere, and again elsewhere where a worker is lost: as `concurrent.futures.Executor`.
+
+    Whoever runs them sees the folder of the shards, and the source, by the same paths.
+    """
+
+    def submit(self, function: Callable[..., T], /, *arguments: object) -> Future[T]:
+        """The future of the call's result."""
+        ...
+
+
+@dataclass(frozen=True)
+class Processes:
+    """So many processes of this machine, a CPU each by default; with one, all is written in this process."""
+
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"jobs must be at least 1, not {self.jobs}")
+
+
+@dataclass(frozen=True)
+class Dask:
+    """A Dask cluster, by its scheduler's address, or the one that Dask's configuration names, or else a local one."""
+
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A Ray cluster, by its address ("auto": that of this machine), or one that RAY_ADDRESS names, or a local one."""
+
+    address: str | None = None
+
+
+Engine = Processes | Dask | Ray | Executor
+
+
+def write_shards(
+    table: PackTable,
+    numbers: Sequence[int],
+    engine: Engine,
+    progress: Progress | None = None,
+    *,
+    where: str | None = None,
+) -> dict[int, Written]:
+    """Writes these of the table's shards, each with its index and its note; the engine does not change the bytes.
+
+    They come to the table's folder, or, if its file is at a URL, which is `where`, to that.
 
     Shards appear one by one, whole; those that are finished stay when another fails. Raises PackError for a file that
-    can't be read or packed, or is not as large as planned, and for a shard that can't be written, ValueError for a key
-    that shards can't have.
+    can't be read or packed, or is not as large as planned, for a shard that can't be written, and for workers that die
+    again and again; ValueError for a key that shards can't have; ImportError for an engine that is not installed.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, not {jobs}")
-    jobs = min(jobs, len(shards))
     report = progress or _ignore
-    if jobs <= 1:
-        return {planned.path: finish_shard(planned, report) for planned in shards}
-    return _write_in_processes(shards, jobs, report)
+    match engine:
+        case _ if not numbers:
+            return {}
+        case Processes(jobs):
+            jobs = min(jobs or available_cpus(), len(numbers))
+            if jobs == 1 and where is None:
+                return {number: finish_shard(table.shard(number), report) for number in numbers}
+            where = where or os.fspath(store_table(table))
+            if jobs == 1:
+                return {number: write_task(where, number, report) for number in numbers}
+            return dict(zip(numbers, write_in_processes(where, numbers, jobs, report), strict=True))
+        case Dask(address):
+            begin: Callable[[], AbstractContextManager[Executor]] = partial(dask_executor, address)
+        case Ray(address):
+            begin = partial(ray_executor, address)
+        case Executor():
+            begin = partial(_given, engine)
+        case _:
+            assert_never(engine)
+    return _write_elsewhere(where or os.fspath(store_table(table)), numbers, begin, report)
 
 
 def _ignore(files: int, size: int) -> None:
     """Stands for a progress that nobody asked for."""
 
 
-def _write_in_processes(shards: Sequence[PlannedShard], jobs: int, report: Progress) -> dict[Path, Written]:
-    context = get_context("spawn")  # a fork would copy whatever threads and locks the caller has
-    tally = context.RawArray("q", 2 * len(shards) + 1)
-    with ProcessPoolExecutor(jobs, context, _start_process, (tally,)) as pool:
-        try:
-            # The processes inherit that they don't hear of Ctrl-C: their parent hears of it too, and stops them all.
-            with _no_interrupts():
-                futures = [pool.submit(_write_counted, number, planned) for number, planned in enumerate(shards)]
-            _wait(futures, tally, report)
-        except BaseException as error:
-            tally[-1] = True
-            pool.shutdown(cancel_futures=True)
-            if isinstance(error, BrokenProcessPool):
-                raise PackError(
-                    "a packing process died, for lack of memory perhaps: try with fewer jobs; in a script, pack below "
-                    "`if __name__ == '__main__':`, since each process begins by running the script"
-                ) from error
-            raise
-    return {planned.path: future.result() for planned, future in zip(shards, futures, strict=True)}
-
-
 @contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Makes Ctrl-C and SIGTERM wait: a process whose parent stops while it starts would print a long traceback."""
-    resource_tracker.ensure_running()  # now, since its start would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    caught: list[int] = []
-    # Processes inherit the mask, but here it holds for this thread only, and another thread may get the signal.
-    numbers = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
-    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
-    for number in handlers:
-        signal.signal(number, lambda number, frame: caught.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    for signum in caught:
-        signal.raise_signal(signum)
+def _given(executor: Executor) -> Iterator[Executor]:
+    """An executor of the caller's, who also ends it."""
+    yield executor
 
 
-def _wait(futures: Sequence[Future[Written]], tally: Any, report: Progress) -> None:
-    """Waits until all are done, and reports what they read; raises what the first one to fail raised."""
-    waiting, files, size = set(futures), 0, 0
-    while waiting:
-        done, waiting = wait(waiting, _REPORT_EVERY, FIRST_EXCEPTION)
-        files_before, size_before = files, size
-        files, size = sum(tally[:-1:2]), sum(tally[1:-1:2])
-        report(files - files_before, size - size_before)
-        for future in done:
-            future.result()
+def _write_elsewhere(
+    where: str,
+    numbers: Sequence[int],
+    begin: Callable[[], AbstractContextManager[Executor]],
+    report: Progress,
+) -> dict[int, Written]:
+    written: dict[int, Written] = {}
+    with begin() as executor:
+        futures = {executor.submit(write_shard_of, where, number): number for number in numbers}
+        try:
+            for future in as_completed(futures):
+                number = futures[future]
+                made = written[number] = future.result()
+                report(made.entry.nsamples + len(made.rejected), made.source_bytes)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    return written
 
 
-# In a packing process: for each shard how many files and bytes were read, and last whether all should stop. Each
-# number has one writer, so there is no lock that a killed process could keep.
-_tally: Any = None
-
-
-def _start_process(tally: Any) -> None:
-    global _tally
-    _tally = tally
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent has ended, which a parent that is killed can't tell."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-class _StoppedError(Exception):
-    """Another process has failed, so this one's work is of no use."""
-
-
-def _write_counted(number: int, planned: PlannedShard) -> Written:
-    def count(files: int, size: int) -> None:
-        if _tally[-1]:
-            raise _StoppedError
-        _tally[2 * number] += files
-        _tally[2 * number + 1] += size
-
-    return finish_shard(planned, count)
+def write_shard_of(where: str, number: int) -> Written:
+    """The task of an engine: writes the shard of that number of the table at a path or a URL."""
+    return write_task(where, number, _ignore)

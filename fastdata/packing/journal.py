@@ -5,7 +5,7 @@ it appears whole: so whatever ends a run, and wherever its parts ran, the notes 
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fastdata import __version__
 from fastdata.errors import PackError
 from fastdata.files import whole_file
 from fastdata.packing.plan import PlannedShard
+from fastdata.packing.table import PackTable
 from fastdata.packing.write import Progress, Written, write_shard
 from fastdata.sources.index import index_path, load
 from fastdata.sources.paths import Keys, Paths
@@ -66,6 +67,25 @@ def finished(planned: PlannedShard) -> Written | None:
     except FileNotFoundError:
         return None
     return note.written if rows is not None and len(rows) == entry.nsamples else None
+
+
+def is_of_another(planned: PlannedShard) -> bool:
+    """Whether what was written in the shard's place was made of something else."""
+    note = read_note(note_path(planned.path))
+    return note is not None and note.fingerprint != fingerprint(planned)
+
+
+def finished_of(table: PackTable, numbers: Iterable[int]) -> dict[int, Written]:
+    """What was made of those of the table's shards that are finished."""
+    found = ((number, finished(table.shard(number))) for number in numbers)
+    return {number: written for number, written in found if written is not None}
+
+
+def report_finished(table: PackTable, written: Mapping[int, Written], progress: Progress | None) -> None:
+    """Tells the progress of shards that are there already, if there are any."""
+    if written and progress is not None:
+        files = sum(int(table.bounds[number + 1] - table.bounds[number]) for number in written)
+        progress(files, sum(shard.source_bytes for shard in written.values()))
 
 
 def read_note(path: Path) -> Note | None:

@@ -15,6 +15,9 @@ from fastdata.packing.source import Missing, Source
 from fastdata.packing.values import Column, class_indexes, json_objects
 from fastdata.sources.columns import read_columns
 
+NO_LABELS = ""
+"""In place of a column's name: the table's rows have no classes."""
+
 _LABEL = "label"
 
 
@@ -39,32 +42,39 @@ class Labels:
             raise ValueError(f"the label fields must differ, not {', '.join(self.fields)}")
 
     def read(self) -> "LabelColumns":
-        """The columns. ValueError where it is not clear which are meant, none would be packed, or it is no table."""
+        """The columns. ValueError where none would be packed, and as of `columns`."""
+        found = self.columns()
+        if found.labels is None and not found.fields:
+            raise ValueError(
+                f"{self.path} has no column {_LABEL!r} but {', '.join(found.all)}: say which holds the classes by "
+                f"--label-column (label=), or which go into a json by --label-fields (fields=)"
+            )
+        return found
+
+    def columns(self) -> "LabelColumns":
+        """The columns, among them labels if there are any. ValueError where one is not there, or it is no table."""
         path = os.fspath(self.path)
         key = self.key if self.key is not None else next(iter(read_columns(path)), "")
         columns = read_columns(path, as_text=[key])
         if not columns:
             raise ValueError(f"{path} is empty: a table of labels has a row for each image")
         label = self.label if self.label is not None else _LABEL if _LABEL in columns else None
-        if label is None and not self.fields:
-            raise ValueError(
-                f"{path} has no column {_LABEL!r} but {', '.join(columns)}: say which holds the classes by "
-                f"--label-column (label=), or which go into a json by --label-fields (fields=)"
-            )
         return LabelColumns(
             _column(path, columns, key),
-            None if label is None else _column(path, columns, label),
+            _column(path, columns, label) if label else None,
             [_column(path, columns, field) for field in self.fields],
+            tuple(columns),
         )
 
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """What was read of a table: the images' names, their labels, and further columns."""
+    """What was read of a table: the images' names, their labels, and further columns; and the names of all."""
 
     names: Column
     labels: Column | None
     fields: Sequence[Column]
+    all: Sequence[str]
 
 
 def with_labels(source: Source, labels: Labels, missing: Missing = "error") -> Source:
@@ -82,6 +92,11 @@ def with_labels(source: Source, labels: Labels, missing: Missing = "error") -> S
     if unused:
         left_out = {**source.left_out, f"rows of {Path(labels.path).name} without an image": unused}
         source = dataclasses.replace(source, left_out=left_out)
+    return with_rows(source, table, rows, missing)
+
+
+def with_rows(source: Source, table: LabelColumns, rows: Sequence[int], missing: Missing) -> Source:
+    """The samples with class and json from these rows of the table, -1 for one without; raises as `with_labels`."""
     if table.labels is not None:
         source = _with_classes(source, table.labels, rows, missing)
     return _with_json(source, table.fields, rows, missing) if table.fields else source

@@ -1,8 +1,7 @@
 """What the files of the samples take, looked up and checked before anything is written."""
 
 import os
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +9,11 @@ from numpy.typing import NDArray
 
 from fastdata.errors import PackError
 from fastdata.packing.source import Source
+from fastdata.packing.stored import Stored
+from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time
 from fastdata.packing.write import extension_of
 from fastdata.sample import IMAGE_EXTENSIONS
+from fastdata.sources.paths import Paths
 from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.tar import BLOCK, padded
 
@@ -20,7 +22,8 @@ _PAX_RECORDS = 64  # bytes: more than the records of a PAX header have besides a
 
 
 class Sizes(NamedTuple):
-    """Bytes of each sample's image and of its fields' files, int64 of shape (N,); -1 where it lacks the field.
+    """Bytes of each sample's image and of its fields' files, int64 of shape (N,); -1 where it lacks the field, UNUSABLE
+    for a file that can't be packed.
 
     `times` are when these files last changed, in ns: int64 of shape (N, 1 + fields).
     """
@@ -30,23 +33,44 @@ class Sizes(NamedTuple):
     times: NDArray[np.int64]
 
 
-def measure(source: Source) -> Sizes:
-    """The sizes of all files. PackError for what is known now to be nothing that can be packed."""
+def measure(source: Source, *, skip: bool = False) -> Sizes:
+    """The sizes of all files. PackError for one that is known now to be nothing that can be packed, unless `skip`."""
     scan = source.scan
+    if source.stored is not None:
+        return _of_stored(source, source.stored)
     times = np.full((len(scan), 1 + len(source.fields)), -1, np.int64)
     images = np.empty(len(scan), np.int64)
     for i, name in enumerate(scan.paths):
-        images[i], times[i, 0] = _size_and_time(path := f"{scan.root}/{name}")
-        if not images[i]:
-            raise PackError(f"{path} is empty: remove it, or get it again")
+        images[i], times[i, 0] = _usable(path := f"{scan.root}/{name}", skip, image=True)
         _check_extension(source, i, path)
     fields = {}
     for column, (field, paths) in enumerate(source.fields.items(), 1):
         sizes = fields[field] = np.full(len(scan), -1, np.int64)
         for i, name in enumerate(paths):
             if name:
-                sizes[i], times[i, column] = _size_and_time(f"{scan.root}/{name}")
+                sizes[i], times[i, column] = _usable(f"{scan.root}/{name}", skip)
     return Sizes(images, fields, times)
+
+
+def _of_stored(source: Source, stored: Stored) -> Sizes:
+    """The sizes of what lies in shards, which are known."""
+    columns = dict(zip(source.fields, stored.sizes.T[1:], strict=True))
+    for i in np.flatnonzero((stored.sizes[:, 0] == 0) | (stored.sizes.max(1) > MAX_BYTES))[:1].tolist():
+        shard, offset = stored.shards[stored.which[i]], stored.offsets[i, 0]
+        problem = f"{source.scan.paths[i]} is empty, or has a component of more than {MAX_BYTES} bytes"
+        raise PackError(f"{shard}, offset {offset}: {problem}: leave it out (--keys)")
+    times = np.where(stored.sizes >= 0, stored.times[stored.which][:, None], -1)
+    return Sizes(stored.sizes[:, 0], columns, times)
+
+
+def _usable(path: str, skip: bool, image: bool = False) -> tuple[int, int]:
+    """Size and time of a file; UNUSABLE and -1 for one that can't be packed where these are skipped."""
+    try:
+        return size_and_time(path, image=image)
+    except UnusableError:
+        if not skip:
+            raise
+        return UNUSABLE, -1
 
 
 def sizes_in_tar(source: Source, sizes: Sizes) -> NDArray[np.int64]:
@@ -55,25 +79,16 @@ def sizes_in_tar(source: Source, sizes: Sizes) -> NDArray[np.int64]:
     components = [("cls", np.where(scan.targets >= 0, 1, -1)), *sizes.fields.items()]
     if source.columns:
         components.append(("json", np.fromiter((len(json) or -1 for json in source.columns), np.int64, len(scan))))
+    if _are_plain(scan.paths, [name for name, _ in components]):
+        return (
+            BLOCK + _padded(sizes.images) + sum(np.where(size >= 0, BLOCK + _padded(size), 0) for _, size in components)
+        )
     images = (_header(f"{key}.{extension_of(path)}") for key, path in zip(scan.keys, scan.paths, strict=True))
     total = np.fromiter(images, np.int64, len(scan)) + _padded(sizes.images)
     for name, in_bytes in components:
         headers = np.fromiter((_header(f"{key}.{name}") for key in scan.keys), np.int64, len(scan))
         total += np.where(in_bytes >= 0, headers + _padded(in_bytes), 0)
     return total
-
-
-def _size_and_time(path: str) -> tuple[int, int]:
-    """A file's bytes, and when it last changed, in ns."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 -- a Path for each file takes longer than the rest
-    except OSError as error:
-        raise PackError(f"{path} can't be read: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise PackError(f"{path} is no regular file: remove it")
-    if status.st_size > MAX_BYTES:
-        raise PackError(f"{path} has {status.st_size} bytes, more than the limit of {MAX_BYTES}: remove it")
-    return status.st_size, status.st_mtime_ns
 
 
 def _check_extension(source: Source, i: int, path: str) -> None:
@@ -94,6 +109,12 @@ def _check_extension(source: Source, i: int, path: str) -> None:
             )
 
 
+def _are_plain(paths: Paths, components: Iterable[str]) -> bool:
+    """Whether all names surely fit into headers of one block: a key is no longer than its path."""
+    longest = int(np.diff(paths.offsets).max(initial=0))
+    return bool((paths.joined < 128).all()) and longest + 1 + max([longest, *map(len, components)]) <= _PLAIN_NAME
+
+
 def _header(name: str) -> int:
     """Bytes of a member's headers."""
     if name.isascii() and len(name) <= _PLAIN_NAME:
@@ -103,4 +124,4 @@ def _header(name: str) -> int:
 
 def _padded(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     """What data of so many bytes take: whole blocks."""
-    return (sizes + BLOCK - 1) // BLOCK * BLOCK
+    return (np.maximum(sizes, 0) + BLOCK - 1) // BLOCK * BLOCK

@@ -8,66 +8,29 @@ the next run finishes that.
 
 import logging
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fastdata import __version__
-from fastdata.cpus import available_cpus
-from fastdata.epoch.order import EpochOrder
 from fastdata.packing.check import can_check
-from fastdata.packing.convert import Conversion, Encode, Keep
-from fastdata.packing.engines import write_shards
-from fastdata.packing.index import with_index
-from fastdata.packing.journal import NOTE, files_of, fingerprint, finished
+from fastdata.packing.complete import begin, complete, published_before
+from fastdata.packing.convert import Conversion
+from fastdata.packing.engines import Engine, Processes, write_shards
+from fastdata.packing.journal import NOTE, files_of, finished, finished_of, report_finished
 from fastdata.packing.lock import alone
-from fastdata.packing.measure import Sizes, measure, sizes_in_tar
-from fastdata.packing.plan import Division, PlannedField, PlannedShard, ShardSize, plan_shards, split_samples
-from fastdata.packing.publish import (
-    STAGING,
-    clear_staging,
-    finish_interrupted,
-    make_ready,
-    open_staging,
-    publish,
-    refuse_existing,
-)
+from fastdata.packing.plan import Division
+from fastdata.packing.publish import STAGING, clear_staging, open_staging
+from fastdata.packing.recipe import DEFAULT_DIVISION, KEEP, Recipe
 from fastdata.packing.source import Source
+from fastdata.packing.table import PackTable
+from fastdata.packing.upload import pack_to_url
 from fastdata.packing.write import Progress, Written
-from fastdata.sample import IMAGE_EXTENSIONS
-from fastdata.sources import manifest
 from fastdata.sources.content_hash import DEFAULT, Algorithm
 from fastdata.sources.folder import FolderScan
-from fastdata.sources.manifest import Made, Manifest
-from fastdata.sources.paths import Keys
-from fastdata.sources.urls import local_folder
-
-DEFAULT_DIVISION = ShardSize(10**9)
-KEEP = Keep()
+from fastdata.sources.manifest import Manifest
+from fastdata.sources.urls import is_remote
 
 _log = logging.getLogger(__name__)
-
-_NAME = re.compile(r"\w[\w.-]*")
-_NAME_OF_SHARD = re.compile(r".*-\d{6}")
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """What determines the datasets' bytes besides the samples; see `pack`."""
-
-    split: Mapping[str, Fraction]
-    division: Division
-    shuffle: bool
-    seed: int
-    jpeg: Conversion
-    check: bool
-    hash: Algorithm
 
 
 def pack(
@@ -107,137 +70,69 @@ def pack(
     the dataset is the one of an undisturbed run. What another call has left there is removed.
 
     Raises FileExistsError where output is there already (`overwrite` replaces a dataset once the new one is complete),
-    ValueError for a `directory` that is a URL of something else, and for arguments that don't fit, such as masks beside
-    images that `Encode` would shrink, PackError for a file that is empty, changes or can't be read, for a shard that
-    can't be written, and while another process packs into `directory` or hidden files there are not fastdata's.
+    ValueError for a `directory` that is a URL of nothing that can be written to, and for arguments that don't fit, such
+    as masks beside images that `Encode` would shrink, PackError for a file that is empty, changes or can't be read, for
+    a shard that can't be written, and while another process packs into `directory` or hidden files there are not
+    fastdata's.
     """
-    directory = local_folder(directory)
     source = scan if isinstance(scan, Source) else Source(scan)
-    if check and not can_check():
-        raise ValueError("check=True needs the compiled kernel, without which this fastdata was installed")
     check = can_check() if check is None else check
-    recipe = _Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg, check, hash)
-    _check_names(recipe.split)
-    _refuse_conflicts(source, jpeg)
-    if directory.resolve() == Path(source.scan.root).resolve():
-        raise ValueError(f"{directory} is the folder that is packed: give another one for the shards")
-    plans = _plan(source, directory / STAGING, recipe)
-    directory.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe(split or {"train": Fraction(1)}, division, shuffle, seed, jpeg, check, hash=hash)
+    return pack_by(source, directory, recipe, Processes(jobs), overwrite=overwrite, progress=progress)
+
+
+def pack_by(
+    source: Source,
+    directory: str | os.PathLike[str],
+    recipe: Recipe,
+    engine: Engine,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[Manifest]:
+    """`pack` by any engine, into a folder or to a URL, see `pack_to_url`.
+
+    With `on_error="skip"` in the recipe files that can't be packed are left out.
+    These are counted in the manifest, and named in `<name>.rejects.jsonl` beside it. What is wrong with the machine is
+    an error all the same, and so is a shard of which no file is left. Where images are checked, those are left out as
+    well that can't be decoded.
+    """
+    if is_remote(os.fspath(directory)):
+        if overwrite:
+            raise ValueError(f"nothing is replaced at a URL: delete what is at {directory}, or choose another place")
+        return pack_to_url(source, os.fspath(directory), recipe, engine, progress=progress)
+    directory, table = begin(source, directory, recipe)
     with alone(directory):
-        ended = finish_interrupted(directory, replaceable=recipe.split if overwrite else ())
-        if ended and ended == {fingerprint(shard) for plan in plans.values() for shard in plan}:
-            return [manifest.load(manifest.manifest_path(directory, name)) for name in plans]
-        refuse_existing(directory, recipe.split, overwrite)
+        if made := published_before(directory, table, overwrite=overwrite):
+            return made
         open_staging(directory)
-        written = _write(directory, [shard for plan in plans.values() for shard in plan], jobs, progress)
-        manifests = [_manifest(name, source, recipe, [written[s.path] for s in plan]) for name, plan in plans.items()]
-        manifests = [with_index(made, directory / STAGING) for made in manifests]
-        for made in manifests:
-            manifest.store(made, directory / STAGING)
-        make_ready(directory)
-        publish(directory)
-    return manifests
+        return complete(directory, table, source, recipe, _write(directory, table, engine, progress))
 
 
-def _write(
-    directory: Path, planned: Sequence[PlannedShard], jobs: int | None, progress: Progress | None
-) -> dict[Path, Written]:
+def _write(directory: Path, table: PackTable, engine: Engine, progress: Progress | None) -> dict[int, Written]:
     """Writes the shards that are not finished yet. What is finished stays, whatever happens to the others."""
+    numbers = range(table.num_shards)
     try:
-        written = _resume(directory, planned)
-        if written and progress is not None:
-            done = [shard for shard in planned if shard.path in written]
-            progress(sum(len(shard.files) for shard in done), sum(written[shard.path].source_bytes for shard in done))
-        missing = [shard for shard in planned if shard.path not in written]
-        return written | write_shards(missing, available_cpus() if jobs is None else jobs, progress)
+        written = _resume(directory, table)
+        report_finished(table, written, progress)
+        return written | write_shards(table, [n for n in numbers if n not in written], engine, progress)
     except BaseException:
-        done = [shard for shard in planned if finished(shard)]
-        clear_staging(directory, files_of(shard.path for shard in done))
+        done = [shard.path for shard in map(table.shard, numbers) if finished(shard)]
+        clear_staging(directory, files_of(done))
         if done:
-            kept = f"{len(done)} of {len(planned)} shards are finished and stay in {directory / STAGING}"
+            kept = f"{len(done)} of {len(numbers)} shards are finished and stay in {directory / STAGING}"
             _log.warning("%s: the same command goes on from there", kept)
         raise
 
 
-def _resume(directory: Path, planned: Sequence[PlannedShard]) -> dict[Path, Written]:
+def _resume(directory: Path, table: PackTable) -> dict[int, Written]:
     """What an earlier run has finished of these shards. All else that it has left is removed."""
     left = list((directory / STAGING).glob(f"*{NOTE}"))
-    found = ((shard.path, finished(shard)) for shard in planned) if left else ()
-    written = {path: one for path, one in found if one is not None}
-    clear_staging(directory, files_of(written))
+    written = finished_of(table, range(table.num_shards)) if left else {}
+    clear_staging(directory, files_of(table.paths[number] for number in written))
     open_staging(directory)
     if written:
-        _log.info("going on where a run has ended: %d of %d shards are finished", len(written), len(planned))
+        _log.info("going on where a run has ended: %d of %d shards are finished", len(written), table.num_shards)
     if other := len(left) - len(written):
         _log.warning("%d shards that a run has left are of another command or of files that changed: removed", other)
     return written
-
-
-def _check_names(names: Iterable[str]) -> None:
-    for name in names:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} can't name a dataset: use letters, digits, '_', '-' and '.'")
-        if _NAME_OF_SHARD.fullmatch(name):
-            raise ValueError(f"{name!r} can't name a dataset: a shard could have that name")
-
-
-def _plan(source: Source, folder: Path, recipe: _Recipe) -> dict[str, list[PlannedShard]]:
-    """The shards of each split, to be written into the folder."""
-    sizes = measure(source)
-    in_tar = sizes_in_tar(source, sizes)
-    samples = len(source.scan)
-    plans: dict[str, list[PlannedShard]] = {}
-    for name, chosen in split_samples(samples, recipe.split, recipe.seed).items():
-        ids = chosen[EpochOrder(len(chosen), recipe.shuffle, recipe.seed).samples(0, len(chosen))]
-        bounds = pairwise(plan_shards(in_tar[ids], recipe.division).bounds().tolist())
-        plans[name] = [
-            _planned(source, sizes, ids[start:stop], folder / f"{name}-{number:06d}.tar", recipe)
-            for number, (start, stop) in enumerate(bounds)
-        ]
-    return plans
-
-
-def _planned(source: Source, sizes: Sizes, ids: NDArray[np.int64], path: Path, recipe: _Recipe) -> PlannedShard:
-    """The shard of these samples."""
-    scan = source.scan
-    files = scan.paths.take(ids)
-    keys = Keys(files, scan.keys.apart[ids])
-    columns = [source.columns[i] for i in ids.tolist()] if source.columns else ()
-    fields = [PlannedField(name, paths.take(ids), sizes.fields[name][ids]) for name, paths in source.fields.items()]
-    targets, images, times = scan.targets[ids], sizes.images[ids], sizes.times[ids]
-    return PlannedShard(
-        path, scan.root, files, keys, targets, images, recipe.jpeg, columns, fields, times, recipe.check, recipe.hash
-    )
-
-
-def _refuse_conflicts(source: Source, jpeg: Conversion) -> None:
-    """Raises ValueError for a component that would be there twice, and for what would not fit its image any more."""
-    if "cls" in source.fields and (source.scan.targets >= 0).any():
-        raise ValueError(
-            "classes would come from the field cls, and from folders or a table: choose one (--labels none)"
-        )
-    if "json" in source.fields and source.columns:
-        raise ValueError("a sample has one json: leave out either the field json or the table's columns")
-    pictures = [name for name in source.fields if name.rpartition(".")[2] in IMAGE_EXTENSIONS]
-    if pictures and isinstance(jpeg, Encode):
-        raise ValueError(
-            f"{jpeg} turns images upright and shrinks them, and {', '.join(pictures)} would not fit them any more: "
-            f"keep the images (--jpeg keep or crop-ready), or resize masks and images before packing"
-        )
-
-
-def _manifest(name: str, source: Source, recipe: _Recipe, shards: Sequence[Written]) -> Manifest:
-    """What the dataset `name` consists of, and how it was made."""
-    made = Made(
-        version=__version__,
-        seed=recipe.seed,
-        shuffle=recipe.shuffle,
-        split=str(recipe.split[name]),
-        jpeg=str(recipe.jpeg),
-        source_bytes=sum(shard.source_bytes for shard in shards),
-        changed=sum(shard.changed for shard in shards),
-        refused=sum(shard.refused for shard in shards),
-        image_bytes=sum(shard.image_bytes for shard in shards),
-        damaged=sum(shard.damaged for shard in shards),
-    )
-    return Manifest(name, tuple(shard.entry for shard in shards), tuple(source.scan.classes), made)

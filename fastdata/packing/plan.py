@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fastdata.epoch.order import EpochOrder
 from fastdata.packing.convert import Conversion
+from fastdata.packing.stored import Stored
 from fastdata.sources.content_hash import DEFAULT, Algorithm
 from fastdata.sources.paths import Paths
 
@@ -76,8 +77,10 @@ class PlannedShard(NamedTuple):
 
     Beside the images come the samples' json (`columns`, b"" for a sample without; empty if no sample has any), and the
     files of `fields`. `times` are when the files last changed, in ns, a row for each sample: its image's, then those of
-    its fields; -1 for one that it lacks. With `check` images are read to their ends. `hash` is what the shard's
-    hash is made by.
+    its fields; -1 for one that it lacks. With `check` images are read to their ends. With `skip` a sample of which a
+    file can't be packed is left out, and noted as rejected; a file that was known for one when this was planned has the
+    size `UNUSABLE`. With `stored` the files are members of shards, and it says where. `hash`
+    is what the shard's hash is made by.
     """
 
     path: Path
@@ -92,6 +95,8 @@ class PlannedShard(NamedTuple):
     times: NDArray[np.int64] | None = None
     check: bool = False
     hash: Algorithm = DEFAULT
+    skip: bool = False
+    stored: Stored | None = None
 
 
 def plan_shards(sizes: NDArray[np.int64], division: Division) -> ShardPlan:

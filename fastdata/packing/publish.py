@@ -8,10 +8,12 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from fastdata.errors import PackError
 from fastdata.packing.journal import NOTE, read_note
+from fastdata.packing.rejects import rejects_path
 from fastdata.sources import manifest
 from fastdata.sources.index import index_path
 
@@ -21,8 +23,10 @@ STAGING = ".fastdata-staging"
 READY = ".fastdata-ready"
 """The folder of what is complete, and being moved to its place."""
 
-_OF_DATASET = r"{}(-\d{{6}}\.(tar|index\.npy|idx)|\.index\.npy)"  # of a dataset's name: its index, its shards' files
-_WRITTEN = re.compile(r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json|done)(?(hidden)\.[0-9a-f]{16}\.tmp)")
+_OF_DATASET = r"{}(-\d{{6}}\.(tar|index\.npy|idx)|\.index\.npy|\.rejects\.jsonl)"  # its files besides the json
+_WRITTEN = re.compile(
+    r"(?P<hidden>\.)?[\w.-]+\.(tar|index\.npy|json|jsonl|done|plan|part)(?(hidden)\.[0-9a-f]{16}\.tmp)"
+)
 
 
 def refuse_existing(directory: Path, names: Iterable[str], overwrite: bool) -> None:
@@ -121,12 +125,13 @@ def finish_interrupted(directory: Path, replaceable: Collection[str]) -> set[str
 
 
 def _names_in(json: Path) -> list[str]:
-    """The names of a dataset's files: its json, its index and its shards."""
+    """The names of a dataset's files: its json, its index, its shards, and the list of what it lacks."""
     found = manifest.load(json)
     shards = [entry.url for entry in found.shards]
     if found.name != json.stem or not all(_belongs(Path(shard), found.name) for shard in shards):
         raise _strange(json)
-    return [json.name, *shards, *([manifest.index_name(found.name)] if found.index else [])]
+    rejects = [rejects_path(json.parent, found.name).name] if found.made.rejected else []
+    return [json.name, *rejects, *shards, *([manifest.index_name(found.name)] if found.index else [])]
 
 
 def _indexes_of_shards(names: Iterable[str]) -> set[str]:
@@ -162,8 +167,9 @@ def _entries(folder: Path) -> list[Path]:
         raise PackError(f"{folder} is a link or no folder, so it is not of a run of fastdata's: remove it")
     entries = sorted(folder.iterdir())
     for entry in entries:
-        if not stat.S_ISREG(entry.lstat().st_mode):
-            raise _strange(entry)
+        with suppress(FileNotFoundError):  # another part of the run has renamed what it had under a temporary name
+            if not stat.S_ISREG(entry.lstat().st_mode):
+                raise _strange(entry)
     return entries
 
 

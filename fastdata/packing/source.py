@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fastdata.packing.stored import Stored
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.paths import Paths
 
@@ -18,11 +19,13 @@ class Source:
     `fields` has for each extension the file of each sample, relative to the root, '' where it has none. `columns` are
     the bytes of each sample's json made of a table's columns, b"" where it has none; empty without a table.
     `left_out` counts the files and rows that are in no sample by what they are, `lacking` for each component the
-    samples without it.
+    samples without it. Where samples lie in shards, `stored` says where, and `scan` and `fields` are their members'
+    names.
     """
 
     scan: FolderScan
     fields: Mapping[str, Paths] = field(default_factory=dict)
     columns: Sequence[bytes] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    stored: Stored | None = None
     lacking: Mapping[str, int] = field(default_factory=dict)

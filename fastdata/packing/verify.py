@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from fastdata.errors import DecodeError, ManifestError, TarError
-from fastdata.images import kernel
+from fastdata.errors import ManifestError, TarError
+from fastdata.packing.check import image_problem
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.cache import local
@@ -166,7 +166,7 @@ def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
                 yield Fault(shard.path, key, start, problem)
             samples += 1
             image = next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None)
-            if decode and image is not None and (problem := _image_problem(_bytes_of(fd, image))):
+            if decode and image is not None and (problem := image_problem(_bytes_of(fd, image))):
                 yield Fault(shard.path, key, image.offset, problem)
     except TarError as error:
         yield Fault(shard.path, "", error.offset, error.problem)
@@ -192,20 +192,3 @@ def _broken_seal(fd: int, stored: Rows | None, row: int, start: int, parts: Mapp
 
 def _bytes_of(fd: int, member: Member) -> bytes:
     return pread(fd, member.size, member.offset)
-
-
-def _image_problem(data: bytes) -> str:
-    """Why an image can't be decoded to its end; '' where it can."""
-    if kernel.KERNEL is not None and kernel.is_undamaged(data):
-        return ""
-    from fastdata.images.decode import decode  # takes, with torch, longer than verifying many a shard
-    from fastdata.images.header import read_header
-    from fastdata.transforms.view import Box, View
-
-    try:
-        header = read_header(data)
-        whole = Box(0, 0, header.width, header.height)
-        decode(data, View(whole, header.size, whole, flip=False), header=header)
-    except DecodeError as error:
-        return error.cause
-    return ""

@@ -6,9 +6,10 @@ from functools import partial
 from typing import NamedTuple
 
 from fastdata.errors import PackError
-from fastdata.packing.check import is_undamaged
+from fastdata.packing.check import image_problem, is_undamaged
 from fastdata.packing.convert import Conversion, Converted, Keep, convert
 from fastdata.packing.plan import PlannedShard
+from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time, unreadable
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.stretch import Later
 from fastdata.sources.writer import ShardWriter
@@ -20,6 +21,13 @@ Progress = Callable[[int, int], None]
 _BEYOND = bytearray(1)  # what a file has that became larger than it was goes here
 
 
+class Rejected(NamedTuple):
+    """A sample that was left out: the file at fault, as a path below the root, and why."""
+
+    path: str
+    reason: str
+
+
 class Written(NamedTuple):
     """A shard that was written, and what became of its images (as in `manifest.Made`)."""
 
@@ -29,6 +37,7 @@ class Written(NamedTuple):
     refused: int
     image_bytes: int
     damaged: int
+    rejected: tuple[Rejected, ...] = ()
 
 
 def extension_of(path: str) -> str:
@@ -53,14 +62,23 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
     samples = zip(planned.files, planned.keys, targets, sizes, strict=True)
     with ShardWriter(planned.path, planned.hash) as shard:
         for number, (file, key, target, size) in enumerate(samples):
-            components = files.image(file, size)
-            if target >= 0:
-                components["cls"] = b"%d" % target
-            shard.write(key, components | _fields(planned, number, files))
-            files.end_sample()
+            try:
+                components = files.image(number, file, size)
+                if target >= 0:
+                    components["cls"] = b"%d" % target
+                components |= _fields(planned, number, files)
+            except UnusableError as error:
+                files.reject(error)
+                continue
+            shard.write(key, components)
+            files.end_sample(size)
+        if files.rejected and not shard.samples:
+            problem = f"{planned.path.name} would be empty, since none of its {len(files.rejected)} files can be packed"
+            raise PackError(f"{problem}; the first: {files.rejected[0].path} {files.rejected[0].reason}")
     checked = planned.check and not files.damaged
     entry = ShardEntry(planned.path.name, shard.samples, shard.size, shard.hash, checked)
-    return Written(entry, int(planned.sizes.sum()), files.changed, files.refused, files.image_bytes, files.damaged)
+    images = files.changed, files.refused, files.image_bytes, files.damaged
+    return Written(entry, files.source_bytes, *images, tuple(files.rejected))
 
 
 def _fields(planned: PlannedShard, number: int, files: "_Files") -> dict[str, bytes | Later]:
@@ -68,65 +86,105 @@ def _fields(planned: PlannedShard, number: int, files: "_Files") -> dict[str, by
     fields: dict[str, bytes | Later] = {}
     if planned.columns and planned.columns[number]:
         fields["json"] = planned.columns[number]
-    for name, paths, sizes in planned.fields:
-        if sizes[number] >= 0:
-            fields[name] = files.as_it_is(paths[number], int(sizes[number]))
+    for column, (name, paths, sizes) in enumerate(planned.fields, 1):
+        if sizes[number] != -1:
+            fields[name] = files.field(number, column, paths[number], int(sizes[number]))
     return fields
 
 
 class _Files:
     """The files of a shard: they are read to where they shall lie in it, looked at if that was asked for, and counted.
 
-    `changed`, `refused`, `image_bytes` and `damaged` are counts of the samples so far, as in `Written`.
+    Where one may be rejected all of its sample is read before anything is written, and so is what lies in shards.
+    `source_bytes`, `changed`, `refused`, `image_bytes`, `damaged` and `rejected` are of the samples so far, as in
+    `Written`.
     """
 
     def __init__(self, planned: PlannedShard, report: Progress) -> None:
-        self.changed = self.refused = self.image_bytes = self.damaged = 0
-        self._root, self._conversion, self._check = planned.root, planned.conversion, planned.check
-        self._report = report
-        self._is_damaged, self._bytes = False, 0  # of this sample so far
+        self.source_bytes = self.changed = self.refused = self.image_bytes = self.damaged = 0
+        self.rejected: list[Rejected] = []
+        self._planned, self._report = planned, report
+        self._at_once = planned.skip or planned.stored is not None
+        self._begin_sample()
 
-    def image(self, file: str, size: int) -> dict[str, bytes | Later]:
-        """An image as it goes into the shard, by its extension."""
-        if isinstance(self._conversion, Keep):
-            self.image_bytes += size
-            return {extension_of(file): self.as_it_is(file, size)}
-        path, data = f"{self._root}/{file}", bytearray(size)
-        self._read(path, memoryview(data))
-        given = bytes(data)
-        image = _converted(path, given, self._conversion)
+    def _begin_sample(self) -> None:
+        self._image_bytes = self._bytes = 0
+        self._is_changed = self._is_refused = self._is_damaged = False
+
+    def image(self, number: int, file: str, size: int) -> dict[str, bytes | Later]:
+        """An image as it goes into the shard, by its extension. UnusableError where it can't be packed."""
+        planned, path = self._planned, f"{self._planned.root}/{file}"
+        if isinstance(planned.conversion, Keep) and not self._at_once:
+            self._image_bytes = size
+            return {extension_of(file): self._later(path, size)}
+        given = self._whole(number, 0, path, size)
+        if planned.skip and planned.check and (problem := image_problem(given)):
+            raise UnusableError(path, f"is no image: {problem}")
+        image = _converted(path, given, planned.conversion)
         if image.data is given:  # what was made here was decoded for it
             self._look_at(given)
-        self.changed += image.data is not given
-        self.refused += image.refused
-        self.image_bytes += len(image.data)
+        self._is_changed, self._is_refused = image.data is not given, image.refused
+        self._image_bytes = len(image.data)
         return {image.extension: image.data}
 
-    def as_it_is(self, file: str, size: int) -> Later:
-        """A file's own bytes, read when there is a place for them. (A field may be loaded as the image, too.)"""
-        return Later(size, partial(self._read_checked, f"{self._root}/{file}"))
+    def field(self, number: int, column: int, file: str, size: int) -> bytes | Later:
+        """A field as it goes into the shard. (It may be loaded as the image, too.) Raises as `image`."""
+        path = f"{self._planned.root}/{file}"
+        if not self._at_once:
+            return self._later(path, size)
+        data = self._whole(number, column, path, size)
+        self._look_at(data)
+        return data
 
-    def end_sample(self) -> None:
-        """Counts and reports a sample, all of which was read."""
+    def reject(self, error: UnusableError) -> None:
+        """Notes what is wrong with the sample, and leaves it out; raises the error where none is left out."""
+        if not self._planned.skip:
+            raise error
+        self.rejected.append(Rejected(error.path.removeprefix(f"{self._planned.root}/"), error.reason))
+        self._report(1, 0)
+        self._begin_sample()
+
+    def end_sample(self, size: int) -> None:
+        """Counts and reports a sample, all of which was read; its image's file has that many bytes."""
+        self.source_bytes += size
+        self.changed += self._is_changed
+        self.refused += self._is_refused
+        self.image_bytes += self._image_bytes
         self.damaged += self._is_damaged
         self._report(1, self._bytes)
-        self._is_damaged, self._bytes = False, 0
+        self._begin_sample()
+
+    def _later(self, path: str, size: int) -> Later:
+        """A file's own bytes, read when there is a place for them."""
+        return Later(size, partial(self._read_checked, path))
 
     def _read_checked(self, path: str, place: memoryview) -> None:
         self._read(path, place)
         self._look_at(place)
+
+    def _whole(self, number: int, column: int, path: str, size: int) -> bytes:
+        """The bytes of a component now, from its file or from a shard."""
+        if self._planned.stored is not None:
+            self._bytes += size
+            return self._planned.stored.read(number, column)
+        if size == UNUSABLE:
+            size_and_time(path, image=column == 0)
+            raise UnusableError(path, "changed while it was packed: it could not be packed before")
+        data = bytearray(size)
+        self._read(path, memoryview(data))
+        return bytes(data)
 
     def _read(self, path: str, place: memoryview) -> None:
         _read_into(place, path)
         self._bytes += len(place)
 
     def _look_at(self, data: bytes | memoryview) -> None:
-        if self._check and not is_undamaged(data):
+        if self._planned.check and not is_undamaged(data):
             self._is_damaged = True
 
 
 def _read_into(place: memoryview, path: str) -> None:
-    """Reads a file that has just as many bytes as there is place for; PackError for any other."""
+    """Reads a file that has just as many bytes as there is place for; UnusableError for any other."""
     size = len(place)
     try:
         fd = os.open(path, os.O_RDONLY)  # a file object for each takes as long as reading it
@@ -137,9 +195,9 @@ def _read_into(place: memoryview, path: str) -> None:
         finally:
             os.close(fd)
     except OSError as error:
-        raise PackError(f"{path} can't be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
     if received != size:
-        raise PackError(f"{path} changed while it was packed: it had {size} bytes")
+        raise UnusableError(path, f"changed while it was packed: it had {size} bytes")
 
 
 def _converted(path: str, data: bytes, conversion: Conversion) -> Converted:

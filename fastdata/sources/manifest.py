@@ -75,7 +75,8 @@ class Made(Struct, frozen=True):
     `split` is the fraction of the source's samples, as '9/10'. `jpeg` says what happened to the images: `changed` of
     them were written anew, and `refused` were kept as they were, because they could not be converted. The images had
     `source_bytes` bytes together, and have `image_bytes` in the shards. `damaged` is the number of those in which
-    something was found wrong, where shards were checked.
+    something was found wrong, where shards were checked. `rejected` files of the source could not be packed, and were
+    left out.
     """
 
     version: Text
@@ -88,6 +89,7 @@ class Made(Struct, frozen=True):
     refused: Count
     image_bytes: Count
     damaged: Count = 0
+    rejected: Count = 0
 
 
 class Manifest(Struct, frozen=True):

@@ -59,7 +59,11 @@ class Paths(Sequence[str]):
 
     def __getitem__(self, index: SupportsIndex | slice) -> "str | Paths":
         if isinstance(index, slice):
-            return Paths.of(self[i] for i in range(*index.indices(len(self))))
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return Paths.of(self[i] for i in range(start, stop, step))
+            offsets = self.offsets[start : max(start, stop) + 1]
+            return Paths(self.joined[offsets[0] : offsets[-1]], offsets - offsets[0])
         i = range(len(self))[index]
         return os.fsdecode(self.joined[self.offsets.item(i) : self.offsets.item(i + 1)].tobytes())
 
@@ -145,9 +149,11 @@ def _key_with_extension(path: str) -> str:
 
 
 def _groups_of_equals(keys: Callable[[], Iterable[str]]) -> list[list[int]]:
-    """Groups of positions with equal keys. The keys are gone over twice, so that only their hashes are kept."""
+    """Groups of positions with equal keys. The keys are gone over again if need be, so that only hashes are kept."""
     hashes = np.fromiter(map(hash, keys()), np.int64)
     values, counts = np.unique(hashes, return_counts=True)
+    if len(values) == len(hashes):
+        return []
     suspects = np.isin(hashes, values[counts > 1])
     groups: dict[str, list[int]] = {}
     for index, key in enumerate(keys()):

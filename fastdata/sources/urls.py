@@ -151,5 +151,5 @@ def local_folder(where: str | os.PathLike[str]) -> Path:
     if text.startswith("file:///"):
         return Path(plain_path(text))
     if _URL.match(text) or text.startswith("pipe:"):
-        raise ValueError(f"{text!r} is a URL, and packing reads and writes local folders only: pack locally, then copy")
+        raise ValueError(f"{text!r} is a URL where a local folder is needed: copy what is there, or write it otherwise")
     return Path(text)

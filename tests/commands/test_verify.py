@@ -37,17 +37,58 @@ def test_packing_verifies_where_that_is_asked(fastdata: Command, folder: Path, t
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/out", "S3://bucket/out", "gs://b", "https://host/x", "s3:/b", "pipe:cat"])
-def test_urls_are_refused_and_nothing_is_made(
-    fastdata: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+def test_a_url_is_no_folder_to_pack_and_nothing_is_made(
+    fastdata: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for arguments in ((folder, url), (url, tmp_path / "out")):
-        done = fastdata("shard", *arguments)
-        assert done.status == 2
-        assert "is a URL, and packing reads and writes local folders" in " ".join(done.err.replace("│", " ").split())
-    with pytest.raises(ValueError, match="is a URL, and packing reads and writes local folders only"):
+    done = fastdata("shard", url, tmp_path / "out")
+    assert done.status == 2
+    assert "is a URL where a local folder is needed" in " ".join(done.err.replace("│", " ").split())
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "problem"),
+    [
+        ("nowhere://bucket/out", 1, "nowhere"),
+        ("https://host/x", 2, "nothing is written over HTTP"),
+        ("s3:/b", 2, "is a URL where a local folder is needed"),
+        ("pipe:cat", 2, "is a URL where a local folder is needed"),
+    ],
+)
+def test_a_url_that_nothing_can_be_written_to_is_refused_and_nothing_is_made(
+    fastdata: Command,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    status: int,
+    problem: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = fastdata("shard", folder, url)
+    assert done.status == status
+    assert problem in " ".join(done.err.replace("│", " ").split())
+    with pytest.raises((ValueError, OSError)):
         pack(scan_classes(folder), url)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--commit", "--verify", "--part=0/2"])
+def test_what_is_for_folders_is_a_wrong_usage_with_a_url(fastdata: Command, folder: Path, option: str) -> None:
+    done = fastdata("shard", folder, "memory://bucket/out", option)
+    assert done.status == 2
+    assert "are for folders, and DST is a URL" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_a_url_gets_the_shards(fastdata: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    done = fastdata("shard", folder, "memory://bucket/out/", "--jobs", 1)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("memory://bucket/out/train.json: 12 samples, 2 classes; shards: 1")
+    assert "/bucket/out/train.json" in MemoryFileSystem.store
 
 
 def test_a_file_url_is_the_folder_that_it_names(fastdata: Command, folder: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fastdata.errors import PackError
-from fastdata.packing import engines, journal
+from fastdata.packing import journal, processes
 from fastdata.packing.convert import CropReady, Keep
 from fastdata.packing.journal import fingerprint
 from fastdata.packing.pack import pack
@@ -67,7 +67,7 @@ def run_until(moment: int, source: Path, out: Path) -> "subprocess.CompletedProc
 def test_a_run_killed_at_any_moment_is_finished_by_the_same_command(odd_folder: Path, tmp_path: Path) -> None:
     whole = run_until(0, odd_folder, tmp_path / "expected")
     expected, steps = files_of(tmp_path / "expected"), int(whole.stdout)
-    assert len(expected) == 8
+    assert len(expected) == 10
     moments = random.Random(13).sample(range(1, steps + 1), 20)
     for moment in [*moments, steps - 40]:  # the last one is while files are moved
         out = tmp_path / str(moment)
@@ -197,7 +197,7 @@ def test_what_other_processes_have_finished_stays_when_one_is_killed(
 ) -> None:
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(engines, "_write_counted", die_at_the_fourth)
+        patch.setattr(processes, "_write_counted", die_at_the_fourth)
         with pytest.raises(PackError, match="a packing process died"):
             pack(scan_classes(odd_folder), out, division=SHARDS, jobs=2)
     finished = sorted(path.name for path in (out / STAGING).glob("*.done"))

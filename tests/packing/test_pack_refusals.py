@@ -1,6 +1,5 @@
 """What packing refuses, what it leaves alone, and what a run that fails leaves."""
 
-import os
 import resource
 import signal
 import subprocess
@@ -8,19 +7,21 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from fastdata.errors import PackError
+from fastdata.packing import processes
 from fastdata.packing import write as packing
-from fastdata.packing.convert import CropReady, Keep
-from fastdata.packing.engines import write_shards
+from fastdata.packing.convert import CropReady
+from fastdata.packing.engines import Processes, write_shards
 from fastdata.packing.pack import pack
-from fastdata.packing.plan import PlannedShard, ShardCount
+from fastdata.packing.plan import ShardCount
+from fastdata.packing.planning import make_table
+from fastdata.packing.recipe import Recipe
+from fastdata.packing.source import Source
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan, scan_classes, scan_pattern
-from fastdata.sources.paths import Paths
-from support.packed import copy_of, files_of, losing_a_file_after
+from support.packed import copy_of, die, files_of, losing_a_file_after
 from support.pictures import jpeg
 
 
@@ -74,15 +75,11 @@ def test_an_image_removed_under_way_is_named_and_what_is_not_finished_is_removed
 
 
 def test_an_image_that_changes_under_way_is_named_by_whichever_process(odd_folder: Path, tmp_path: Path) -> None:
-    scan = scan_classes(odd_folder)
-    ids = list(range(len(scan)))
-    sizes = np.array([Path(scan.path(i)).stat().st_size for i in ids])
-    sizes[12] -= 1
-    files, keys = Paths.of(scan.paths[i] for i in ids), [scan.key(i) for i in ids]
-    jobs = [PlannedShard(tmp_path / f"{n}.tar", scan.root, files, keys, scan.targets, sizes, Keep()) for n in range(3)]
+    table = make_table(Source(scan_classes(odd_folder)), tmp_path, Recipe(division=ShardCount(3)))
+    table.sizes[12] -= 1
     with pytest.raises(PackError, match=r"cow/05\.jpg changed while it was packed"):
-        write_shards(jobs, 2)
-    assert list(tmp_path.iterdir()) == []
+        write_shards(table, [1, 0, 2], Processes(2))
+    assert {path.name for path in tmp_path.iterdir()} & {"train-000001.tar", "train-000001.done"} == set()
 
 
 def test_an_overwrite_that_fails_leaves_the_old_dataset_whole(odd_folder: Path, tmp_path: Path) -> None:
@@ -196,18 +193,12 @@ def test_a_file_without_extension_is_refused(odd_folder: Path, tmp_path: Path) -
         pack(scan_pattern(source, "**"), tmp_path / "out")
 
 
-class Deadly:
-    """Kills the process that unpickles it, as the kernel does when memory runs out."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os._exit, (9,)
-
-
-def test_a_packing_process_that_dies_is_an_error_and_not_a_wait_for_ever(tmp_path: Path) -> None:
-    nothing = np.zeros(0, np.int64)
-    job = PlannedShard(tmp_path / "a.tar", str(tmp_path), Paths.of([]), Deadly(), nothing, nothing, Keep())  # type: ignore[arg-type]
+def test_a_packing_process_that_dies_is_an_error_and_not_a_wait_for_ever(
+    odd_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_write_counted", die)
     with pytest.raises(PackError, match="a packing process died"):
-        write_shards([job, job], 2)
+        pack(scan_classes(odd_folder), tmp_path, division=ShardCount(2), jobs=2)
 
 
 def test_no_jobs_is_an_error(odd_folder: Path, tmp_path: Path) -> None:

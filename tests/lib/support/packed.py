@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastdata.packing import journal
-from fastdata.packing.plan import PlannedShard
+from fastdata.packing.table_file import open_table
 from fastdata.packing.write import Progress
 from fastdata.sources.shard import Shard
 
@@ -52,18 +52,55 @@ def losing_a_file_after(count: int, path: Path) -> Progress:
     return progress
 
 
+def kill_after(count: int) -> Progress:
+    """A progress that kills the process once so many files have been read."""
+    read = 0
+
+    def progress(files: int, size: int) -> None:
+        nonlocal read
+        read += files
+        if read >= count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return progress
+
+
 def copy_of(folder: Path, directory: Path) -> Path:
     subprocess.run(["cp", "-r", folder, directory], check=True)
     return directory
 
 
-def die_at_the_fourth(number: int, planned: PlannedShard) -> Any:
+def die(*arguments: object) -> None:
+    """What a packing process does that dies of all it is given, as for lack of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_the_fourth(place: int, number: int, path: str) -> Any:
     """What a packing process does that dies of the fourth shard, once another has finished the first.
 
     It lies here since the process imports it by its name, which it can't do of a test's own file.
     """
+    planned = open_table(path).shard(number)
     if planned.path.name == "train-000003.tar":
         while not planned.path.with_name("train-000000.done").exists():
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return journal.finish_shard(planned, lambda files, size: None)
+
+
+def die_once_in_the_fourth(path: str, number: int) -> Any:
+    """A cluster's task that, of the first to write the fourth shard, kills the worker in the middle of that."""
+    planned = open_table(path).shard(number)
+    mark = planned.path.parents[2] / "died"
+
+    def die(files: int, size: int) -> None:
+        if planned.path.name == "train-000003.tar" and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return journal.finish_shard(planned, die)
+
+
+def die_always(path: str, number: int) -> Any:
+    """A cluster's task that kills its worker."""
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,182 @@
+"""The options of `fastdata shard` that say what is packed."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fastdata.commands.grouped import listed, option
+
+if TYPE_CHECKING:
+    from fastdata.packing.labels import Labels
+    from fastdata.packing.source import Source
+
+Kind = Literal["folder", "table", "shards"]
+"""What can be packed."""
+
+_SAMPLES = "What is packed"
+
+
+class MissingFields(StrEnum):
+    """What becomes of an image without a field or a row that was asked for."""
+
+    ERROR = "error"
+    ALLOW = "allow"
+
+
+def folder(text: str) -> Path:
+    """A local folder, which need not be there; BadParameter for a URL of something else."""
+    from fastdata.sources.urls import local_folder
+
+    try:
+        return local_folder(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of class folders, or with other --labels of any images; a table with an image a row (.csv, .tsv, "
+        ".jsonl, .parquet); or shards: 'old-*.tar', 'old-{000..009}.tar', old.json.",
+        metavar="SRC",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What is packed."""
+
+    pattern: Annotated[
+        str | None, option(_SAMPLES, "Pack the files below SRC that match, as '**/*.jpg'; hidden ones don't.")
+    ] = None
+    labels: Annotated[
+        str,
+        option(
+            _SAMPLES,
+            "Classes: the folders directly below SRC, none at all, or a table (CSV, TSV, JSONL, Parquet) with a row "
+            "for each image.",
+            metavar="folder|none|TABLE",
+        ),
+    ] = "folder"
+    labels_key: Annotated[
+        str | None,
+        option(
+            _SAMPLES,
+            "The table's column with the images' paths below SRC, with or without extension (the first column).",
+            metavar="COLUMN",
+        ),
+    ] = None
+    label_column: Annotated[
+        str | None,
+        option(
+            _SAMPLES,
+            "The table's column with class indexes, or with names, which are numbered as sorted (label).",
+            metavar="COLUMN",
+        ),
+    ] = None
+    label_fields: Annotated[
+        str | None,
+        option(_SAMPLES, "More columns, as score,caption: they become each sample's json.", metavar="COLUMNS"),
+    ] = None
+    fields: Annotated[
+        str | None,
+        option(
+            _SAMPLES,
+            "Pack what lies beside the images, too, as txt,json,seg.png: 1.txt, 1.json and 1.seg.png go with 1.jpg.",
+            metavar="EXTENSIONS",
+        ),
+    ] = None
+    missing_fields: Annotated[
+        MissingFields, option(_SAMPLES, "An image without one of the fields, or without a row in the table.")
+    ] = MissingFields.ERROR
+    follow_links: Annotated[
+        bool, option(_SAMPLES, "Pack what links take from outside of SRC, too.", "--follow-links")
+    ] = False
+
+    image_column: Annotated[
+        str | None,
+        option(_SAMPLES, "Where SRC is a table: its column with the images' paths (the first).", metavar="COLUMN"),
+    ] = None
+    root: Annotated[
+        str | None,
+        option(_SAMPLES, "Where SRC is a table: the folder below which its paths are (that of SRC).", metavar="DIR"),
+    ] = None
+    keys: Annotated[
+        Path | None, option(_SAMPLES, "Pack only the samples whose keys are in this file, a line each.")
+    ] = None
+
+    def source(self, src: str) -> "Source":
+        """What they mean by SRC."""
+        from fastdata.packing.select import with_keys
+
+        source = self._whole_source(src)
+        return source if self.keys is None else with_keys(source, self.keys, self.missing_fields.value)
+
+    def _whole_source(self, src: str) -> "Source":
+        from fastdata.packing.collect import collect
+        from fastdata.packing.from_shards import collect_shards
+        from fastdata.packing.from_table import collect_table
+
+        kind, fields, follow_links = kind_of(src), listed(self.fields), self.follow_links
+        self._refuse_others(kind)
+        match kind:
+            case "shards":
+                return collect_shards(src)
+            case "table":
+                table, missing = self._own_table(src), self.missing_fields
+                return collect_table(table, self.root, fields, missing.value, follow_links=follow_links)
+            case "folder":
+                labels, missing = self.table(), self.missing_fields
+                return collect(folder(src), self.pattern, labels, fields, missing.value, follow_links=follow_links)
+
+    def _own_table(self, src: str) -> "Labels":
+        """SRC as a table, of which `--labels none` leaves the classes."""
+        from fastdata.packing.labels import NO_LABELS, Labels
+
+        label = self.label_column if self.labels != "none" else NO_LABELS
+        return Labels(src, self.image_column, label, listed(self.label_fields))
+
+    def _refuse_others(self, kind: "Kind") -> None:
+        """BadParameter for options that say something of another kind of SRC."""
+        of_table = {"--image-column": self.image_column, "--root": self.root}
+        of_folder = {"--pattern": self.pattern, "--labels-key": self.labels_key}
+        of_files = {"--fields": self.fields, "--label-column": self.label_column, "--label-fields": self.label_fields}
+        given = {
+            "folder": of_table,
+            "table": of_folder,
+            "shards": of_table | of_folder | of_files,
+        }[kind]
+        for name, value in given.items():
+            if value is not None:
+                raise typer.BadParameter(f"{name} has no meaning where SRC is a {kind}".replace("a shards", "shards"))
+        if kind != "folder" and self.labels not in ("folder", "none"):
+            raise typer.BadParameter("--labels TABLE belongs to a folder")
+
+    def table(self) -> "Literal['folder'] | Labels | None":
+        """What --labels and its companions say of a folder."""
+        from fastdata.packing.labels import Labels
+
+        fields = listed(self.label_fields)
+        if self.labels not in ("folder", "none"):
+            if not Path(self.labels).expanduser().exists():
+                problem = f"{self.labels!r} is neither 'folder' nor 'none', and there is no such table"
+                raise typer.BadParameter(problem, param_hint="--labels")
+            return Labels(self.labels, self.labels_key, self.label_column, fields)
+        if self.labels_key is not None or self.label_column is not None or fields:
+            raise typer.BadParameter("--labels-key, --label-column and --label-fields belong to --labels TABLE")
+        return "folder" if self.labels == "folder" else None
+
+
+def kind_of(src: str) -> Kind:
+    """What SRC is: a folder is one whatever its name; a table and shards are known by their names."""
+    from fastdata.packing.from_table import TABLES
+
+    if Path(src).is_dir():
+        return "folder"
+    if src.lower().endswith(TABLES) and "://" not in src:
+        return "table"
+    return "shards" if src.endswith((".tar", ".json")) else "folder"

@@ -1,0 +1,70 @@
+"""A table as what is packed: the images that it names, in its order, with its classes and columns."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fastdata.packing.beside import with_fields
+from fastdata.packing.labels import Labels, with_rows
+from fastdata.packing.source import Missing, Source
+from fastdata.packing.values import Column
+from fastdata.sources.folder import FolderScan, refuse_links_out
+from fastdata.sources.paths import Paths, keys_of
+from fastdata.sources.urls import is_remote, local_folder
+
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+"""What the names of tables end in."""
+
+
+def collect_table(
+    table: Labels,
+    root: str | os.PathLike[str] | None = None,
+    fields: Iterable[str] = (),
+    missing: Missing = "error",
+    *,
+    follow_links: bool = True,
+) -> Source:
+    """The images that a table names, a row each, for `pack`; its order is theirs.
+
+    The table's key column has the images' paths: below `root` (default: the table's folder), or absolute and in it. Its
+    label column, if there is one, has their classes, and its `fields` go into a json, see `with_labels`. `fields` here
+    are extensions of what lies beside the images, see `with_fields`.
+
+    Raises what these raise, and ValueError that names the row for a path that is there twice, or leaves `root`.
+    """
+    columns = table.columns()
+    base = str(local_folder(root) if root is not None else Path(table.path).parent)
+    if not columns.names.values:
+        raise ValueError(f"{table.path} has no rows: nothing to pack")
+    paths = Paths.of(_below(base, columns.names))
+    if not follow_links:
+        refuse_links_out(base, paths)
+    scan = FolderScan(base, paths, np.full(len(paths), -1, np.int64), [], {}, keys_of(paths))
+    source = with_fields(scan, fields, missing, follow_links=follow_links)
+    if len(source.scan) != len(scan):
+        less = len(scan) - len(source.scan)
+        raise ValueError(f"{table.path}: {less} rows name files of the fields {', '.join(fields)}: leave them out")
+    return with_rows(source, columns, range(len(scan)), missing)
+
+
+def _below(base: str, names: Column) -> Iterator[str]:
+    """The paths below `base`, as the table's rows name them."""
+    rows: dict[str, int] = {}
+    whole = str(Path(base).absolute())
+    for row, value in enumerate(names.values):
+        if not isinstance(value, str) or not value:
+            names.refuse(row, f"the column {names.name!r} names no image: it holds {value!r}")
+        if is_remote(value):
+            names.refuse(row, f"{value!r} is a URL, and packing reads local files only: copy them first")
+        path = value.removeprefix("./")
+        if path.startswith("/"):
+            if not path.startswith(f"{whole}/"):
+                names.refuse(row, f"{value!r} is not in {whole}: say by --root (root=) where images are")
+            path = path[len(whole) + 1 :]
+        if {"", ".", ".."} & set(path.split("/")):
+            names.refuse(row, f"{value!r} is no plain path below {base}: '..', '.' and '//' are not followed")
+        if (first := rows.setdefault(path, row)) != row:
+            names.refuse(row, f"{value!r} again, after row {first + 1}: remove one of these rows")
+        yield path

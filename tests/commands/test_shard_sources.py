@@ -1,0 +1,53 @@
+"""`fastdata shard` of tables and of shards."""
+
+from pathlib import Path
+
+import pytest
+
+from support.commands import Command
+from support.packed import files_of, keys_of
+
+
+def test_a_table_is_packed(fastdata: Command, folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("n,where,kind\n1,dog/1.jpg,dog\n2,cat/3.jpg,cat\n")
+    options = ["--image-column", "where", "--label-column", "kind", "--root", folder, "--label-fields", "n"]
+    result = fastdata("shard", table, tmp_path / "out", *options)
+    assert (result.status, result.err) == (0, "")
+    assert ": 2 samples, 2 classes; " in result.out
+    assert keys_of(tmp_path / "out") == ["dog/1", "cat/3"]
+
+
+def test_shards_are_packed_again(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
+    result = fastdata("shard", dataset / "train-{000000..000002}.tar", tmp_path / "out", "--shards", 3)
+    assert (result.status, result.err) == (0, "")
+    assert files_of(tmp_path / "out") == files_of(dataset)
+    (tmp_path / "keys").write_text("cat/0\ndog/6")
+    some = fastdata("shard", dataset / "train.json", tmp_path / "some", "--keys", tmp_path / "keys")
+    assert some.out.endswith("left out: 10 samples not in keys\n")
+    assert keys_of(tmp_path / "some") == ["cat/0", "dog/6"]
+
+
+def test_a_folder_is_one_whatever_its_name(fastdata: Command, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos.csv").symlink_to(folder)
+    assert fastdata("shard", tmp_path / "photos.csv", tmp_path / "out").status == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "problem"),
+    [
+        ("{folder}", ["--root", "x"], "--root has no meaning where SRC is a folder"),
+        ("{table}", ["--pattern", "*"], "--pattern has no meaning where SRC is a table"),
+        ("{table}", ["--labels", "labels.csv"], "--labels TABLE belongs to a folder"),
+        ("{dataset}/train.json", ["--fields", "txt"], "--fields has no meaning where SRC is shards"),
+        ("s3://bucket/photos", [], "is a URL where a local folder is needed"),
+    ],
+)
+def test_options_of_another_kind_of_source_are_a_wrong_usage(
+    fastdata: Command, folder: Path, dataset: Path, tmp_path: Path, source: str, options: list[str], problem: str
+) -> None:
+    (tmp_path / "table.csv").write_text("file\ncat/0.jpg\n")
+    given = source.format(folder=folder, dataset=dataset, table=tmp_path / "table.csv")
+    result = fastdata("shard", given, tmp_path / "out", *options)
+    assert result.status == 2
+    assert problem in " ".join(result.err.replace("│", " ").split())
