@@ -80,12 +80,15 @@ def extensions_beside(scan: FolderScan) -> Beside:
     """What `with_fields` would find beside the images, such as `1.txt`, or `1.seg.png`, which is taken for an image."""
     beside = Beside(Counter(), Counter())
     for directory, numbers in _by_directory(scan).items():
+        names = list(_files_in(join(scan.root, directory)))
+        if len({_split_first(name)[0] for name in names}) == len(names):
+            continue  # no two are named alike, as where images lie alone: what follows takes five times as long
         images = sorted((scan.paths[i].rpartition("/")[2] for i in numbers), key=_image_rank)
         first: dict[str, str] = {}
         for name in images:
             first.setdefault(_split_last(name)[0], name)
         own = set(images)
-        for name in _files_in(join(scan.root, directory)):
+        for name in names:
             for stem, extension in {_split_last(name), _split_first(name)}:
                 if extension and first.get(stem, name) != name:
                     (beside.images if name in own else beside.others)[extension.lower()] += 1

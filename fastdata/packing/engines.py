@@ -1,19 +1,19 @@
 """Write shards in this process, or in several at once."""
 
 import os
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process, resource_tracker
+from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
+from threading import Thread
 from typing import Any
 
 from fastdata.errors import PackError
+from fastdata.packing.context import packing_context
 from fastdata.packing.journal import finish_shard
 from fastdata.packing.plan import PlannedShard
+from fastdata.packing.signals import no_interrupts
 from fastdata.packing.write import Progress, Written
 
 _REPORT_EVERY = 0.1  # seconds
@@ -40,12 +40,12 @@ def _ignore(files: int, size: int) -> None:
 
 
 def _write_in_processes(shards: Sequence[PlannedShard], jobs: int, report: Progress) -> dict[Path, Written]:
-    context = get_context("spawn")  # a fork would copy whatever threads and locks the caller has
+    context = packing_context()
     tally = context.RawArray("q", 2 * len(shards) + 1)
     with ProcessPoolExecutor(jobs, context, _start_process, (tally,)) as pool:
         try:
             # The processes inherit that they don't hear of Ctrl-C: their parent hears of it too, and stops them all.
-            with _no_interrupts():
+            with no_interrupts():
                 futures = [pool.submit(_write_counted, number, planned) for number, planned in enumerate(shards)]
             _wait(futures, tally, report)
         except BaseException as error:
@@ -58,27 +58,6 @@ def _write_in_processes(shards: Sequence[PlannedShard], jobs: int, report: Progr
                 ) from error
             raise
     return {planned.path: future.result() for planned, future in zip(shards, futures, strict=True)}
-
-
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Makes Ctrl-C and SIGTERM wait: a process whose parent stops while it starts would print a long traceback."""
-    resource_tracker.ensure_running()  # now, since its start would let Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    caught: list[int] = []
-    # Processes inherit the mask, but here it holds for this thread only, and another thread may get the signal.
-    numbers = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
-    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
-    for number in handlers:
-        signal.signal(number, lambda number, frame: caught.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    for signum in caught:
-        signal.raise_signal(signum)
 
 
 def _wait(futures: Sequence[Future[Written]], tally: Any, report: Progress) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from fastdata.errors import PackError
 from fastdata.packing.source import Source
 from fastdata.packing.write import extension_of
 from fastdata.sample import IMAGE_EXTENSIONS
+from fastdata.sources.paths import Paths
 from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.tar import BLOCK, padded
 
@@ -55,6 +56,10 @@ def sizes_in_tar(source: Source, sizes: Sizes) -> NDArray[np.int64]:
     components = [("cls", np.where(scan.targets >= 0, 1, -1)), *sizes.fields.items()]
     if source.columns:
         components.append(("json", np.fromiter((len(json) or -1 for json in source.columns), np.int64, len(scan))))
+    if _are_plain(scan.paths, [name for name, _ in components]):
+        return (
+            BLOCK + _padded(sizes.images) + sum(np.where(size >= 0, BLOCK + _padded(size), 0) for _, size in components)
+        )
     images = (_header(f"{key}.{extension_of(path)}") for key, path in zip(scan.keys, scan.paths, strict=True))
     total = np.fromiter(images, np.int64, len(scan)) + _padded(sizes.images)
     for name, in_bytes in components:
@@ -92,6 +97,12 @@ def _check_extension(source: Source, i: int, path: str) -> None:
                 f"readers would take {source.scan.root}/{source.fields[name][i]} for the image of its sample, and not "
                 f"{path}: rename it, to mask.{name} say"
             )
+
+
+def _are_plain(paths: Paths, components: Iterable[str]) -> bool:
+    """Whether all names surely fit into headers of one block: a key is no longer than its path."""
+    longest = int(np.diff(paths.offsets).max(initial=0))
+    return bool((paths.joined < 128).all()) and longest + 1 + max([longest, *map(len, components)]) <= _PLAIN_NAME
 
 
 def _header(name: str) -> int:

@@ -92,7 +92,8 @@ class _Files:
             self.image_bytes += size
             return {extension_of(file): self.as_it_is(file, size)}
         path, data = f"{self._root}/{file}", bytearray(size)
-        self._read(path, memoryview(data))
+        _read_into(path, memoryview(data))
+        self._bytes += size
         given = bytes(data)
         image = _converted(path, given, self._conversion)
         if image.data is given:  # what was made here was decoded for it
@@ -104,7 +105,8 @@ class _Files:
 
     def as_it_is(self, file: str, size: int) -> Later:
         """A file's own bytes, read when there is a place for them. (A field may be loaded as the image, too.)"""
-        return Later(size, partial(self._read_checked, f"{self._root}/{file}"))
+        self._bytes += size
+        return Later(size, partial(self._read_checked if self._check else _read_into, f"{self._root}/{file}"))
 
     def end_sample(self) -> None:
         """Counts and reports a sample, all of which was read."""
@@ -113,19 +115,15 @@ class _Files:
         self._is_damaged, self._bytes = False, 0
 
     def _read_checked(self, path: str, place: memoryview) -> None:
-        self._read(path, place)
+        _read_into(path, place)
         self._look_at(place)
-
-    def _read(self, path: str, place: memoryview) -> None:
-        _read_into(place, path)
-        self._bytes += len(place)
 
     def _look_at(self, data: bytes | memoryview) -> None:
         if self._check and not is_undamaged(data):
             self._is_damaged = True
 
 
-def _read_into(place: memoryview, path: str) -> None:
+def _read_into(path: str, place: memoryview) -> None:
     """Reads a file that has just as many bytes as there is place for; PackError for any other."""
     size = len(place)
     try:

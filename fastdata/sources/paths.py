@@ -149,9 +149,11 @@ def _key_with_extension(path: str) -> str:
 
 
 def _groups_of_equals(keys: Callable[[], Iterable[str]]) -> list[list[int]]:
-    """Groups of positions with equal keys. The keys are gone over twice, so that only their hashes are kept."""
+    """Groups of positions with equal keys. The keys are gone over again if need be, so that only hashes are kept."""
     hashes = np.fromiter(map(hash, keys()), np.int64)
     values, counts = np.unique(hashes, return_counts=True)
+    if len(values) == len(hashes):
+        return []
     suspects = np.isin(hashes, values[counts > 1])
     groups: dict[str, list[int]] = {}
     for index, key in enumerate(keys()):

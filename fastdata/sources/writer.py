@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Self
 from xxhash import xxh3_64_intdigest
 
 from fastdata.files import whole_file
+from fastdata.sources.behind import ALIGNED, Behind
 from fastdata.sources.content_hash import DEFAULT, Algorithm, hasher, named
 from fastdata.sources.headers import end_of_archive, is_plain, long_header
 from fastdata.sources.index import store
@@ -20,8 +21,7 @@ from fastdata.sources.stretch import Later, Stretch
 from fastdata.sources.tar import BLOCK, Member, padded
 from fastdata.sources.webdataset import split_name
 
-_TOGETHER = 2 << 20  # bytes that are hashed and written at once: what was just read is still in a core's cache
-_ON_THE_WAY = 8 << 20  # bytes that the disk is told of at once
+_TOGETHER = 1 << 20  # bytes that are hashed and written at once: what was just read is still in a core's cache
 _PLAIN_KEY = re.compile(r"(?!__)(?:(?!\.{1,2}/)[^/\0]+/)*[^/\0.]+")
 
 
@@ -46,10 +46,7 @@ class ShardWriter:
         self._keys: set[str] = set()
         self._extensions: set[str] = set()
         self._rows = RowsBuilder(self.path)
-        self._memory = bytearray(_TOGETHER)
-        self._stretch = Stretch(0, self._memory)
         self._ends: list[int] = []
-        self._begun = 0
         self._stack = ExitStack()
 
     @property
@@ -59,6 +56,8 @@ class ShardWriter:
 
     def __enter__(self) -> Self:
         self._file = self._stack.enter_context(whole_file(Path(self.path)))
+        self._behind = self._stack.enter_context(Behind(self._file.fileno(), _TOGETHER))
+        self._stretch = Stretch(0, self._behind.memory(0))
         return self
 
     def write(self, key: str, components: Mapping[str, bytes | Later]) -> None:
@@ -74,7 +73,7 @@ class ShardWriter:
         for extension, component in components.items():
             name = f"{key}.{extension}"
             encoded = name.encode("utf-8", "surrogateescape")  # UnicodeEncodeError, a ValueError, for other surrogates
-            size = component.size if isinstance(component, Later) else len(component)
+            size = len(component)
             header = b"" if is_plain(encoded, size) else long_header(encoded, size)
             headers.append((encoded, header))
             offset = end + (len(header) or BLOCK)
@@ -82,36 +81,36 @@ class ShardWriter:
             end = offset + padded(size)
         if not self._stretch.has_room(end):
             self._flush(end - self.size)
-        for member, component in zip(parts.values(), components.values(), strict=True):
-            self._stretch.put(member.offset, component)
-        cls = class_in(self._stretch.read(*parts["cls"][1:3])) if "cls" in parts else NO_CLASS
-        self._rows.add(key, self.size, cls, parts)
-        for member, (encoded, header) in zip(parts.values(), headers, strict=True):
-            self._stretch.add(encoded, member.offset, member.size, header)
+        try:
+            self._put(key, parts, headers, components.values())
+        except BaseException:
+            self._stretch.forget(self.size)
+            raise
         self._keys.add(key)
         self._ends.append(end)
         self.size = end
 
+    def _put(
+        self, key: str, parts: dict[str, Member], headers: list[tuple[bytes, bytes]], contents: Iterable[bytes | Later]
+    ) -> None:
+        """Puts a sample's members where they shall lie, and adds its row."""
+        stretch = self._stretch
+        for member, (name, header), content in zip(parts.values(), headers, contents, strict=True):
+            stretch.put(name, header, member.offset, content)
+        cls = class_in(stretch.read(*parts["cls"][1:3])) if "cls" in parts else NO_CLASS
+        self._rows.add(key, self.size, cls, parts)
+
     def _flush(self, needed: int = 0) -> None:
         """Writes what is put together so far; then there is room for so many bytes."""
-        start = self._stretch.start
-        data = self._stretch.complete(self.size)
+        stretch, start = self._stretch, self._stretch.start
+        data = stretch.complete(self.size)
         hashes = [xxh3_64_intdigest(data[a - start : b - start]) for a, b in pairwise([start, *self._ends])]
         self._rows.seal(self._ends, hashes)
-        self._put(data)
         self._ends.clear()
-        self._stretch = Stretch(self.size, self._memory if needed <= len(self._memory) else bytearray(needed))
-
-    def _put(self, data: memoryview) -> None:
-        """Hashes and writes what comes next in the file."""
         self._hasher.update(data)
-        fd = self._file.fileno()
-        while data:  # of which a call may write less, on a disk that is nearly full say
-            data = data[os.write(fd, data) :]
-        if self.size - self._begun >= _ON_THE_WAY and hasattr(os, "posix_fadvise"):
-            # Has the disk begin with what was written, which else waits for fsync, and that for the disk.
-            os.posix_fadvise(fd, self._begun, self.size - self._begun, os.POSIX_FADV_DONTNEED)
-            self._begun = self.size
+        begun = self.size % ALIGNED  # bytes of a page, which is written when it is full
+        self._stretch = Stretch(self.size, self._behind.memory(begun + needed), stretch.read(self.size - begun, begun))
+        self._behind.write(stretch.memory, self.size - begun - stretch.base, stretch.base)
 
     def _check(self, key: str, components: Mapping[str, bytes | Later]) -> None:
         """Raises ValueError for a sample that can't be written, or not be read back."""
@@ -135,10 +134,14 @@ class ShardWriter:
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            self._flush()
             end = end_of_archive(self.size)
+            if not self._stretch.has_room(self.size + len(end)):
+                self._flush(len(end))
+            self._stretch.put_end(self.size, end)
             self.size += len(end)
-            self._put(memoryview(end))
+            self._flush()
+            self._behind.write(self._stretch.memory, self.size - self._stretch.base, self._stretch.base)
+            self._behind.wait()
             stat = os.fstat(self._file.fileno())
         self.hash = named(self._algorithm, self._hasher.hexdigest())
         store(self.path, stat, self._rows.rows())
