@@ -115,12 +115,14 @@ def _told() -> Iterator[None]:
 @contextmanager
 def _progress(files: int) -> Iterator["Progress"]:
     """A progress bar on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield _ignore
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("files  {task.fields[speed]:.0f} MB/s"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=files, speed=0.0)
         read = 0
 
@@ -130,3 +132,7 @@ def _progress(files: int) -> Iterator["Progress"]:
             bar.update(task, advance=files, speed=read / 1e6 / (bar.tasks[task].elapsed or 1.0))
 
         yield advance
+
+
+def _ignore(files: int, size: int) -> None:
+    """Stands for a bar that nobody would see."""

@@ -156,10 +156,11 @@ class _Files:
 
     def _later(self, path: str, size: int) -> Later:
         """A file's own bytes, read when there is a place for them."""
-        return Later(size, partial(self._read_checked, path))
+        self._bytes += size
+        return Later(size, partial(self._read_checked if self._planned.check else _read_into, path))
 
     def _read_checked(self, path: str, place: memoryview) -> None:
-        self._read(path, place)
+        _read_into(path, place)
         self._look_at(place)
 
     def _whole(self, number: int, column: int, path: str, size: int) -> bytes:
@@ -171,19 +172,16 @@ class _Files:
             size_and_time(path, image=column == 0)
             raise UnusableError(path, "changed while it was packed: it could not be packed before")
         data = bytearray(size)
-        self._read(path, memoryview(data))
+        _read_into(path, memoryview(data))
+        self._bytes += size
         return bytes(data)
-
-    def _read(self, path: str, place: memoryview) -> None:
-        _read_into(place, path)
-        self._bytes += len(place)
 
     def _look_at(self, data: bytes | memoryview) -> None:
         if self._planned.check and not is_undamaged(data):
             self._is_damaged = True
 
 
-def _read_into(place: memoryview, path: str) -> None:
+def _read_into(path: str, place: memoryview) -> None:
     """Reads a file that has just as many bytes as there is place for; UnusableError for any other."""
     size = len(place)
     try:

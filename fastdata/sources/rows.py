@@ -64,8 +64,10 @@ class RowsBuilder:
         self._keys.append(key_hash(key))
         self._starts.append(start)
         self._classes.append(cls)
+        for extension in new:
+            self._spans[extension] = array("q")
         for extension, member in parts.items():
-            self._spans.setdefault(extension, array("q")).extend((row, member.offset, member.size))
+            self._spans[extension].extend((row, member.offset, member.size))
 
     def seal(self, ends: Sequence[int], hashes: Sequence[int]) -> None:
         """Says of the samples that follow those sealed before where they end, and the xxh3_64 of their bytes."""

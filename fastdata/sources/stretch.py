@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from mmap import mmap
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +11,16 @@ from fastdata.sources.tar import BLOCK
 _ZEROS = bytes(BLOCK)
 
 
-class Later(NamedTuple):
+class Later:
     """A component of `size` bytes, which `fill` puts into the memory that it is given for them."""
 
-    size: int
-    fill: Callable[[memoryview], object]
+    __slots__ = ("_size", "fill")
+
+    def __init__(self, size: int, fill: Callable[[memoryview], object]) -> None:
+        self._size, self.fill = size, fill
+
+    def __len__(self) -> int:
+        return self._size
 
 
 class Stretch:
@@ -38,32 +42,39 @@ class Stretch:
         """Whether what ends at this byte of the archive still fits."""
         return end - self.base <= len(self.memory)
 
-    def put(self, offset: int, data: bytes | Later) -> None:
+    def put(self, name: bytes, header: bytes, offset: int, data: bytes | Later) -> None:
         """Puts a member's data at this byte of the archive, with padding behind; raises what `fill` does.
 
-        It counts once `add` has told its header; until then other data may be put there.
+        Its header is a plain one where none is given, which is made by `complete`.
         """
-        size = data.size if isinstance(data, Later) else len(data)
+        size = len(data)
         begin = offset - self.base
         end = begin + size
         if isinstance(data, Later):
             data.fill(self._view[begin:end])
         else:
             self._view[begin:end] = data
-        padding = -size % BLOCK
-        self._view[end : end + padding] = _ZEROS[:padding]
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Data that was put there."""
-        return bytes(self._view[offset - self.base : offset - self.base + size])
-
-    def add(self, name: bytes, offset: int, size: int, header: bytes) -> None:
-        """Adds the header of a member: a plain one, or this one of several blocks."""
+        if padding := -size % BLOCK:
+            self._view[end : end + padding] = _ZEROS[:padding]
         self._names.append(name)
         self._sizes.append(size)
         self._offsets.append(offset)
         if header:
             self._long.append((offset, header))
+
+    def put_end(self, offset: int, data: bytes) -> None:
+        """Puts what ends the archive at this byte of it."""
+        self._view[offset - self.base : offset - self.base + len(data)] = data
+
+    def forget(self, start: int) -> None:
+        """Forgets the members that begin at this byte of the archive or behind it."""
+        kept = sum(offset < start for offset in self._offsets)
+        del self._names[kept:], self._sizes[kept:], self._offsets[kept:]
+        self._long = [(offset, header) for offset, header in self._long if offset < start]
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Data that was put there."""
+        return bytes(self._view[offset - self.base : offset - self.base + size])
 
     def complete(self, end: int) -> memoryview:
         """What lies in the archive from `start` to `end`, where the last member that was added ends."""

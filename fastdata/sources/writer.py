@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -73,7 +73,7 @@ class ShardWriter:
         for extension, component in components.items():
             name = f"{key}.{extension}"
             encoded = name.encode("utf-8", "surrogateescape")  # UnicodeEncodeError, a ValueError, for other surrogates
-            size = component.size if isinstance(component, Later) else len(component)
+            size = len(component)
             header = b"" if is_plain(encoded, size) else long_header(encoded, size)
             headers.append((encoded, header))
             offset = end + (len(header) or BLOCK)
@@ -81,15 +81,24 @@ class ShardWriter:
             end = offset + padded(size)
         if not self._stretch.has_room(end):
             self._flush(end - self.size)
-        for member, component in zip(parts.values(), components.values(), strict=True):
-            self._stretch.put(member.offset, component)
-        cls = class_in(self._stretch.read(*parts["cls"][1:3])) if "cls" in parts else NO_CLASS
-        self._rows.add(key, self.size, cls, parts)
-        for member, (encoded, header) in zip(parts.values(), headers, strict=True):
-            self._stretch.add(encoded, member.offset, member.size, header)
+        try:
+            self._put(key, parts, headers, components.values())
+        except BaseException:
+            self._stretch.forget(self.size)
+            raise
         self._keys.add(key)
         self._ends.append(end)
         self.size = end
+
+    def _put(
+        self, key: str, parts: dict[str, Member], headers: list[tuple[bytes, bytes]], contents: Iterable[bytes | Later]
+    ) -> None:
+        """Puts a sample's members where they shall lie, and adds its row."""
+        stretch = self._stretch
+        for member, (name, header), content in zip(parts.values(), headers, contents, strict=True):
+            stretch.put(name, header, member.offset, content)
+        cls = class_in(stretch.read(*parts["cls"][1:3])) if "cls" in parts else NO_CLASS
+        self._rows.add(key, self.size, cls, parts)
 
     def _flush(self, needed: int = 0) -> None:
         """Writes what is put together so far; then there is room for so many bytes."""
@@ -128,7 +137,7 @@ class ShardWriter:
             end = end_of_archive(self.size)
             if not self._stretch.has_room(self.size + len(end)):
                 self._flush(len(end))
-            self._stretch.put(self.size, end)
+            self._stretch.put_end(self.size, end)
             self.size += len(end)
             self._flush()
             self._behind.write(self._stretch.memory, self.size - self._stretch.base, self._stretch.base)

@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from contextlib import ExitStack
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.epoch.order import EpochOrder
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import SamplesPerShard, ShardCount, ShardSize
+from fastdata.packing.verify import shards_of, verify
 from fastdata.sources import manifest
 from fastdata.sources.folder import scan_classes, scan_pattern
 from fastdata.sources.index import NO_CLASS
@@ -198,3 +200,10 @@ def test_counts_per_class_are_those_of_the_folders(photos: Path, tmp_path: Path)
         )
         folders = {path.name: sum(1 for _ in path.iterdir()) for path in (photos / part).iterdir()}
         assert counts == folders
+
+
+def test_shards_are_hashed_by_sha256_where_that_is_asked_for(odd_folder: Path, tmp_path: Path) -> None:
+    (made,) = pack(scan_classes(odd_folder), tmp_path, jobs=1, hash="sha256")
+    (entry,) = made.shards
+    assert entry.hash == f"sha256:{sha256((tmp_path / entry.url).read_bytes()).hexdigest()}"
+    assert list(verify(shards_of(str(tmp_path)))) == [[]]

@@ -17,8 +17,11 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from fastdata.errors import TarError
 from fastdata.sample import key_hash
 from fastdata.sources import index
-from fastdata.sources.index import NO_CLASS, Rows, extensions, index_count, index_path
+from fastdata.sources.index import NO_CLASS, Rows, extensions, index_count, index_path, index_summary, load
+from fastdata.sources.index_file import crc_of
+from fastdata.sources.rows import plain
 from fastdata.sources.shard import Shard
+from fastdata.sources.writer import ShardWriter
 from support.tars import FORMATS, packed, samples
 
 
@@ -309,3 +312,18 @@ def test_a_shard_that_is_only_looked_at_gets_no_index(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.tar", samples(4))
     assert len(Shard(path, keep_index=False)) == 4
     assert os.listdir(tmp_path) == ["a.tar"]
+
+
+def test_an_index_whose_seal_is_damaged_is_built_again_and_counts_as_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with ShardWriter(path) as writer:
+        writer.write("a", {"bin": b"1"})
+    whole, summary = index_path(path).read_bytes(), index_summary(path)
+    sealed = Shard(path).rows
+    hashed = whole.index(sealed["hash"].tobytes())
+    index_path(path).write_bytes(whole[:hashed] + bytes([whole[hashed] ^ 1]) + whole[hashed + 1 :])
+    with path.open("rb") as file:
+        assert load(file.fileno(), str(path)) is None
+        built = index.build(file.fileno(), str(path))
+    assert np.array_equal(built, plain(sealed))
+    assert index_summary(path) == summary == (1, crc_of(built)) == (1, crc_of(sealed))

@@ -1,18 +1,24 @@
 """Writing shards: whole or not at all, and nothing that would not be read back."""
 
 import hashlib
+import io
 import os
+import random
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
+from xxhash import xxh3_64_intdigest, xxh3_128_hexdigest
 
 from fastdata.sources import index
+from fastdata.sources.content_hash import Algorithm
 from fastdata.sources.index import index_count, index_path
 from fastdata.sources.shard import Shard
+from fastdata.sources.stretch import Later
 from fastdata.sources.tar import members
 from fastdata.sources.writer import ShardWriter
 from support.tars import Files, contents, open_shards, packed, tool
@@ -110,6 +116,60 @@ def test_a_sample_that_would_not_be_read_back_is_refused_and_the_rest_is_written
             writer.write(key, components)
         writer.write("a/2", {"jpg": b"y"})
     assert contents(Shard(tmp_path / "a.tar")) == [("a/1.jpg", b"x"), ("a/2.jpg", b"y")]
+
+
+def large_files() -> Files:
+    """Files around the sizes of blocks, pages and of what is written at once, with plain and with long names."""
+    sizes = [0, 1, 511, 512, 513, 4096, 700_000, 3_000_000, 1 << 20, 5, 100_000]
+    names = [f"{'long' * 30 if number % 3 == 2 else 'dir'}/{number}.bin" for number in range(len(sizes))]
+    return [(name, random.Random(size).randbytes(size)) for name, size in zip(names, sizes, strict=True)]
+
+
+def test_a_shard_has_the_bytes_that_tarfile_writes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", large_files())
+    with tarfile.open(tmp_path / "b.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in large_files():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    assert path.read_bytes() == (tmp_path / "b.tar").read_bytes()
+
+
+def test_rows_say_where_samples_end_and_have_their_hashes(tmp_path: Path) -> None:
+    data = (path := write(tmp_path / "a.tar", large_files())).read_bytes()
+    rows = Shard(path).rows
+    assert rows["start"].tolist() == [0, *rows["end"].tolist()[:-1]]
+    assert not any(data[rows["end"][-1] :])
+    for start, end, hashed in zip(rows["start"].tolist(), rows["end"].tolist(), rows["hash"].tolist(), strict=True):
+        assert xxh3_64_intdigest(data[start:end]) == hashed
+
+
+@pytest.mark.parametrize("algorithm", ["xxh3_128", "sha256"])
+def test_the_hash_is_that_of_the_whole_file(tmp_path: Path, algorithm: Algorithm) -> None:
+    with ShardWriter(tmp_path / "a.tar", algorithm) as writer:
+        writer.write("a", {"bin": bytes(2_000_000)})
+    data = (tmp_path / "a.tar").read_bytes()
+    expected = {"xxh3_128": xxh3_128_hexdigest(data), "sha256": hashlib.sha256(data).hexdigest()}
+    assert writer.hash == f"{algorithm}:{expected[algorithm]}"
+
+
+def test_a_component_that_does_not_come_leaves_no_trace(tmp_path: Path) -> None:
+    def fails(place: memoryview) -> None:
+        place[:] = b"x" * len(place)
+        raise FileNotFoundError("gone")
+
+    def comes(place: memoryview) -> None:
+        place[:] = b"here"
+
+    with ShardWriter(tmp_path / "a.tar") as writer:
+        writer.write("a", {"bin": b"1"})
+        with pytest.raises(FileNotFoundError, match="gone"):
+            writer.write("b" * 200, {"cls": b"5", "bin": Later(5000, fails)})
+        writer.write("c", {"bin": Later(4, comes)})
+    assert contents(Shard(tmp_path / "a.tar")) == [("a.bin", b"1"), ("c.bin", b"here")]
+    assert (tmp_path / "a.tar").read_bytes() == write(
+        tmp_path / "b.tar", [("a.bin", b"1"), ("c.bin", b"here")]
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("existing", [True, False])
