@@ -100,18 +100,25 @@ class ParquetImageDataset(Selectable, Dataset[tuple[Tensor, Any]]):
 
     @property
     def block_ends(self) -> npt.NDArray[np.int64]:
-        """Where row groups end: of each the number behind its last sample's, int64, increasing.
-
-        Samples that lie in one row group are read at the cost of one.
-        """
+        """Where row groups end, of which one is read at once: int64, of each the number behind its last sample's."""
         ends = self._groups.ends
         return np.unique(ends if self._kept is None else np.searchsorted(self._kept, ends))
+
+    @property
+    def block_size(self) -> int:
+        """The samples of a row group, on average: `fd.Window(block_size=dataset.block_size)`."""
+        return max(1, round(self.num_samples / max(1, len(self.block_ends))))
+
+    @property
+    def bytes_per_sample(self) -> float:
+        """What a sample takes in its file, on average."""
+        return sum(file.identity.size for file in self._groups.files) / self._groups.num_rows
 
     @functools.cached_property
     def fingerprint(self) -> str:
         digest = blake2b(digest_size=8)
         for file in self._groups.files:
-            digest.update(file.digest + b"%d;" % file.size)
+            digest.update(file.digest + b"%d;" % file.identity.size)
         if isinstance(self._keys, NumberedRows):
             digest.update("/".join(self._keys.names).encode("utf-8", "surrogateescape"))
         else:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from fastdata.sources.arrow import BYTES, Kind, has_paths, kind_of, one_array
-from fastdata.sources.ranges import RangeFile, Stream, open_ranges
+from fastdata.sources.ranges import Identity, RangeFile, Stream, open_ranges
 from fastdata.sources.regular import MAX_BYTES
 
 MAX_FOOTER: Final = 1 << 26
@@ -50,7 +50,7 @@ class ParquetFile:
     """
 
     path: str
-    size: int
+    identity: Identity
     digest: bytes
     rows: tuple[int, ...]
     kinds: Mapping[str, Kind]
@@ -66,15 +66,16 @@ class ParquetFile:
 def read_files(paths: Sequence[str], columns: Sequence[str]) -> list[ParquetFile]:
     """What these files say of themselves and of some columns, many read at a time.
 
-    ValueError where one has no such column, OSError, without an errno, where it is no Parquet file or damaged.
+    ValueError where one has no such column, OSError, without an errno, where it is no Parquet file or damaged,
+    ImportError where pyarrow is missing.
     """
+    pyarrow_parquet(paths[0])
     with ThreadPoolExecutor(min(AT_ONCE, len(paths))) as pool:
         return list(pool.map(partial(_read_file, columns=columns), paths))
 
 
 def _read_file(path: str, columns: Sequence[str]) -> ParquetFile:
     with open_ranges(path) as file:
-        size = file.identity.size
         metadata, digest = read_footer(file, path)
         with arrow_faults(path):
             opened = pyarrow_parquet(path).ParquetFile(Stream(file), metadata=metadata, pre_buffer=False)
@@ -92,7 +93,7 @@ def _read_file(path: str, columns: Sequence[str]) -> ParquetFile:
     types = {field.name: field.type for field in schema if field.name in (KEY, *columns)}
     kinds = {name: kind_of(type_) for name, type_ in types.items()}
     with_paths = frozenset(name for name, kind in kinds.items() if kind is Kind.IMAGE and has_paths(types[name]))
-    return ParquetFile(path, size, digest, rows, kinds, with_paths, classes_of(schema.metadata or {}, columns))
+    return ParquetFile(path, file.identity, digest, rows, kinds, with_paths, classes_of(schema.metadata or {}, columns))
 
 
 def classes_of(metadata: Mapping[bytes, bytes], columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -206,7 +207,7 @@ def leaf_of(kind: Kind) -> str:
 
 def read_whole_column(file: ParquetFile, name: str) -> Any:
     """A column of all of a file's rows, an Arrow array; of a struct its part `struct.part`. OSError."""
-    with open_ranges(file.path, file.size) as opened:
+    with open_ranges(file.path, file.identity) as opened:
         metadata = read_checked_metadata(opened, file)
         chunks = chunks_of(metadata, file.path, range(metadata.num_row_groups), name)
         array = read_column(Stream(opened), file.path, metadata, chunks)

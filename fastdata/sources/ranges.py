@@ -5,17 +5,17 @@ import os
 from typing import Any, NamedTuple, Protocol, Self
 
 from fastdata.sources.regular import open_regular
-from fastdata.sources.remote import filesystem_of, remote_faults
 from fastdata.sources.tar import pread
 from fastdata.sources.urls import is_remote, plain_path
 
+Data = bytes | memoryview
+
 
 class Identity(NamedTuple):
-    """What tells a file from one that was put into its place; of a remote one only its size."""
+    """What tells a file from one that was put into its place; a remote one's version is None where none is known."""
 
     size: int
-    inode: int = 0
-    time: int = 0
+    version: str | None
 
 
 class RangeFile(Protocol):
@@ -23,7 +23,7 @@ class RangeFile(Protocol):
 
     identity: Identity
 
-    def read_at(self, offset: int, size: int) -> bytes:
+    def read_at(self, offset: int, size: int) -> Data:
         """So many bytes at an offset, fewer where the file ends. OSError."""
 
     def __enter__(self) -> Self: ...
@@ -37,9 +37,9 @@ class LocalFile:
     def __init__(self, path: str) -> None:
         self._fd = open_regular(path)
         status = os.fstat(self._fd)
-        self.identity = Identity(status.st_size, status.st_ino, status.st_mtime_ns)
+        self.identity = Identity(status.st_size, f"{status.st_ino}, {status.st_mtime_ns}")
 
-    def read_at(self, offset: int, size: int) -> bytes:
+    def read_at(self, offset: int, size: int) -> Data:
         return pread(self._fd, size, offset)
 
     def __enter__(self) -> Self:
@@ -50,22 +50,17 @@ class LocalFile:
 
 
 class RemoteFile:
-    """A file at a URL, of which nothing is open."""
+    """A file at a URL, of which nothing is open. OSError where it isn't what `identity` says, if that is given."""
 
-    def __init__(self, url: str, size: int | None) -> None:
-        self._url = url
-        self._filesystem, self._path = filesystem_of(url)
-        if size is None:
-            with remote_faults(url):
-                size = int(self._filesystem.size(self._path))
-        self.identity = Identity(size)
+    def __init__(self, url: str, identity: Identity | None = None) -> None:
+        from fastdata.sources.storage import storage_of
 
-    def read_at(self, offset: int, size: int) -> bytes:
-        end = min(offset + size, self.identity.size)
-        if end <= offset:
-            return b""
-        with remote_faults(self._url):
-            data: bytes = self._filesystem.cat_file(self._path, start=offset, end=end)
+        self._url, self._storage = url, storage_of(url)
+        self.identity = Identity(*self._storage.stat(url)) if identity is None else identity
+
+    def read_at(self, offset: int, size: int) -> Data:
+        size = min(size, self.identity.size - offset)
+        (data,) = self._storage.get_ranges(self._url, [(offset, max(0, size))], self.identity.version)
         return data
 
     def __enter__(self) -> Self:
@@ -75,18 +70,18 @@ class RemoteFile:
         pass
 
 
-def open_ranges(url: str, size: int | None = None) -> RangeFile:
-    """The file at a path or URL; of a remote one the size is asked for where it is not given.
+def open_ranges(url: str, identity: Identity | None = None) -> RangeFile:
+    """The file at a path or URL; a remote one is not asked for its identity where that is given.
 
     OSError where it can't be opened, and for a local one that is no regular file: reading it may never end.
     """
-    return RemoteFile(url, size) if is_remote(url) else LocalFile(plain_path(url))
+    return RemoteFile(url, identity) if is_remote(url) else LocalFile(plain_path(url))
 
 
 class Stream(io.RawIOBase):
     """A file as libraries want it, with a position; a piece of it may lie in memory already, `held` from `start` on."""
 
-    def __init__(self, file: RangeFile, held: bytes = b"", start: int = 0) -> None:
+    def __init__(self, file: RangeFile, held: Data = b"", start: int = 0) -> None:
         self._file, self._held, self._start = file, memoryview(held), start
         self._at = 0
 
@@ -109,7 +104,7 @@ class Stream(io.RawIOBase):
         size = left if size < 0 else min(size, left)
         first = self._at - self._start
         if 0 <= first <= first + size <= len(self._held):
-            data: bytes | memoryview = self._held[first : first + size]
+            data: Data = self._held[first : first + size]
         else:
             data = self._file.read_at(self._at, size)
         self._at += len(data)

@@ -1,7 +1,5 @@
 """Remote shards, by fsspec."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +8,21 @@ from fastdata.files import whole_file
 
 def fetch(url: str, destination: Path) -> None:
     """Copies `url` to `destination`, which appears whole or not at all; raises as `cache.local`."""
-    filesystem, remote = filesystem_of(url)
-    with remote_faults(url, f"copy {url} to {destination.parent}"):
+    filesystem, remote = _filesystem(url)
+    try:
         expected = filesystem.info(remote).get("size")
         with whole_file(destination) as file:
             filesystem.get_file(remote, file.name)
             size = Path(file.name).stat().st_size
             if expected is not None and size != expected:
                 raise OSError(f"{size} bytes came of {expected}")
-
-
-@contextmanager
-def remote_faults(url: str, what: str = "") -> Iterator[None]:
-    """What a protocol's package raises becomes an OSError that names the URL; `what` was to be done."""
-    try:
-        yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no shard {url}: check the URL") from error
     except Exception as error:  # each protocol's package has errors of its own
-        raise OSError(f"could not {what or f'read {url}'}: {error or type(error).__name__}") from error
+        raise OSError(f"could not copy {url} to {destination.parent}: {error or type(error).__name__}") from error
 
 
-def filesystem_of(url: str) -> tuple[Any, str]:
+def _filesystem(url: str) -> tuple[Any, str]:
     """fsspec's filesystem of a URL, and the URL's path in it."""
     import fsspec  # imports protocols' packages, which local shards don't need
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
@@ -13,6 +14,8 @@ from fastdata.sources.parquet import ParquetFile, chunks_of, leaf_of, read_check
 from fastdata.sources.ranges import Identity, RangeFile, Stream, open_ranges
 from fastdata.sources.verbatim import Places, find_places
 
+_MUCH: Final = 1 << 30
+_TOO_OFTEN: Final = 8
 _STRIPES: Final = 64
 _FOOTERS: Final = 1 << 25  # bytes of footers that a process keeps
 _IN_MEMORY: Final = 16  # times a footer's bytes: what it takes when it is read
@@ -121,6 +124,7 @@ class RowGroups:
         if encoded is None:
             encoded = own.files.get((group, column), lambda: self._read_encoded(group, column))
         data: memoryview | None = encoded[row]
+        own.given += 0 if data is None else len(data)
         return data
 
     def values(self, group: Group, column: str) -> Values:
@@ -136,7 +140,7 @@ class RowGroups:
 
     def _open(self, group: Group) -> RangeFile:
         file = self.files[group.file]
-        return open_ranges(file.path, file.size)
+        return open_ranges(file.path, file.identity)
 
     def _read_values(self, group: Group, column: str) -> Values:
         path = self.files[group.file].path
@@ -154,7 +158,10 @@ class RowGroups:
             data = file.read_at(chunks.start, chunks.size)
             encoded = Encoded(read_column(Stream(file, data, chunks.start), path, metadata, chunks))
         if chunks.plain:
-            self._of_process.placed[group, column] = _Placed(find_places(encoded, data, chunks.start), file.identity)
+            self._of_process.placed[group, column] = _Placed(
+                find_places(encoded, bytes(data), chunks.start), file.identity
+            )
+        self._of_process.note_reading(group, column, encoded.nbytes)
         return encoded
 
     def _metadata(self, file: RangeFile, number: int) -> Any:
@@ -180,3 +187,20 @@ class _OfProcess:
         self.values = _Cache(limit // 4)
         self.footers = _Cache(_FOOTERS)
         self.placed: dict[tuple[Group, str], _Placed] = {}
+        self.given = 0  # bytes of files that were asked for
+        self._again = 0  # bytes that were read once more for that
+        self._once: set[tuple[Group, str]] = set()
+
+    def note_reading(self, group: Group, column: str, size: int) -> None:
+        """Warns, once, where far more is read, over and over, than is asked for."""
+        self._again += size if (group, column) in self._once else 0
+        self._once.add((group, column))
+        if self._again > _MUCH and self._again > _TOO_OFTEN * self.given:
+            self._again = -(1 << 62)
+            warnings.warn(
+                f"whole row groups are read again and again, {_TOO_OFTEN} bytes and more for each that is asked for: "
+                "give the dataset more cache_bytes, shuffle by fd.Window(block_size=dataset.block_size, ...), or write "
+                "the files with smaller row groups, or the column of images without compression",
+                RuntimeWarning,
+                stacklevel=2,
+            )

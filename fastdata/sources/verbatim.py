@@ -34,28 +34,33 @@ class Places(NamedTuple):
 def find_places(values: Encoded, chunk: bytes, start: int) -> Places:
     """Where these values lie in a column's chunk, the bytes from `start` on of its file."""
     offsets, sizes = np.full(len(values), _UNKNOWN, np.int64), np.zeros(len(values), np.int64)
+    found: dict[bytes, int] = {}  # where values lie that begin so: a dictionary has none of them twice
     at = 0
     for row in range(len(values)):
         value = values[row]
         if value is None:
             continue
-        found = _find(bytes(value), chunk, at)
-        if found != _UNKNOWN:
-            offsets[row], sizes[row] = start + found, len(value)
-            at = found + len(value)
+        data = bytes(value)
+        beginning = len(data).to_bytes(4, "little") + data[:_BEGINNING]
+        place = _find(data, beginning, chunk, at)
+        if place != _UNKNOWN:
+            found[beginning], at = place, place + len(data)
+        elif beginning in found and chunk[found[beginning] : found[beginning] + len(data)] == data:
+            place = found[beginning]
+        if place != _UNKNOWN:
+            offsets[row], sizes[row] = start + place, len(data)
     return Places(offsets, sizes)
 
 
-def _find(value: bytes, chunk: bytes, at: int) -> int:
-    """Where it lies behind its length, not far behind `at`."""
-    beginning = len(value).to_bytes(4, "little") + value[:_BEGINNING]
+def _find(data: bytes, beginning: bytes, chunk: bytes, at: int) -> int:
+    """Where it lies behind its length, with which it begins, not far behind `at`."""
     end = at + _BETWEEN + len(beginning)
     for _ in range(_ATTEMPTS):
         found = chunk.find(beginning, at, end)
         if found < 0:
             break
         first = found + 4
-        if chunk[first : first + len(value)] == value:
+        if chunk[first : first + len(data)] == data:
             return first
         at = found + 1
     return _UNKNOWN
