@@ -81,3 +81,7 @@ class PackError(OSError):
 
 class TooManySkippedError(RuntimeError):
     """More samples were skipped in an epoch than `max_skipped` allows."""
+
+
+class ReplacedError(OSError):
+    """A remote file that is another one than it was when the dataset was opened; or a range beyond its end."""

@@ -1,12 +1,15 @@
 """What tests share: hypothesis without randomness, numbered photos, and the real ones that may be there."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.http_server import Server, serving_files
 from support.numbered import write_folder, write_shards
+from support.servers import S3, moto, seaweed
 
 settings.register_profile(
     "fastdata", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50
@@ -34,3 +37,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The same in shards."""
     return write_shards(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture
+def http_server() -> Iterator[Server]:
+    """An HTTP server of files on loopback that fails by script."""
+    with serving_files() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_s3() -> Iterator[S3]:
+    """moto's S3 on loopback: in memory, started in 2 seconds."""
+    with moto() as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def seaweed_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """SeaweedFS's S3 on loopback, a real object store; tests that use it are slow."""
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as store:
+        yield store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from fastdata.sources.remote import fetch
+from fastdata.sources.storage import storage_of
 from fastdata.sources.urls import is_remote, plain_path, refuse_pipe
 
 MAX_NAME = 100  # characters of a URL's basename that its cached file keeps
@@ -17,7 +17,7 @@ MAX_NAME = 100  # characters of a URL's basename that its cached file keeps
 def local(url: str, cache_dir: str | os.PathLike[str] | None = None) -> str:
     """The path of a local file with what `url` holds.
 
-    Local paths and file:// URLs are where they are. Anything else is copied by fsspec into `cache_dir` (default: the
+    Local paths and file:// URLs are where they are. Anything else is copied into `cache_dir` (default: the
     environment's FASTDATA_CACHE, else the user's cache folder, such as ~/.cache/fastdata), once: what is in the cache
     already is not compared with its source again. The copy appears whole or not at all, whatever other processes do.
     Raises FileNotFoundError, OSError that names the URL when the copy fails, PermissionError for a cache that others
@@ -32,7 +32,7 @@ def local(url: str, cache_dir: str | os.PathLike[str] | None = None) -> str:
     _make_private(cache)
     cached = cache / _cached_name(url)
     if not cached.exists():
-        fetch(url, cached)
+        storage_of(url).get_file(url, cached)
     return str(cached)
 
 

@@ -1,0 +1,204 @@
+"""S3, Google's and Azure's stores, HTTP and HTTPS, by obstore."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, wait
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fastdata.errors import ReplacedError
+from fastdata.files import whole_file
+from fastdata.sources import obstore_client
+from fastdata.sources.forked_obstore import obstore
+from fastdata.sources.obstore_client import client, place
+from fastdata.sources.retry import TransientError, retry
+from fastdata.sources.stored import Range, Stat, Storage, at, may_go_better, not_allowed, not_there, replaced
+
+GROUP = 10  # ranges that obstore asks for at once in one call: it takes less time a range than a call for each
+PART = 4 << 20  # bytes of a file in one request: 16 of them are in flight, in 64 MiB of memory
+LISTED = 1000  # objects at once: S3's own page
+
+
+class ObstoreStorage(Storage):
+    """Stateless: clients belong to the process."""
+
+    def _stat(self, url: str) -> Stat:
+        base, path = place(url)
+        try:
+            meta = obstore().head(client(base), path)
+        except _errors() as error:
+            raise _meaning(error, url) from error
+        return Stat(meta["size"], meta["e_tag"])
+
+    def _ranges(
+        self, url: str, ranges: Sequence[Range], etag: str | None, alone: bool
+    ) -> Sequence[memoryview | OSError]:
+        step = 1 if alone or etag else GROUP
+        groups = [ranges[start : start + step] for start in range(0, len(ranges), step)]
+        if len(groups) == 1:
+            return _group(url, groups[0], etag)
+        done = obstore_client.threads().map(lambda group: _group(url, group, etag), groups)
+        return [answer for answers in done for answer in answers]
+
+    def get_file(self, url: str, path: Path) -> None:
+        stat = self.stat(url)
+        with whole_file(path) as file:
+            if stat.size <= PART or not _by_parts(self, url, stat, file):
+                retry(lambda: _stream(url, stat, file))
+
+    def put_file(self, path: Path, url: str) -> None:
+        base, name = place(url)
+        path.stat()  # which says what is missing here, not there
+        try:
+            whole = False if base.startswith("http") else None  # HTTP knows no parts: it goes through memory
+            obstore().put(client(base, uploading=True), name, path, chunk_size=PART, use_multipart=whole)
+        except _errors() as error:
+            raise _meaning(error, url) from error
+
+    def put_if_absent(self, url: str, data: bytes) -> bool:
+        base, path = place(url)
+        lost = False  # whether a request may have been carried out without our knowing
+
+        def put() -> bool:
+            nonlocal lost
+            try:
+                obstore().put(client(base), path, data, mode="create", use_multipart=False)
+            except obstore().exceptions.AlreadyExistsError:
+                return lost and bytes(self.get_ranges(url, [(0, self.size(url))])[0]) == data
+            except _errors() as error:
+                lost = True
+                raise _meaning(error, url) from error
+            return True
+
+        return retry(put)
+
+    def list(self, url_prefix: str) -> Iterator[tuple[str, int]]:
+        base, prefix = place(url_prefix)
+        stream, last = None, None
+
+        def page() -> Sequence[Any]:
+            nonlocal stream
+            try:
+                stream = stream or obstore().list(client(base), prefix, offset=last, chunk_size=LISTED)
+                return next(stream, ())
+            except _errors() as error:
+                stream = None  # the next one begins behind what has come
+                raise _meaning(error, url_prefix) from error
+
+        while found := retry(page):
+            for meta in found:
+                yield f"{base}/{meta['path']}", meta["size"]
+            last = found[-1]["path"]
+
+
+def _group(url: str, ranges: Sequence[Range], etag: str | None) -> list[memoryview | OSError]:
+    """What came of ranges that obstore asks for at once; an error is all of theirs."""
+    base, path = place(url)
+    store = client(base)
+    try:
+        if etag is not None:
+            return [_bound(url, store, path, wanted, etag) for wanted in ranges]
+        starts, lengths = zip(*ranges, strict=True)
+        found = obstore().get_ranges(store, path, starts=starts, lengths=lengths, coalesce=0)
+    except _errors() as error:
+        meaning = _meaning(error, url, at(url, ranges[0]))
+        meaning.__cause__ = error
+        return [meaning] * len(ranges)
+    return [memoryview(each) for each in found]
+
+
+def _bound(url: str, store: Any, path: str, wanted: Range, etag: str) -> memoryview | OSError:
+    """The range of the object that has this ETag; a weak one can't be asked for (RFC 9110, 13.1.1), only compared."""
+    offset, size = wanted
+    options = {"range": (offset, offset + size)}
+    answer = obstore().get(store, path, options=options if etag.startswith("W/") else {**options, "if_match": etag})
+    return memoryview(answer.bytes()) if answer.meta["e_tag"] == etag else replaced(url)
+
+
+def _by_parts(storage: Storage, url: str, stat: Stat, file: BinaryIO) -> bool:
+    """Fills the file by many requests at once; False from a server that knows no ranges."""
+
+    def copy(offset: int) -> None:
+        [part] = storage.get_ranges(url, [(offset, min(PART, stat.size - offset))], stat.etag)
+        os.pwrite(file.fileno(), part, offset)
+
+    try:
+        copy(0)
+    except _NoRangesError:
+        return False
+    parts = [obstore_client.threads().submit(copy, offset) for offset in range(PART, stat.size, PART)]
+    failed = any(part.exception() for part in wait(parts, return_when=FIRST_EXCEPTION).done)
+    for part in parts:
+        if failed:
+            part.cancel()
+    wait(parts)  # those that have begun write into the file
+    for part in parts:
+        if not part.cancelled():
+            part.result()
+    return True
+
+
+def _stream(url: str, stat: Stat, file: BinaryIO) -> None:
+    """Fills the file by one request."""
+    base, path = place(url)
+    file.seek(0)
+    try:
+        answer = obstore().get(client(base), path)
+        same = (answer.meta["size"], answer.meta["e_tag"]) == stat
+        file.writelines(answer.stream() if same else ())
+    except _errors() as error:
+        raise _meaning(error, url) from error
+    if not same:
+        raise replaced(url)
+    if file.tell() != stat.size:
+        raise TransientError(f"{url}: {file.tell()} bytes came of {stat.size}")
+
+
+class _NoRangesError(OSError):
+    """A server that answers a part with the whole."""
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What obstore raises: its own, built-in ones for what is not there, and for names and modes that are not known."""
+    return (obstore().exceptions.BaseError, OSError, ValueError, NotImplementedError)
+
+
+def _meaning(error: Exception, url: str, where: str = "") -> OSError:
+    """The error in our words; TransientError if the request may go better another time."""
+    exceptions, cause = obstore().exceptions, _cause(str(error))
+    said = re.search(r"status code: (\d+)", cause)
+    status = int(said[1]) if said else 0
+    where = where or url
+    if isinstance(error, FileNotFoundError):
+        return not_there(url)
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+        return not_allowed(url, cause)
+    if isinstance(error, exceptions.PreconditionError):
+        return replaced(url)
+    if status == 416:
+        return ReplacedError(
+            f"{where}: the file ends before: it was replaced, or what says where its samples lie is wrong"
+        )
+    if isinstance(error, exceptions.NotSupportedError):
+        return _NoRangesError(f"{where}: {cause}: the server only gives whole files")
+    if "169.254.169.254" in cause:
+        cause = f"no credentials in the environment (AWS_SKIP_SIGNATURE=true is for public buckets), and {cause}"
+    if may_go_better(status) or (not status and re.search(_LOST, str(error))):
+        return TransientError(f"{where}: {cause}")
+    return OSError(f"{where}: {cause}")
+
+
+def _cause(message: str) -> str:
+    """What obstore says, without its name for it, and with what the system said, which it only shows to programmers."""
+    said, _, details = message.partition("\n\nDebug source")
+    said = re.sub(r"^Generic \w+ error: |Error performing \w+ \S+ in \S+ - ", "", said).strip(" :\n")
+    system = re.search(r'message: "([^"]+)"|(TimedOut)', details)
+    return f"{said}: {system[1] or 'no answer in time'}" if system else said
+
+
+# In obstore's errors without a status: a connection that failed or was silent, and a range that came in part. Their
+# types tell them only from wrong URLs and missing settings, which don't go better, in what is printed of them.
+_LOST = (
+    r"HttpError \{\s+kind: (Connect|Request|Timeout|Interrupted|Unknown|Decode)(?![^}]*kind: Builder)|UnexpectedRange"
+)
