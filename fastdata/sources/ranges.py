@@ -5,6 +5,7 @@ import os
 from typing import Any, NamedTuple, Protocol, Self
 
 from fastdata.sources.regular import open_regular
+from fastdata.sources.storage import storage_of
 from fastdata.sources.tar import pread
 from fastdata.sources.urls import is_remote, plain_path
 
@@ -53,8 +54,6 @@ class RemoteFile:
     """A file at a URL, of which nothing is open. OSError where it isn't what `identity` says, if that is given."""
 
     def __init__(self, url: str, identity: Identity | None = None) -> None:
-        from fastdata.sources.storage import storage_of
-
         self._url, self._storage = url, storage_of(url)
         self.identity = Identity(*self._storage.stat(url)) if identity is None else identity
 
