@@ -1,68 +1,36 @@
-"""Columns of row groups, read when they are needed and kept while there is room."""
+"""Rows of Parquet files: columns of row groups, read when they are needed and kept while there is room."""
 
 import os
-import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from fastdata.sources.arrow import Encoded, Values
-from fastdata.sources.parquet import ParquetFile, chunks_of, leaf_of, read_checked_metadata, read_column
-from fastdata.sources.ranges import Identity, RangeFile, Stream, open_ranges
+from fastdata.sources.parquet import (
+    AT_ONCE,
+    ParquetFile,
+    chunks_of,
+    leaf_of,
+    read_checked_metadata,
+    read_column,
+    read_whole_column,
+)
+from fastdata.sources.parquet_files import NumberedRows, common_classes, common_kinds
+from fastdata.sources.ranges import Data, Identity, RangeFile, Stream, open_ranges
+from fastdata.sources.sized_cache import Cache
 from fastdata.sources.verbatim import Places, find_places
 
 _MUCH: Final = 1 << 30
 _TOO_OFTEN: Final = 8
-_STRIPES: Final = 64
 _FOOTERS: Final = 1 << 25  # bytes of footers that a process keeps
 _IN_MEMORY: Final = 16  # times a footer's bytes: what it takes when it is read
-
-
-class _Sized(Protocol):
-    @property
-    def nbytes(self) -> int: ...
-
-
-S = TypeVar("S", bound=_Sized)
-
-
-class _Cache:
-    """Values by name, the last used ones of up to `limit` bytes and always the very last; each is made by one thread,
-    for which the others wait.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._bytes = limit, 0
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
-        self._lock = threading.Lock()
-        self._making = [threading.Lock() for _ in range(_STRIPES)]
-
-    def get(self, name: Hashable, make: Callable[[], S]) -> S:
-        found: S | None = self.known(name)
-        if found is None:
-            with self._making[hash(name) % _STRIPES]:
-                found = self.known(name)
-                if found is None:
-                    found = self._keep(name, make())
-        return found
-
-    def known(self, name: Hashable) -> Any:
-        """The value where it is kept, else None."""
-        with self._lock:
-            if name in self._kept:
-                self._kept.move_to_end(name)
-            return self._kept.get(name)
-
-    def _keep(self, name: Hashable, value: S) -> S:
-        with self._lock:
-            self._kept[name] = value
-            self._bytes += value.nbytes
-            while self._bytes > self._limit and len(self._kept) > 1:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return value
+_AT_ONCE: Final = 4  # row groups of files, which may be large, that are read at a time
+_SMALL_AT_ONCE: Final = 32
 
 
 class Group(NamedTuple):
@@ -92,30 +60,41 @@ class RowGroups:
     OSError where something can't be read; without an errno where a file is damaged, or another than it was.
     """
 
-    def __init__(self, files: Sequence[ParquetFile], limit: int) -> None:
-        self.files, self.limit = files, limit
+    def __init__(self, files: Sequence[ParquetFile], columns: Sequence[str], limit: int) -> None:
+        self.files, self._columns, self._limit = files, columns, limit
+        self.kinds = common_kinds(files, columns)
+        self.classes = {name: common_classes(files, name) for name in columns}
+        self.with_paths = frozenset.intersection(*(file.with_paths for file in files))
         self.ends = np.cumsum([count for file in files for count in file.rows], dtype=np.int64)
         self._first_groups = np.cumsum([0, *(len(file.rows) for file in files)])
-        self._own = _OfProcess(limit)
+        self._own = _OfProcess(limit, {})
 
-    def __reduce__(self) -> tuple[type["RowGroups"], tuple[Sequence[ParquetFile], int]]:
-        return RowGroups, (self.files, self.limit)
+    def __reduce__(self) -> tuple[type["RowGroups"], tuple[Sequence[ParquetFile], Sequence[str], int]]:
+        return RowGroups, (self.files, self._columns, self._limit)
 
     @property
-    def num_rows(self) -> int:
-        """The rows of all files."""
-        return int(self.ends[-1]) if len(self.ends) else 0
+    def num_bytes(self) -> int:
+        return sum(file.identity.size for file in self.files)
 
-    def locate(self, number: int) -> tuple[Group, int]:
-        """The row group of a row, by its number among all, and its number in that."""
-        at = int(np.searchsorted(self.ends, number, side="right"))
-        file = int(np.searchsorted(self._first_groups, at, side="right")) - 1
-        group = Group(file, at - int(self._first_groups[file]))
-        return group, number - (int(self.ends[at - 1]) if at else 0)
+    @property
+    def digest(self) -> bytes:
+        """Of what files say of themselves, wherever they lie."""
+        said = b"".join(file.digest + b"%d;" % file.identity.size for file in self.files)
+        return blake2b(said, digest_size=16).digest()
 
-    def file(self, group: Group, column: str, row: int) -> memoryview | bytes | None:
-        """The file in a row of a column that has such; None for null."""
-        own = self._of_process
+    def where(self, number: int) -> str:
+        group, row = self._locate(number)
+        return f"{self.files[group.file].path}, row {row} of row group {group.number}"
+
+    def numbered(self) -> NumberedRows:
+        return NumberedRows(self.files)
+
+    def whole(self, name: str) -> Iterator[Any]:
+        with ThreadPoolExecutor(min(AT_ONCE, len(self.files))) as pool:
+            yield from pool.map(partial(read_whole_column, name=name), self.files)
+
+    def file(self, number: int, column: str) -> Data | None:
+        (group, row), own = self._locate(number), self._of_process
         encoded = own.files.known((group, column))
         if encoded is None and (placed := own.placed.get((group, column))) and (place := placed.places.of(row)):
             with self._open(group) as file:
@@ -127,15 +106,22 @@ class RowGroups:
         own.given += 0 if data is None else len(data)
         return data
 
-    def values(self, group: Group, column: str) -> Values:
-        """The values of a column."""
-        return self._of_process.values.get((group, column), lambda: self._read_values(group, column))
+    def values(self, number: int, column: str) -> tuple[Values, int]:
+        group, row = self._locate(number)
+        return self._of_process.values.get((group, column), lambda: self._read_values(group, column)), row
+
+    def _locate(self, number: int) -> tuple[Group, int]:
+        """The row group of a row, and its number in that."""
+        at = int(np.searchsorted(self.ends, number, side="right"))
+        file = int(np.searchsorted(self._first_groups, at, side="right")) - 1
+        group = Group(file, at - int(self._first_groups[file]))
+        return group, number - (int(self.ends[at - 1]) if at else 0)
 
     @property
     def _of_process(self) -> "_OfProcess":
         """This process's: after a fork a lock of its parent's could be held for ever."""
         if self._own.pid != os.getpid():
-            self._own = _OfProcess(self.limit)
+            self._own = _OfProcess(self._limit, self._own.placed)
         return self._own
 
     def _open(self, group: Group) -> RangeFile:
@@ -181,12 +167,11 @@ class _OfProcess:
     do footers, which are read while a column is made.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.pid = os.getpid()
-        self.files = _Cache(limit)
-        self.values = _Cache(limit // 4)
-        self.footers = _Cache(_FOOTERS)
-        self.placed: dict[tuple[Group, str], _Placed] = {}
+    def __init__(self, limit: int, placed: dict[tuple[Group, str], _Placed]) -> None:
+        self.pid, self.placed = os.getpid(), placed
+        self.files = Cache(limit, _AT_ONCE)
+        self.values = Cache(limit // 4, _SMALL_AT_ONCE)
+        self.footers = Cache(_FOOTERS, _SMALL_AT_ONCE)
         self.given = 0  # bytes of files that were asked for
         self._again = 0  # bytes that were read once more for that
         self._once: set[tuple[Group, str]] = set()
