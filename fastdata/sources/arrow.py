@@ -59,19 +59,24 @@ def has_paths(type_: Any) -> bool:
     return at >= 0 and kind_of(type_.field(at).type) is Kind.TEXT
 
 
-def one_array(chunks: Any) -> Any:
-    """A column's chunks as one array, without a dictionary, of what extension types are stored as."""
-    array = chunks.combine_chunks()
+def plain_array(array: Any) -> Any:
+    """An array without a dictionary, of what extension types are stored as."""
     array = getattr(array, "storage", array)
     return array.dictionary_decode() if hasattr(array, "dictionary_decode") else array
+
+
+def file_column(array: Any) -> Any:
+    """Of an array of images the part that has their files."""
+    if kind_of(array.type) is not Kind.IMAGE:
+        return array
+    return array.flatten()[array.type.get_field_index(BYTES)]  # which knows of structs that are null
 
 
 class Encoded:
     """The files in a column of bytes, or of structs with such, by row; none of them is copied."""
 
     def __init__(self, array: Any) -> None:
-        if kind_of(array.type) is Kind.IMAGE:
-            array = array.flatten()[array.type.get_field_index(BYTES)]  # which knows of structs that are null
+        array = file_column(array)
         _, offsets, data = array.buffers()
         wide = np.int64 if str(array.type) == "large_binary" else np.int32
         self._ends = np.zeros(1, wide) if offsets is None else np.frombuffer(offsets, wide)[array.offset :]

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from fastdata.sources.arrow import BYTES, Kind, has_paths, kind_of, one_array
+from fastdata.sources.arrow import BYTES, Kind, has_paths, kind_of, plain_array
 from fastdata.sources.ranges import Identity, RangeFile, Stream, open_ranges
 from fastdata.sources.regular import MAX_BYTES
 
@@ -189,7 +189,7 @@ def read_column(stream: Stream, path: str, metadata: Any, chunks: Chunks) -> Any
             stream, metadata=metadata, pre_buffer=False, page_checksum_verification=True
         )
         table = opened.read_row_groups(list(chunks.groups), columns=[chunks.name], use_threads=False)
-        array = one_array(table.column(0))
+        array = plain_array(table.column(0).combine_chunks())
     rows = sum(metadata.row_group(group).num_rows for group in chunks.groups)
     if len(array) != rows:
         raise OSError(f"{path}: its column {chunks.name!r} has {len(array)} values in {rows} rows")

@@ -1,10 +1,12 @@
 """What several Parquet files have in common, and the keys of their rows where they have none."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, product
 from pathlib import PurePosixPath
 from typing import overload
+
+import numpy as np
 
 from fastdata.sources.arrow import Kind
 from fastdata.sources.parquet import KEY, ParquetFile
@@ -18,9 +20,9 @@ class NumberedRows(Sequence[str]):
     """
 
     def __init__(self, files: Sequence[ParquetFile]) -> None:
-        self.names = [PurePosixPath(file.path).stem for file in files]
+        self._names = [PurePosixPath(file.path).stem for file in files]
         self._ends = list(accumulate(file.num_rows for file in files))
-        for first, second, *_ in groups_of_equals(lambda: self.names):
+        for first, second, *_ in groups_of_equals(lambda: self._names):
             raise ValueError(
                 f"{files[first].path} and {files[second].path} have one name, of which the keys of their rows would "
                 "be made: say key=, a column of keys, or rename one of them"
@@ -28,6 +30,10 @@ class NumberedRows(Sequence[str]):
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        for name, count in zip(self._names, np.diff(self._ends, prepend=0).tolist(), strict=True):
+            yield from (f"{name}/{row}" for row in range(count))
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -40,7 +46,7 @@ class NumberedRows(Sequence[str]):
             return [self[number] for number in range(len(self))[index]]
         number = range(len(self))[index]
         file = bisect_right(self._ends, number)
-        return f"{self.names[file]}/{number - (self._ends[file - 1] if file else 0)}"
+        return f"{self._names[file]}/{number - (self._ends[file - 1] if file else 0)}"
 
 
 def common_kinds(files: Sequence[ParquetFile], columns: Sequence[str]) -> Mapping[str, Kind]:

@@ -185,7 +185,10 @@ def test_boxes_and_masks_in_columns_follow_the_view(tmp_path: Path) -> None:
         tmp_path / "a.parquet",
         {"image": pa.array(images, IMAGE), "objects": objects, "mask": pa.array(masks, IMAGE)},
     )
-    fields = {"objects": fd.Boxes("objects", "bbox", "xywh", labels="category"), "mask": fd.Mask("mask")}
+    fields: dict[str, Any] = {
+        "objects": fd.Boxes("objects", "bbox", "xywh", labels="category"),
+        "mask": fd.Mask("mask"),
+    }
     ours = ParquetImageDataset(path, [fd.CenterCrop((40, 50))], target=fields)
     _, target = ours[2]
     assert target["mask"].shape == (40, 50)
