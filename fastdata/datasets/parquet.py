@@ -10,8 +10,9 @@ from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sources.parquet import ParquetFile, read_files
+from fastdata.sources.remote_glob import remote_matches
 from fastdata.sources.row_groups import RowGroups
-from fastdata.sources.urls import Urls, expand
+from fastdata.sources.urls import Urls, expand, is_remote
 
 CACHE_BYTES = 256 << 20
 """Of row groups that a process keeps, where nothing else is said."""
@@ -21,8 +22,8 @@ class ParquetImageDataset(ColumnImages):
     """Images in Parquet files, by number, as Hugging Face's datasets have them: `dataset[i]` is (uint8 tensor of shape
     (3, H, W), target).
 
-    `urls` are paths, globs or brace notation of files, or URLs (`hf://datasets/…`, `s3://…`), of which only what is
-    needed is read. The column `image` has encoded images, as structs of bytes and path or as bytes alone; a path is
+    `urls` are paths, URLs (`hf://datasets/…`, `s3://…`), globs or brace notation of either; of remote files only what
+    is needed is read. The column `image` has encoded images, as structs of bytes and path or as bytes alone; a path is
     not followed.
 
     `target` is a column, a field (`fd.Boxes("objects", "bbox")`) or a table, or several by name, as
@@ -57,10 +58,14 @@ class ParquetImageDataset(ColumnImages):
 
 
 def _paths(urls: Urls) -> list[str]:
-    for url in [urls] if isinstance(urls, str | os.PathLike) else urls:
+    """The files, of remote globs, too. IsADirectoryError for a folder, and what `expand` raises."""
+    paths: list[str] = []
+    for given in [urls] if isinstance(urls, str | os.PathLike) else urls:
+        url = os.fspath(given)
         if Path(url).is_dir():
-            raise IsADirectoryError(f"{url} is a folder: name the files in it, as {str(url).rstrip('/')}/*.parquet")
-    return expand(urls)
+            raise IsADirectoryError(f"{url} is a folder: name the files in it, as {url.rstrip('/')}/*.parquet")
+        paths += remote_matches(url) if is_remote(url) and "*" in url else [url]
+    return expand(paths)
 
 
 def _with_rows(files: Sequence[ParquetFile]) -> Sequence[ParquetFile]:
