@@ -80,6 +80,7 @@ def _read_file(path: str, columns: Sequence[str]) -> ParquetFile:
         with arrow_faults(path):
             opened = pyarrow_parquet(path).ParquetFile(Stream(file), metadata=metadata, pre_buffer=False)
             schema = opened.schema_arrow
+            rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
     missing = next((name for name in columns if schema.get_all_field_indices(name) == []), None)
     if missing is not None:
         known = ", ".join(f"{field.name!r} ({kind_of(field.type).value})" for field in list(schema)[:20])
@@ -87,7 +88,6 @@ def _read_file(path: str, columns: Sequence[str]) -> ParquetFile:
     twice = next((name for name in columns if len(schema.get_all_field_indices(name)) > 1), None)
     if twice is not None:
         raise ValueError(f"{path} has several columns {twice!r}: rename all but one")
-    rows = tuple(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
     if any(count < 0 for count in rows):
         raise OSError(f"{path} says that a row group has {min(rows)} rows: it is damaged")
     types = {field.name: field.type for field in schema if field.name in (KEY, *columns)}
@@ -158,7 +158,8 @@ class Chunks(NamedTuple):
 
 def chunks_of(metadata: Any, path: str, groups: Sequence[int], name: str) -> Chunks:
     """Of the column `name`. OSError, without an errno, where that is more than `MAX_BYTES`."""
-    chunks = [chunk for group in groups for chunk in _chunks(metadata.row_group(group), metadata.num_columns, name)]
+    with arrow_faults(f"{path}, column {name!r}"):
+        chunks = [each for group in groups for each in _chunks(metadata.row_group(group), metadata.num_columns, name)]
     size = sum(max(chunk.total_uncompressed_size, chunk.total_compressed_size) for chunk in chunks)
     if size > MAX_BYTES:
         raise OSError(
@@ -167,7 +168,8 @@ def chunks_of(metadata: Any, path: str, groups: Sequence[int], name: str) -> Chu
         )
     first = min((_start(chunk) for chunk in chunks), default=0)
     end = max((_start(chunk) + chunk.total_compressed_size for chunk in chunks), default=0)
-    plain = len(chunks) == 1 and chunks[0].compression == "UNCOMPRESSED"
+    # Not by its `compression`: of one that Arrow does not know, pyarrow ends the process.
+    plain = len(chunks) == 1 and chunks[0].total_compressed_size == chunks[0].total_uncompressed_size
     return Chunks(name, groups, first, end - first if len(groups) == 1 else 0, plain)
 
 

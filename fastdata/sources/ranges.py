@@ -25,7 +25,7 @@ class RangeFile(Protocol):
     identity: Identity
 
     def read_at(self, offset: int, size: int) -> Data:
-        """So many bytes at an offset, fewer where the file ends. OSError."""
+        """So many bytes at an offset, fewer where the file ends. OSError, without an errno where none can be."""
 
     def __enter__(self) -> Self: ...
 
@@ -41,7 +41,7 @@ class LocalFile:
         self.identity = Identity(status.st_size, f"{status.st_ino}, {status.st_mtime_ns}")
 
     def read_at(self, offset: int, size: int) -> Data:
-        return pread(self._fd, size, offset)
+        return pread(self._fd, _within(self.identity, offset, size), offset)
 
     def __enter__(self) -> Self:
         return self
@@ -58,8 +58,8 @@ class RemoteFile:
         self.identity = Identity(*self._storage.stat(url)) if identity is None else identity
 
     def read_at(self, offset: int, size: int) -> Data:
-        size = min(size, self.identity.size - offset)
-        (data,) = self._storage.get_ranges(self._url, [(offset, max(0, size))], self.identity.version)
+        wanted = offset, _within(self.identity, offset, size)
+        (data,) = self._storage.get_ranges(self._url, [wanted], self.identity.version)
         return data
 
     def __enter__(self) -> Self:
@@ -67,6 +67,13 @@ class RemoteFile:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+def _within(identity: Identity, offset: int, size: int) -> int:
+    """How many of these bytes a file has. OSError, without an errno, for what lies before its start."""
+    if offset < 0 or size < 0:
+        raise OSError(f"{size} bytes at offset {offset} are no part of a file: what said so is damaged")
+    return max(0, min(size, identity.size - offset))
 
 
 def open_ranges(url: str, identity: Identity | None = None) -> RangeFile:

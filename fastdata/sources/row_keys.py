@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from itertools import chain
+from typing import Any
 
 from fastdata.sources.arrow import PATH, Kind
 from fastdata.sources.column_store import ColumnStore
@@ -20,8 +20,7 @@ def keys_of_rows(store: ColumnStore, image: str, key: str | None) -> Sequence[st
     if column is not None:
         return _checked(store, column)
     if image in store.with_paths:
-        found = chain.from_iterable(array.to_pylist() for array in store.whole(f"{image}.{PATH}"))
-        paths = Paths.of(path or "" for path in found)
+        paths = Paths.of(path or "" for path in _values(store, f"{image}.{PATH}"))
         if (paths.offsets[1:] > paths.offsets[:-1]).all():
             try:
                 return keys_of(paths)
@@ -51,8 +50,17 @@ def _checked(store: ColumnStore, column: str) -> Paths:
 
 
 def _as_text(store: ColumnStore, column: str) -> Iterator[str]:
-    values = chain.from_iterable(array.to_pylist() for array in store.whole(column))
-    for number, value in enumerate(values):
+    for number, value in enumerate(_values(store, column)):
         if value is None or value == "":
             raise ValueError(f"{store.where(number)}: has no key in its column {column!r}")
         yield str(value)
+
+
+def _values(store: ColumnStore, name: str) -> Iterator[Any]:
+    number = 0
+    for array in store.whole(name):
+        try:
+            yield from array.to_pylist()
+        except UnicodeDecodeError as error:
+            raise OSError(f"{store.where(number)} and on: its column {name!r} is not UTF-8: {error}") from error
+        number += len(array)

@@ -347,6 +347,21 @@ def test_a_damaged_page_is_a_bad_sample_of_its_file_row_group_and_column(tmp_pat
         ours.read(5)
 
 
+def test_a_byte_that_is_changed_anywhere_is_at_worst_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path, rng = tmp_path / "a.parquet", np.random.default_rng(0)
+    for compression in ("none", "snappy"):
+        whole = write_parquet(path, ROWS, compression=compression).read_bytes()
+        footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+        for at in [*rng.integers(footer, len(whole), 100).tolist(), *rng.integers(0, footer, 40).tolist()]:
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ int(rng.integers(1, 256))]) + whole[at + 1 :])
+            try:
+                ours = dataset(path)
+                for number in range(min(len(ours), COUNT)):
+                    ours.read(number)
+            except (OSError, ValueError) as error:
+                assert "a.parquet" in str(error)  # noqa: PT017 - it may be none at all
+
+
 WRONG: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "is no Parquet file: it ends in b''"),
     "a JPEG": (jpeg(8, 8), "is no Parquet file"),
