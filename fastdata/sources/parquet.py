@@ -11,8 +11,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from fastdata.sources.arrow import BYTES, Kind, has_paths, kind_of, plain_array
-from fastdata.sources.ranges import Identity, RangeFile, Stream, open_ranges
-from fastdata.sources.regular import MAX_BYTES
+from fastdata.sources.ranges import Identity, Piece, RangeFile, Stream, open_ranges
 
 MAX_FOOTER: Final = 1 << 26
 """Bytes of a footer: one of a million columns is no file of images."""
@@ -119,7 +118,7 @@ def read_footer(file: RangeFile, path: str) -> Footer:
     start = size - _TAIL - length
     whole = file.read_at(start, length + _TAIL)
     with arrow_faults(path):
-        metadata = pyarrow_parquet(path).read_metadata(Stream(file, whole, start))
+        metadata = pyarrow_parquet(path).read_metadata(Stream(file, Piece(start, whole)))
     if metadata.num_columns > MAX_COLUMNS:
         raise OSError(f"{path} has {metadata.num_columns} columns: more than {MAX_COLUMNS} are no table of images")
     return Footer(metadata, blake2b(whole, digest_size=16).digest())
@@ -143,58 +142,21 @@ def arrow_faults(where: str) -> Iterator[None]:
         raise OSError(f"{where}: {error}") from error
 
 
-class Chunks(NamedTuple):
-    """Where a column of some row groups lies in its file, from `start` on, and in how many bytes; `name` is its
-    name, or that of a part of it.
+def read_column(stream: Stream, path: str, metadata: Any, groups: Sequence[int], name: str) -> Any:
+    """A column of some row groups of an open file, or a part of a struct: an Arrow array.
+
+    OSError, without an errno where it is damaged or too large. (What `metadata` says of a column is not asked for:
+    of a damaged one pyarrow would end the process.)
     """
-
-    name: str
-    groups: Sequence[int]
-    start: int
-    size: int
-    plain: bool
-    """Whether they are a single chunk, without compression."""
-
-
-def chunks_of(metadata: Any, path: str, groups: Sequence[int], name: str) -> Chunks:
-    """Of the column `name`. OSError, without an errno, where that is more than `MAX_BYTES`."""
-    with arrow_faults(f"{path}, column {name!r}"):
-        chunks = [each for group in groups for each in _chunks(metadata.row_group(group), metadata.num_columns, name)]
-    size = sum(max(chunk.total_uncompressed_size, chunk.total_compressed_size) for chunk in chunks)
-    if size > MAX_BYTES:
-        raise OSError(
-            f"{path}: its column {name!r} has {size} bytes in {len(groups)} row group(s), and {MAX_BYTES} are the "
-            "most that is read at once: write it again with smaller row groups (row_group_size=100, say)"
-        )
-    first = min((_start(chunk) for chunk in chunks), default=0)
-    end = max((_start(chunk) + chunk.total_compressed_size for chunk in chunks), default=0)
-    # Not by its `compression`: of one that Arrow does not know, pyarrow ends the process.
-    plain = len(chunks) == 1 and chunks[0].total_compressed_size == chunks[0].total_uncompressed_size
-    return Chunks(name, groups, first, end - first if len(groups) == 1 else 0, plain)
-
-
-def _chunks(row_group: Any, columns: int, name: str) -> Iterator[Any]:
-    for leaf in range(columns):
-        chunk = row_group.column(leaf)
-        if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}."):
-            yield chunk
-
-
-def _start(chunk: Any) -> int:
-    return int(min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset))
-
-
-def read_column(stream: Stream, path: str, metadata: Any, chunks: Chunks) -> Any:
-    """A column of some row groups of an open file: an Arrow array. OSError, without an errno where it is damaged."""
-    with arrow_faults(f"{path}, row group {_listed(chunks.groups)}, column {chunks.name!r}"):
+    with arrow_faults(f"{path}, row group {_listed(groups)}, column {name!r}"):
         opened = pyarrow_parquet(path).ParquetFile(
             stream, metadata=metadata, pre_buffer=False, page_checksum_verification=True
         )
-        table = opened.read_row_groups(list(chunks.groups), columns=[chunks.name], use_threads=False)
+        table = opened.read_row_groups(list(groups), columns=[name], use_threads=False)
         array = plain_array(table.column(0).combine_chunks())
-    rows = sum(metadata.row_group(group).num_rows for group in chunks.groups)
+    rows = sum(metadata.row_group(group).num_rows for group in groups)
     if len(array) != rows:
-        raise OSError(f"{path}: its column {chunks.name!r} has {len(array)} values in {rows} rows")
+        raise OSError(f"{path}: its column {name!r} has {len(array)} values in {rows} rows")
     return array
 
 
@@ -211,8 +173,7 @@ def read_whole_column(file: ParquetFile, name: str) -> Any:
     """A column of all of a file's rows, an Arrow array; of a struct its part `struct.part`. OSError."""
     with open_ranges(file.path, file.identity) as opened:
         metadata = read_checked_metadata(opened, file)
-        chunks = chunks_of(metadata, file.path, range(metadata.num_row_groups), name)
-        array = read_column(Stream(opened), file.path, metadata, chunks)
+        array = read_column(Stream(opened), file.path, metadata, range(metadata.num_row_groups), name)
     column, _, part = name.partition(".")
     return array.flatten()[0] if part and file.kinds.get(column) is Kind.IMAGE else array
 

@@ -4,7 +4,7 @@ import io
 import os
 from typing import Any, NamedTuple, Protocol, Self
 
-from fastdata.sources.regular import open_regular
+from fastdata.sources.regular import MAX_BYTES, open_regular
 from fastdata.sources.storage import storage_of
 from fastdata.sources.tar import pread
 from fastdata.sources.urls import is_remote, plain_path
@@ -84,12 +84,23 @@ def open_ranges(url: str, identity: Identity | None = None) -> RangeFile:
     return RemoteFile(url, identity) if is_remote(url) else LocalFile(plain_path(url))
 
 
-class Stream(io.RawIOBase):
-    """A file as libraries want it, with a position; a piece of it may lie in memory already, `held` from `start` on."""
+class Piece(NamedTuple):
+    """A part of a file, from `start` on."""
 
-    def __init__(self, file: RangeFile, held: Data = b"", start: int = 0) -> None:
-        self._file, self._held, self._start = file, memoryview(held), start
+    start: int
+    data: Data
+
+
+class Stream(io.RawIOBase):
+    """A file as libraries want it, with a position; `held` is a piece of it that lies in memory already.
+
+    `last` is the piece that was read last. OSError, without an errno, for more than `MAX_BYTES` at once.
+    """
+
+    def __init__(self, file: RangeFile, held: Piece | None = None) -> None:
+        self._file, self._held = file, held or Piece(0, b"")
         self._at = 0
+        self.last = self._held
 
     def readable(self) -> bool:
         return True
@@ -108,10 +119,16 @@ class Stream(io.RawIOBase):
     def read(self, size: int = -1) -> Any:
         left = max(0, self._file.identity.size - self._at)
         size = left if size < 0 else min(size, left)
-        first = self._at - self._start
-        if 0 <= first <= first + size <= len(self._held):
-            data: Data = self._held[first : first + size]
+        if size > MAX_BYTES:
+            raise OSError(
+                f"{size} bytes lie there, and {MAX_BYTES} are the most that is read at once: write the file again with "
+                "smaller row groups (row_group_size=100, say)"
+            )
+        first = self._at - self._held.start
+        if 0 <= first <= first + size <= len(self._held.data):
+            data: Data = memoryview(self._held.data)[first : first + size]
         else:
             data = self._file.read_at(self._at, size)
+        self.last = Piece(self._at, data)
         self._at += len(data)
         return data

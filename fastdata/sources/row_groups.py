@@ -14,7 +14,6 @@ from fastdata.sources.arrow import Encoded, Values
 from fastdata.sources.parquet import (
     AT_ONCE,
     ParquetFile,
-    chunks_of,
     leaf_of,
     read_checked_metadata,
     read_column,
@@ -132,21 +131,17 @@ class RowGroups:
         path = self.files[group.file].path
         with self._open(group) as file:
             metadata = self._metadata(file, group.file)
-            chunks = chunks_of(metadata, path, [group.number], column)
-            return Values(read_column(Stream(file), path, metadata, chunks))
+            return Values(read_column(Stream(file), path, metadata, [group.number], column))
 
     def _read_encoded(self, group: Group, column: str) -> Encoded:
         """The files in a column; where they lie in their file is noted, where they do."""
         path, leaf = self.files[group.file].path, leaf_of(self.files[group.file].kinds[column])
         with self._open(group) as file:
-            metadata = self._metadata(file, group.file)
-            chunks = chunks_of(metadata, path, [group.number], f"{column}.{leaf}" if leaf else column)
-            data = file.read_at(chunks.start, chunks.size)
-            encoded = Encoded(read_column(Stream(file, data, chunks.start), path, metadata, chunks))
-        if chunks.plain:
-            self._of_process.placed[group, column] = _Placed(
-                find_places(encoded, bytes(data), chunks.start), file.identity
-            )
+            metadata, stream = self._metadata(file, group.file), Stream(file)
+            name = f"{column}.{leaf}" if leaf else column
+            encoded = Encoded(read_column(stream, path, metadata, [group.number], name))
+            places = find_places(encoded, bytes(stream.last.data), stream.last.start)
+        self._of_process.placed[group, column] = _Placed(places, file.identity)
         self._of_process.note_reading(group, column, encoded.nbytes)
         return encoded
 

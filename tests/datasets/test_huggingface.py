@@ -67,7 +67,7 @@ def test_each_row_group_that_it_writes_is_read_whole_once(
     whole = []
 
     def read_column(*arguments: Any) -> Any:
-        whole.append(arguments[-1].name)
+        whole.append(arguments[-1])
         return parquet.read_column(*arguments)
 
     monkeypatch.setattr(row_groups, "read_column", read_column)

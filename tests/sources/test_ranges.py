@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastdata.sources.ranges import LocalFile, Stream, open_ranges
+from fastdata.sources.ranges import LocalFile, Piece, Stream, open_ranges
 
 DATA = bytes(range(200))
 
@@ -64,10 +64,12 @@ def test_a_stream_reads_as_a_file_does_whatever_of_it_is_held(
     path: str, moves: list[tuple[str, int, int]], start: int, length: int
 ) -> None:
     with open_ranges(path) as file:
-        ours, theirs = Stream(file, DATA[start : start + length], start), io.BytesIO(DATA)
+        ours, theirs = Stream(file, Piece(start, DATA[start : start + length])), io.BytesIO(DATA)
         for what, number, whence in moves:
             if what == "seek":
                 assert ours.seek(number, whence) == theirs.seek(number, whence)
             else:
-                assert bytes(ours.read(number)) == theirs.read(number)
+                at, read = ours.tell(), bytes(ours.read(number))
+                assert read == theirs.read(number)
+                assert (ours.last.start, bytes(ours.last.data)) == (at, read)
             assert ours.tell() == theirs.tell()
