@@ -37,6 +37,8 @@ CONTESTANTS = {
     "Loader, shards": Contestant(ours.loader_shards),
     "Loader, crop-ready shards": Contestant(ours.loader_crop_ready, crop_ready=True),
     "Loader, folder": Contestant(ours.loader_folder),
+    "Loader, Parquet": Contestant(ours.loader_parquet, "pyarrow"),
+    "Loader, compressed Parquet": Contestant(partial(ours.loader_parquet, compressed=True), "pyarrow"),
     "Loader, full decode": Contestant(ours.loader_full_decode),
     "Loader by DALI, folder": Contestant(partial(ours.loader_folder, decoder="dali"), "nvidia.dali"),
     "Loader by DALI, crop-ready shards": Contestant(

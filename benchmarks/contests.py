@@ -17,6 +17,8 @@ _ALL = (
     "Loader, shards",
     "Loader, crop-ready shards",
     "Loader, folder",
+    "Loader, Parquet",
+    "Loader, compressed Parquet",
     "torch's DataLoader, shards",
     "torch's DataLoader, folder",
     "DALI's own",

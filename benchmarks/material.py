@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 import fastdata as fd
 from fastdata.commands.demo import make_photos
 from fastdata.packing.convert import Conversion, CropReady, Keep
@@ -20,12 +22,14 @@ JPEG = (".jpg", ".jpeg")  # in any case
 
 
 class Material(NamedTuple):
-    """The same photos in class folders, in shards, and where they can be made in crop-ready shards."""
+    """The same photos in class folders, in shards and, where they can be made, in crop-ready ones and Parquet files."""
 
     about: str
     folder: str
     shards: list[str]
     crop_ready: list[str]
+    parquet: list[str]
+    snappy: list[str]
 
 
 def material(data: Path | None, directory: Path, at_least: int) -> Material:
@@ -46,10 +50,11 @@ def material(data: Path | None, directory: Path, at_least: int) -> Material:
         link(copy, often / copy.parent.name, times)
     shards = packed(once, directory / "keep", Keep(), times)
     cut = packed(once, directory / "crop-ready", CropReady(), times) if can_make_crop_ready() else []
-    read_once([*once.rglob("*.jpg"), *map(Path, shards + cut)])
+    columns = [in_parquet(once, directory / name, name, times) for name in ("none", "snappy")]
+    read_once([*once.rglob("*.jpg"), *map(Path, sum(columns, shards + cut))])
     size = sum(photo.stat().st_size for photo in photos) / len(photos)
     about = f"{len(photos)} photos of {size / 1000:.0f} kB each, {times * copies} times an epoch; kernel: {fd.kernel}"
-    return Material(about, str(often), shards, cut)
+    return Material(about, str(often), shards, cut, *columns)
 
 
 def jpegs(data: Path) -> list[Path]:
@@ -84,6 +89,28 @@ def packed(folder: Path, directory: Path, conversion: Conversion, times: int) ->
     for file in sorted(directory.glob("train-*")):
         link(file, directory, times)
     return sorted(map(str, directory.glob("*-train-*.tar")))
+
+
+def in_parquet(folder: Path, directory: Path, compression: str, times: int) -> list[str]:
+    """The photos in as many Parquet files as shards, of row groups of 100, with so many links to each; compressed, or
+    without compression, as Hugging Face's datasets write images. None of them without pyarrow.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        return []
+    directory.mkdir()
+    samples = fd.ImageDirectoryDataset(folder).samples
+    for number, part in enumerate(np.array_split(np.arange(len(samples)), SHARDS)):
+        rows = [samples[row] for row in part.tolist()]
+        table = pa.table(
+            {"image": [Path(path).read_bytes() for path, _ in rows], "label": [label for _, label in rows]}
+        )
+        file = directory / f"{number}.parquet"
+        parquet.write_table(table, file, row_group_size=100, compression=compression, use_dictionary=False)
+        link(file, directory, times)
+    return sorted(map(str, directory.glob("*-*.parquet")))
 
 
 def read_once(paths: Iterable[Path]) -> None:

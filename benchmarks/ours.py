@@ -37,6 +37,11 @@ def loader_crop_ready(work: Work, decoder: Decoder = "cpu") -> Batches:
     return loader_shards(replace(work, files=work.files._replace(shards=work.files.crop_ready)), decoder)
 
 
+def loader_parquet(work: Work, compressed: bool = False) -> Batches:
+    files = work.files.snappy if compressed else work.files.parquet
+    return loader(fd.ParquetImageDataset(files, work.transform), work)
+
+
 def loader_full_decode(work: Work) -> Batches:
     """Without JPEG's scaled decoding of what is far larger than it has to be."""
     transform = fd.Transform(work.transform.steps, antialias=work.antialias, reducing_gap=None)

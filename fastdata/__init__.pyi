@@ -3,7 +3,9 @@
 from .commands.sheet import show as show
 from .datasets.collate import collate as collate
 from .datasets.directory import ImageDirectoryDataset as ImageDirectoryDataset
+from .datasets.huggingface import HuggingFaceImageDataset as HuggingFaceImageDataset
 from .datasets.mixture import Mix as Mix
+from .datasets.parquet import ParquetImageDataset as ParquetImageDataset
 from .datasets.shards import TarImageDataset as TarImageDataset
 from .datasets.store import TarImageMapDataset as TarImageMapDataset
 from .epoch.balanced import Balanced as Balanced

@@ -142,6 +142,10 @@ class ImageDataset(ABC):
     @abstractmethod
     def _read(self, number: int) -> Sample[bytes]: ...
 
+    def _read_in_memory(self, number: int) -> Sample[Any]:
+        """The same, its image where it lies in memory already, if it does."""
+        return self._read(number)
+
     def read(self, number: int) -> Sample[bytes]:
         """Sample `number` as it is stored, its boxes too, say. ReadError or TargetError where it can't be read."""
         sample = self._read_as(number, partial(self._read, number))
@@ -161,7 +165,7 @@ class ImageDataset(ABC):
         samples: list[Sample[Data] | SampleError] = []
         size = 0
         for number in numbers:
-            sample = self._read_as(number, partial(self._read, number))
+            sample = self._read_as(number, partial(self._read_in_memory, number))
             samples.append(sample)
             size += 0 if isinstance(sample, SampleError) else len(sample.image)
             if size > BYTES_AT_ONCE:

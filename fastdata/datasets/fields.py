@@ -78,19 +78,21 @@ class Wanted:
             raise TargetError(f"its {which} {field.component!r} can't be used: {error}") from error
 
 
-def declared(target: Target) -> Declared | None:
-    """The fields that a `target=` names. TypeError or ValueError for what names none."""
+def declared(target: Target, named: Callable[[str], Field] = field_of) -> Declared | None:
+    """The fields that a `target=` names; `named` says which one a string is. TypeError or ValueError for what names
+    none.
+    """
     if target is None:
         return None
     if isinstance(target, str | Field | Table | Coco):
-        return Declared({"target": _field(target)}, named=False)
+        return Declared({"target": _field(target, named)}, named=False)
     if isinstance(target, Mapping):
-        fields = {_checked_name(name): _field(field) for name, field in target.items()}
+        fields = {_checked_name(name): _field(field, named) for name, field in target.items()}
     elif isinstance(target, Iterable):
         components = [_checked_name(component) for component in target]
         if len(set(components)) != len(components):
             raise ValueError(f"target names a component twice: {components}")
-        fields = {component: field_of(component) for component in components}
+        fields = {component: named(component) for component in components}
     else:
         raise TypeError(f"target must be a component, a field, a list or a dict of them, or None, got {target!r}")
     if not fields:
@@ -98,9 +100,9 @@ def declared(target: Target) -> Declared | None:
     return Declared(fields, named=True)
 
 
-def _field(target: Any) -> Field | Table | Coco:
+def _field(target: Any, named: Callable[[str], Field]) -> Field | Table | Coco:
     if isinstance(target, str):
-        return field_of(target)
+        return named(target)
     if not isinstance(target, Field | Table | Coco):
         raise TypeError(f"a field is a component or one of fd.Label, fd.Text, fd.Mask, … or a table, got {target!r}")
     return target

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from fastdata.sources.parquet import pyarrow_parquet
+
 Columns = dict[str, list[Any]]
 """The values of each column, by its name; None where there is none."""
 
@@ -92,10 +94,9 @@ def _json_row(path: str, number: int, line: str) -> dict[str, Any]:
 
 
 def _parquet(path: str) -> Columns:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise ImportError(f"{path} is read by pyarrow: pip install 'fastdata[parquet]'") from error
+    parquet = pyarrow_parquet(path)
+    from pyarrow import ArrowException
+
     try:
         columns: Columns = parquet.read_table(path).to_pydict()
     except ArrowException as error:

@@ -123,7 +123,7 @@ def key_of(path: str) -> str:
 
 def find_key_collisions(paths: Sequence[str]) -> list[list[int]]:
     """The groups of positions in `paths` whose files share a `key_of`, in order of their first."""
-    return _groups_of_equals(lambda: map(key_of, paths))
+    return groups_of_equals(lambda: map(key_of, paths))
 
 
 def keys_of(paths: Paths) -> Keys:
@@ -136,7 +136,7 @@ def keys_of(paths: Paths) -> Keys:
     for group in find_key_collisions(paths):
         keys.apart[group] = True
     if keys.apart.any():
-        for group in _groups_of_equals(lambda: keys):
+        for group in groups_of_equals(lambda: keys):
             first, second = paths[group[0]], paths[group[1]]
             raise ValueError(f"{first} and {second} share the key {keys[group[0]]!r}: rename one of them")
     keys.apart.setflags(write=False)
@@ -148,7 +148,7 @@ def _key_with_extension(path: str) -> str:
     return f"{key_of(path)}_{extension}" if stem and extension else key_of(path)  # '.x' is a stem
 
 
-def _groups_of_equals(keys: Callable[[], Iterable[str]]) -> list[list[int]]:
+def groups_of_equals(keys: Callable[[], Iterable[str]]) -> list[list[int]]:
     """Groups of positions with equal keys. The keys are gone over again if need be, so that only hashes are kept."""
     hashes = np.fromiter(map(hash, keys()), np.int64)
     values, counts = np.unique(hashes, return_counts=True)

@@ -15,6 +15,7 @@ from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.collate import collate
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.mix import as_image_dataset
+from fastdata.datasets.parquet import ParquetImageDataset
 from fastdata.datasets.prepared import Prepared
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.datasets.store import TarImageMapDataset
@@ -25,6 +26,7 @@ from fastdata.loading.loader import Loader
 from fastdata.sources.writer import ShardWriter
 from fastdata.transforms.draw import draw, sample_rng
 from support.numbered import TRAIN, image, number_of
+from support.parquets import Row, write_parquet
 from support.pictures import jpeg
 
 COUNT, SEED, EPOCH = 11, 5, 3
@@ -76,6 +78,15 @@ def shards(root: Path, files: Files, seed: int = SEED) -> TarImageDataset:
     return TarImageDataset(in_shards(root, files), TRAIN, seed=seed)
 
 
+def parquet(root: Path, files: Files, seed: int = SEED) -> ParquetImageDataset:
+    """Two files, one of two row groups, and one without rows between them."""
+    root.mkdir(parents=True)
+    for name, part in (("0", files[:4]), ("1", []), ("2", files[4:])):
+        rows = [Row(file.data, file.target, f"{file.key}.{file.extension}") for file in part]
+        write_parquet(root / f"{name}.parquet", rows, row_group_size=5)
+    return ParquetImageDataset(root / "*.parquet", TRAIN, seed=seed)
+
+
 def subset(root: Path, files: Files, seed: int = SEED) -> "Subset[Any]":
     """The files, of a folder that has them from the last to the first and another one before and after."""
     turned = [file._replace(key=f"a/{number}/{file.key[2:]}") for number, file in enumerate(reversed(files), start=10)]
@@ -95,7 +106,7 @@ def subset_of_concatenation(root: Path, files: Files, seed: int = SEED) -> "Subs
 
 
 Make = Callable[..., Any]
-KINDS: list[Make] = [directory, shards_by_number, shards, subset, concatenation, subset_of_concatenation]
+KINDS: list[Make] = [directory, shards_by_number, shards, parquet, subset, concatenation, subset_of_concatenation]
 
 
 @pytest.fixture(params=KINDS, ids=lambda make: make.__name__)
@@ -111,7 +122,7 @@ def ours(make: Make, tmp_path: Path) -> ImageDataset:
 
 
 def file_of(where: str) -> Path:
-    return Path(where.partition(", offset ")[0])
+    return Path(where.partition(", ")[0])
 
 
 def test_samples_are_stored_bytes_with_key_and_target_in_their_order(ours: ImageDataset) -> None:

@@ -23,6 +23,11 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Annotated:
 
 
 @pytest.fixture(scope="module")
+def parquet(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return annotated.write_parquet(tmp_path_factory.mktemp("parquet"))
+
+
+@pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tables(tmp_path_factory.mktemp("tables"))
 
@@ -55,6 +60,15 @@ def test_each_sample_is_the_same_whoever_loads_it(recipe: Recipe, samples: Annot
     assert len(wanted) == (14 if recipe.mixed else recipe.order.num_samples or COUNT if recipe.order else COUNT)
     for name, way in WAYS.items() if recipe.mixed else (WAYS | OF_ITERABLES).items():
         assert_same(shown(way(recipe, *samples)), wanted, name)
+
+
+# Python 3.12 warns of forking a process with threads, which torch has.
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_each_sample_is_the_same_from_parquet(recipe: Recipe, samples: Annotated, parquet: list[str]) -> None:
+    dataset, wanted = recipe.of_parquet(parquet), expected(recipe, samples)
+    assert_same(shown(by_loader(dataset, recipe, num_threads=3)), wanted, "3 threads")
+    assert_same(shown(by_data_loader(dataset, recipe, 0)), wanted, "no workers, after that")
+    assert_same(shown(by_data_loader(recipe.of_parquet(parquet), recipe, 2)), wanted, "2 workers")
 
 
 def test_without_the_kernel_it_is_the_same_within_a_few_levels(

@@ -10,6 +10,7 @@ import torch
 
 import fastdata as fd
 from fastdata.sources.writer import ShardWriter
+from support.parquets import write_columns
 from support.pictures import encoded, photo
 
 COUNT, SEED = 11, 5
@@ -75,6 +76,17 @@ def write_shards(root: Path) -> list[str]:
             for number in numbers:
                 shard.write(key(number), components(number))
     return [str(root / f"{name}.tar") for name in "012"]
+
+
+def write_parquet(root: Path) -> list[str]:
+    """Two files of two row groups each, with a column for each component."""
+    for name, numbers in (("0", range(5)), ("1", range(5, COUNT))):
+        columns: dict[str, list[Any]] = {"__key__": [key(number) for number in numbers]}
+        for number in numbers:
+            for extension, data in components(number).items():
+                columns.setdefault(extension, []).append(data)
+        write_columns(root / f"{name}.parquet", columns)
+    return [str(root / f"{name}.parquet") for name in "01"]
 
 
 def plain(value: Any) -> Any:

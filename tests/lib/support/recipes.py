@@ -42,6 +42,12 @@ class Recipe:
         dataset = fd.TarImageMapDataset(shards, self.transform, target=self.target, seed=SEED, map=self.map)
         return self._mixed(dataset) if self.mixed else dataset
 
+    def of_parquet(self, files: list[str]) -> Any:
+        dataset = fd.ParquetImageDataset(
+            files, self.transform, "jpg", self.target, seed=SEED, map=self.map, cache_bytes=30_000
+        )
+        return self._mixed(dataset) if self.mixed else dataset
+
     def iterable(self, shards: list[str], **how: Any) -> fd.TarImageDataset:
         options = {"target": self.target, "seed": SEED, "map": self.map, "shuffle": True, "order": self.order}
         return fd.TarImageDataset(shards, self.transform, **options | how)
