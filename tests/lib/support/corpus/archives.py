@@ -140,8 +140,8 @@ def _good() -> Iterator[Archive]:
         yield Archive(OTHERS, f"type {kind:c}", header(b"c.jpg", 0, bytes([kind])) + A + END, ("a",))
     for kind in b"V?":
         yield Archive(OTHERS, f"type {kind:c}", header(b"c.jpg", 5, bytes([kind])) + data(b"label") + A + END, ("a",))
-    for name in (b"README", b".hidden.jpg", b"c/.d.jpg", b"__meta__/c.jpg", b"c/", b"c."):
-        yield Archive(OTHERS, name.decode(), member(name) + A + END, ("a",))
+    for no_key in (b"README", b".hidden.jpg", b"c/.d.jpg", b"__meta__/c.jpg", b"c/", b"c."):
+        yield Archive(OTHERS, no_key.decode(), member(no_key) + A + END, ("a",))
     yield Archive(DIALECTS, "contiguous files", member(b"a.jpg", b"7") + END, ("a",))
 
 

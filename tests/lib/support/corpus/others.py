@@ -45,7 +45,8 @@ def others() -> Iterator[Case]:
 def _good() -> Iterator[Case]:
     image, other = Image.fromarray(PHOTO), Image.fromarray(255 - PHOTO)
     alpha = Image.fromarray(np.dstack([PHOTO, PHOTO[:, :, 0]]))
-    for name, options in {"lossy": {}, "lossless": {"lossless": True}, "quality 1": {"quality": 1}}.items():
+    ways: dict[str, dict[str, object]] = {"lossy": {}, "lossless": {"lossless": True}, "quality 1": {"quality": 1}}
+    for name, options in ways.items():
         yield Case(WEBP, name, saved(image, "WEBP", **options))
         yield Case(WEBP, f"{name}, transparent", saved(alpha, "WEBP", **options))
     palette = image.quantize(200)
