@@ -64,7 +64,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     changed = bytearray(data)
     for _ in range(rng.choice([0, 1, 1, 1, 2, 5])):
         at = min(len(changed) - 1, int(rng.random() ** rng.choice([1, 4]) * len(changed)))  # heads more often
-        match rng.randrange(7):
+        match rng.randrange(8):
             case 0 | 1:
                 changed[at] ^= 1 << rng.randrange(8)
             case 2:
@@ -74,7 +74,9 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
             case 4:
                 other = rng.randrange(len(changed))
                 changed[at:at] = changed[other : other + rng.choice([1, 2, 10, 300])]
-            case 5:
+            case 5:  # a table becomes a comment
+                changed = changed.replace(rng.choice([b"\xff\xdb", b"\xff\xc4"]), b"\xff\xfe", 1)
+            case 6:
                 changed[at:at] = b"\xff" + bytes([rng.choice([0xD9, 0xDA, 0xC0, 0xC4, 0xDD, 0xE1, 0xE9, 0xD3])])
             case _:
                 del changed[at:]

@@ -6,6 +6,7 @@ Each target gets its share of the seconds. Atheris, where it is installed, looks
 seeds are mutated at random. An input that fails is written to ./crash-* and printed by its target.
 """
 
+import atexit
 import io
 import os
 import random
@@ -222,7 +223,18 @@ def by_atheris(name: str, seconds: float, seed: int) -> None:
     ]:
         for function in [function for function in vars(module).values() if isinstance(function, FunctionType)]:
             atheris.instrument_func(function)
-    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix=crash-{name}-", str(corpus)], target)
+    failed = []
+
+    def guarded(content: bytes) -> None:
+        try:
+            target(content)
+        except BaseException:
+            failed.append(content)
+            raise
+
+    # Not Python's own end, at which libraries may crash under libFuzzer.
+    atexit.register(lambda: os._exit(len(failed)))
+    atheris.Setup([sys.argv[0], *options, f"-artifact_prefix=crash-{name}-", str(corpus)], guarded)
     atheris.Fuzz()
 
 
