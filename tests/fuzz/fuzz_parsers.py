@@ -136,7 +136,7 @@ def _seeds_of_json() -> list[bytes]:
 
 
 def _seeds_of_fields() -> list[bytes]:
-    arrays = [np.zeros((3, 4), np.float32), np.arange(6, dtype=">i2").reshape(2, 3, order="F"), np.float64(1)]
+    arrays = [np.zeros((3, 4), np.float32), np.arange(6, dtype=">i2").reshape(2, 3, order="F"), np.array(1.0)]
     files = [io.BytesIO() for _ in arrays]
     for file, array in zip(files, arrays, strict=True):
         np.save(file, array)
