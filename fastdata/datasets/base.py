@@ -253,9 +253,9 @@ class ImageDataset(ABC):
         """
         try:
             errors, decode_ns, resize_ns = decode_into([image for sample in samples for image in sample.images], rows)
-        except MemoryError as error:
+        except MemoryError as cause:
             if len(samples) == 1:
-                raise self._no_memory("decode", samples[0].number) from error
+                raise self._no_memory("decode", samples[0].number) from cause
             return self._decoded_one_by_one(samples, rows)
         if not any(errors):
             return DecodedSamples([None] * len(samples), decode_ns, resize_ns)
