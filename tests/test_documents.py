@@ -16,7 +16,7 @@ from support.pictures import encoded, jpeg, photo
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [page for page in [README, *sorted((ROOT / "docs").glob("*.md"))] if "```python" in page.read_text()]
 LIMIT = 180  # seconds; each takes three
 
 # What would take long, or a GPU; everything else runs as it stands.

@@ -198,7 +198,7 @@ class ImageDataset(ABC):
         except SampleError as error:
             return error.without_frames()
         except MemoryError as error:
-            raise OSError(errno.ENOMEM, "no memory to read a sample", self.where(number)) from error
+            raise self._no_memory("read", number) from error
         except (OSError, TarError) as error:
             if isinstance(error, OSError) and is_machines(error):
                 key = self._key_if_readable(number)
@@ -206,6 +206,9 @@ class ImageDataset(ABC):
             located = ReadError(str(error), self._key_if_readable(number), self.where(number))
             located.__cause__ = error
             return located.without_frames()
+
+    def _no_memory(self, verb: str, number: int) -> OSError:
+        return OSError(errno.ENOMEM, f"no memory to {verb} a sample", self.where(number))
 
     def draw(self, sample: Sample[bytes], epoch: int) -> tuple[Header, View]:
         """The view of a sample in an epoch, of several the first: a function of seed, epoch and key.
@@ -258,6 +261,8 @@ class ImageDataset(ABC):
             views = [draw(transform, header.size, rng_of_view(rng, view)) for view, transform in enumerate(transforms)]
         except (DecodeError, DrawError) as error:
             return error.at(sample.key, self.where(number)).without_frames()
+        except MemoryError as error:
+            raise self._no_memory("decode", number) from error
         images = tuple(Encoded(data, header, view) for view in views)
         return self._in_view(Prepared(number, sample.key, sample.target, images, self, rng))
 
@@ -271,8 +276,16 @@ class ImageDataset(ABC):
             return error.at(sample.key, self.where(sample.number)).without_frames()
 
     def decode_into(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> DecodedSamples:
-        """Decode samples into their rows: of each sample one for each of its views, uint8 of shape (H, W, 3)."""
-        errors, decode_ns, resize_ns = decode_into([image for sample in samples for image in sample.images], rows)
+        """Decode samples into their rows: of each sample one for each of its views, uint8 of shape (H, W, 3).
+
+        OSError, which names the sample, where there is no memory for one.
+        """
+        try:
+            errors, decode_ns, resize_ns = decode_into([image for sample in samples for image in sample.images], rows)
+        except MemoryError as cause:
+            if len(samples) == 1:
+                raise self._no_memory("decode", samples[0].number) from cause
+            return self._decoded_one_by_one(samples, rows)
         if not any(errors):
             return DecodedSamples([None] * len(samples), decode_ns, resize_ns)
         of_samples, first = [], 0
@@ -281,6 +294,13 @@ class ImageDataset(ABC):
             of_samples.append(error and error.at(sample.key, self.where(sample.number)))
             first += len(sample.images)
         return DecodedSamples(of_samples, decode_ns, resize_ns)
+
+    def _decoded_one_by_one(self, samples: Sequence[Prepared], rows: Sequence[Pixels]) -> DecodedSamples:
+        """The same with less memory at a time, and to say whose there is not."""
+        left = list(rows)
+        each = [self.decode_into([sample], [left.pop(0) for _ in sample.images]) for sample in samples]
+        errors = [error for decoded in each for error in decoded.errors]
+        return DecodedSamples(errors, sum(d.decode_ns for d in each), sum(d.resize_ns for d in each))
 
     def load(self, number: int, epoch: int, out: Pixels | None = None) -> Sample[Pixels]:
         """Sample `number` in an epoch, its pixels uint8 of shape (H, W, 3), in `out` where it is given.

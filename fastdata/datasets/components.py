@@ -16,7 +16,7 @@ from fastdata.sources.tar import BLOCK
 Found = Component | SampleError
 """Where a sample's image lies, or what is wrong with it."""
 
-_NO_RANGE = (-1, 0, 0)
+_NO_RANGE = (-1, 0, 0, 0)
 _NO_MEMBER = (0, -1, 0, 0, 0, b"", 0, 0)
 
 
@@ -70,7 +70,7 @@ def read_components(found: Sequence[Found], with_classes: bool, look: kernel.Loo
     The index knows the classes, but a shard of other labels may have the size and time that the index is of: so what
     holds them is read, too, in the same piece where it lies beside the image.
     """
-    ranges = np.array([_range(each, with_classes) for each in found], np.int64).reshape(-1, 3)
+    ranges = np.array([_range(each, with_classes) for each in found], np.int64).reshape(-1, 4)
     members = np.array([_member(each) for each in found], kernel.MEMBER)
     memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
     received = kernel.read(ranges, memory, BLOCK, look, members).tolist()
@@ -78,11 +78,12 @@ def read_components(found: Sequence[Found], with_classes: bool, look: kernel.Loo
     return list(map(Received, found, parts, received, members["key_size"].tolist(), members["has_cls"].tolist()))
 
 
-def _range(found: Found, with_class: bool) -> tuple[int, int, int]:
-    """File descriptor, offset and size."""
+def _range(found: Found, with_class: bool) -> tuple[int, int, int, int]:
+    """File descriptor, offset and size; and how many of these bytes lie behind the component."""
     if isinstance(found, SampleError):
         return _NO_RANGE
-    return found.opened.fd, found.offset - BLOCK, BLOCK + found.size + (found.tail if with_class else 0)
+    tail = found.tail if with_class else 0
+    return found.opened.fd, found.offset - BLOCK, BLOCK + found.size + tail, tail
 
 
 def _member(found: Found) -> tuple[Any, ...]:

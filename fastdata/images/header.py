@@ -8,7 +8,7 @@ import numpy as np
 from fastdata.errors import DecodeError, JpegError
 from fastdata.images import kernel
 from fastdata.images.jpeg import JpegHeader, exif_orientation, is_jpeg, read_jpeg_header
-from fastdata.images.limits import MAX_PIXELS, MAX_SCANS
+from fastdata.images.limits import MAX_PIXELS, scan_limit
 from fastdata.images.pillow import open_image
 
 
@@ -42,8 +42,11 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             f"the image claims {header.width}x{header.height} pixels, more than the limit of {max_pixels}: "
             "raise max_pixels if that is meant"
         )
-    if data[:2] == _SOI and _may_have_scans(data, header.jpeg) and _scans(data) > MAX_SCANS:
-        raise DecodeError(f"a JPEG of more than {MAX_SCANS} scans: a decompression bomb")
+    limit = scan_limit(header.width * header.height)
+    if data[:2] == _SOI and _may_have_scans(data, header.jpeg) and _scans(data) > limit:
+        raise DecodeError(
+            f"a JPEG of {header.width}x{header.height} pixels in more than {limit} scans: a decompression bomb"
+        )
     return header
 
 

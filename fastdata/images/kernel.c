@@ -49,6 +49,7 @@
 
 #define MAX_PIXELS 178956970     /* as in decode.py: Pillow's own limit */
 #define MAX_SCANS 500            /* each works through the whole picture and takes a few bytes */
+#define MAX_SCANNED_PIXELS ((int64_t)1 << 33) /* of all of them together: limits.py says why */
 #define MAX_SCRATCH ((size_t)1 << 30) /* bytes of any one of a sample's buffers */
 #define MAX_LIBJPEG 2147483647L  /* bytes that libjpeg may allocate for one image */
 #define STRIP_ROWS 16            /* decoded at a time: what one row of 4:2:0 blocks gives */
@@ -238,13 +239,14 @@ static int read_header(struct bytes data, struct header *header) {
     return header->frame != 0;
 }
 
-/* Whether there are more than MAX_SCANS. They are counted by their bytes, which entropy-coded data never hold. */
-static int has_many_scans(struct bytes data) {
+/* Whether there are more scans than `limits.scan_limit`. They are counted by their bytes, which entropy-coded data never
+   hold. */
+static int has_many_scans(struct bytes data, const struct header *header) {
     const uint8_t *at = data.at, *end = data.at + data.size;
-    int scans = 0;
+    int64_t scans = 0, pixels = (int64_t)header->width * header->height;
     while (at < end && (at = memchr(at, 0xFF, (size_t)(end - at))) && ++at < end)
         scans += *at == SOS;
-    return scans > MAX_SCANS;
+    return scans > MAX_SCANS || scans * pixels > most(pixels, MAX_SCANNED_PIXELS);
 }
 
 /* Grey, or colours with whole chroma, halved or quartered in one direction, or halved in both: what TurboJPEG, by
@@ -267,7 +269,7 @@ static enum kind kind_of(struct bytes data, struct header *header) {
         return NOT_JPEG;
     if (!read_header(data, header))
         return REFUSED;
-    if (has_many_scans(data))
+    if (has_many_scans(data, header))
         return SCAN_BOMB;
     return is_decodable(header) ? DECODABLE : NOT_FOR_KERNEL;
 }
@@ -1230,8 +1232,17 @@ static void read_to_end(struct jpeg_decompress_struct *jpeg, JSAMPROW row) {
     jpeg_finish_decompress(jpeg);
 }
 
+/* A JPEG without tables of its own would be decoded by those of the last one, which libjpeg keeps. Their memory stays in
+   libjpeg's permanent pool, some kilobytes a picture, until the worker ends. */
+static void forget_tables(struct jpeg_decompress_struct *jpeg) {
+    memset(jpeg->quant_tbl_ptrs, 0, sizeof jpeg->quant_tbl_ptrs);
+    memset(jpeg->dc_huff_tbl_ptrs, 0, sizeof jpeg->dc_huff_tbl_ptrs);
+    memset(jpeg->ac_huff_tbl_ptrs, 0, sizeof jpeg->ac_huff_tbl_ptrs);
+}
+
 /* Up to the first row: DONE where pixels can be read. */
 static enum status start_picture(struct jpeg_decompress_struct *jpeg, const struct part *part, int scale) {
+    forget_tables(jpeg);
     jpeg_mem_src(jpeg, part->data.at, (unsigned long)part->data.size);
     jpeg_read_header(jpeg, TRUE);
     if (jpeg->image_width != part->width || jpeg->image_height != part->height)
@@ -2289,7 +2300,7 @@ static const char *refuse_transcoding(struct bytes data, int interval) {
         return "no JPEG header that can be read";
     if (header.precision != 8 || header.frame > 0xC2 || header.components == 4)
         return "only 8-bit Huffman-coded grey and colour can be made crop-ready";
-    if (has_many_scans(data))
+    if (has_many_scans(data, &header))
         return "too many scans: a decompression bomb";
     if ((int64_t)header.width * header.height > MAX_PIXELS)
         return "too many pixels";
@@ -2349,15 +2360,17 @@ static PyObject *py_is_undamaged(PyObject *module, PyObject *args) {
 
 enum { FD, OFFSET, SIZE, READ, RANGE }; /* the columns of a range, and their number */
 
-/* Looks at what lies behind the first `skip` bytes of each; `members` may be NULL. */
+/* Looks at what lies behind the first `skip` bytes of each, without the last ones: as many as READ says beforehand.
+   `members` may be NULL. */
 static void read_all(int64_t *ranges, Py_ssize_t count, uint8_t *out, int64_t skip, struct look *look,
                      struct member *members) {
     for (Py_ssize_t i = 0; i < count; i++, out += ranges[SIZE], ranges += RANGE) {
+        int64_t end = ranges[SIZE] - most(0, ranges[READ]);
         ranges[READ] = read_range((int)ranges[FD], out, ranges[SIZE], ranges[OFFSET]);
         if (members)
             check_member(members + i, (struct bytes){out, (size_t)most(0, ranges[READ])});
         if (look->count)
-            look_at(look, i, (struct bytes){out + skip, (size_t)most(0, ranges[READ] - skip)});
+            look_at(look, i, (struct bytes){out + skip, (size_t)most(0, least(ranges[READ], end) - skip)});
     }
 }
 

@@ -186,13 +186,14 @@ def read(
     """Read n ranges, (file descriptor, offset, size), of open files into `out`, one after another.
 
     Returns for each how many bytes came, fewer than asked for at a file's end only, or minus errno: int64 of shape
-    (n,). Where there is a `look`, the n files that it sees are what lies behind the first `skip` bytes of each range.
+    (n,). Where there is a `look`, the n files that it sees are what lies behind the first `skip` bytes of each range;
+    a fourth column, where `ranges` have one, says how many bytes at its end belong to something else.
     `members`, MEMBER of shape (n,), say whose headers the ranges should begin with; whether they do is found out.
 
     ValueError where a size or `skip` is negative, or the sizes don't fit into `out`.
     """
     columns = np.zeros((len(ranges), 4), np.int64)
-    columns[:, :3] = ranges
+    columns[:, : ranges.shape[1]] = ranges
     _kernel().read(columns, out, skip, None if look is None else look.arguments, members)
     return columns[:, 3]
 

@@ -7,3 +7,11 @@ MAX_PIXELS: Final = 178_956_970
 
 MAX_SCANS: Final = 500
 """Of a JPEG. Each scan takes a few bytes and works through the whole picture: libjpeg-turbo advises to limit them."""
+
+MAX_SCANNED_PIXELS: Final = 1 << 33
+"""Of a JPEG's scans together: some seconds. Progressive JPEGs have about ten scans; the largest may have 48."""
+
+
+def scan_limit(pixels: int) -> int:
+    """How many scans a JPEG of so many pixels may have: one at least."""
+    return max(1, min(MAX_SCANS, MAX_SCANNED_PIXELS // max(1, pixels)))

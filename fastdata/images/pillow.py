@@ -20,16 +20,18 @@ def open_image(data: bytes) -> Image.Image:
         raise DecodeError(f"neither {', '.join(_PILLOW_FORMATS[:-1])} nor {_PILLOW_FORMATS[-1]}") from None
     except Image.DecompressionBombError as error:
         raise DecodeError(f"{error}: raise PIL.Image.MAX_IMAGE_PIXELS, too, if that is meant") from error
+    except MemoryError:  # the machine's fault, for which no image is to blame: its size was looked at
+        raise
     except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to.
         raise DecodeError(f"not an image that Pillow can read: {error}") from error
 
 
 def decode_by_pillow(data: bytes, stored_size: tuple[int, int]) -> Pixels:
-    """The whole picture as it is stored, of that (width, height). DecodeError where it is not."""
+    """The whole picture as it is stored, of that (width, height). DecodeError where it is not; MemoryError."""
     with open_image(data) as image:
         try:
-            pixels = np.array(_to_rgb(image))  # copied, since torch wants memory that can be written
-        except DecodeError:
+            pixels = _pixels(image)
+        except (DecodeError, MemoryError):
             raise
         except Exception as error:  # as above
             raise DecodeError(f"Pillow can't decode this {image.format} image: {error}") from error
@@ -39,12 +41,31 @@ def decode_by_pillow(data: bytes, stored_size: tuple[int, int]) -> Pixels:
     return pixels
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _pixels(image: Image.Image) -> Pixels:
+    """8 bit RGB, in memory that can be written, which torch wants.
+
+    Some rows at a time: what Pillow converts and copies would take the memory of a large picture four times more.
+    """
+    image.load()
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _PIXELS_AT_ONCE // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        part = image if rows >= height else image.crop((0, top, width, bottom))
+        pixels[top:bottom] = np.asarray(_to_rgb(part, image.format))
+    return pixels
+
+
+_PIXELS_AT_ONCE = 1 << 22
+
+
+def _to_rgb(image: Image.Image, format: str | None) -> Image.Image:
     """8 bit RGB. Pillow takes the high byte of 16 bit colour, but clips 16 bit grey and floats: not here."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and format == "PPM"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise DecodeError(f"{image.format} pixels of mode {image.mode} have no known range: make them 8 or 16 bit")
+        raise DecodeError(f"{format} pixels of mode {image.mode} have no known range: make them 8 or 16 bit")
     if "transparency" in image.info:
         image = image.convert("RGBA")  # at once to RGB is the same, but warns of palettes
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

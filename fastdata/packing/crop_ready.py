@@ -8,7 +8,7 @@ from fastdata.errors import JpegError
 from fastdata.images import kernel
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.jpeg import EOI, FRAMES, NEXT_MARKER, SOS, Data, JpegHeader, read_jpeg_header
-from fastdata.images.limits import MAX_PIXELS, MAX_SCANS
+from fastdata.images.limits import MAX_PIXELS, scan_limit
 from fastdata.images.restart import add_table, mcu_size
 
 # Pixels of the least segment, and segments in a row of a large photo. The marker, table entry and fresh DC values of a
@@ -91,8 +91,9 @@ def _refuse_missing_scans(data: bytes, header: JpegHeader) -> None:
         stop = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
     if missing:
         raise JpegError(f"a progressive JPEG without all of its scans: it has {scans}, ending at offset {stop}")
-    if scans > MAX_SCANS:
-        raise JpegError(f"a progressive JPEG of {scans} scans, more than the limit of {MAX_SCANS}")
+    limit = scan_limit(header.width * header.height)
+    if scans > limit:
+        raise JpegError(f"a progressive JPEG of {scans} scans, more than the limit of {limit}")
 
 
 def _jpegtran() -> str:

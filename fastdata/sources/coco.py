@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -108,20 +109,23 @@ class CocoRows:
         return StoredBoxes(boxes, labels, self.field, int(self.instances.image_ids[row]))
 
 
+_Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class _Image(msgspec.Struct):
-    id: int
+    id: _Id
     file_name: str
 
 
 class _Annotation(msgspec.Struct):
-    image_id: int
-    category_id: int
+    image_id: _Id
+    category_id: _Id
     bbox: tuple[float, float, float, float]
     iscrowd: int = 0
 
 
 class _Category(msgspec.Struct):
-    id: int
+    id: _Id
     name: str
 
 
@@ -151,7 +155,7 @@ def _read(path: str, crowds: bool, state: tuple[int, int]) -> Instances:
     counted.sort(key=lambda one: images[one.image_id])
     owners = np.array([images[one.image_id] for one in counted], np.int64)
     try:
-        boxes = xyxy(np.array([one.bbox for one in counted], np.float32).reshape(-1, 4), "xywh")
+        boxes = _xyxy([one.bbox for one in counted])
     except ValueError as error:
         raise ValueError(f"{path} {error}") from error
     return Instances(
@@ -164,6 +168,15 @@ def _read(path: str, crowds: bool, state: tuple[int, int]) -> Instances:
         boxes,
         np.array([labels[one.category_id] for one in counted], np.int64),
     )
+
+
+def _xyxy(boxes: list[tuple[float, float, float, float]]) -> Floats:
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        converted = xyxy(np.array(boxes, np.float32).reshape(-1, 4), "xywh")
+    odd = np.flatnonzero(~np.isfinite(converted).all(axis=1))
+    if len(odd):
+        raise ValueError(f"holds the box {list(boxes[odd[0]])}, whose edges are not finite as float32")
+    return converted
 
 
 def _places(path: str, what: str, ids: list[int]) -> dict[int, int]:

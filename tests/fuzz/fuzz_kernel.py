@@ -1,4 +1,5 @@
-"""A differential fuzz of the kernel: damaged JPEGs, any view; it decodes what the reference does, or refuses.
+"""A differential fuzz of the kernel: damaged JPEGs, any view, several files at once; it decodes what the reference
+does, or refuses. It draws the views that Python draws, and its colours are torch's.
 
     python tests/fuzz/fuzz_kernel.py [seconds] [seed]
 
@@ -19,14 +20,20 @@ import warnings
 
 import cv2
 import numpy as np
+import torch
 
 from fastdata.errors import DecodeError, JpegError
 from fastdata.images import kernel
+from fastdata.images.colour import recolour
 from fastdata.images.header import read_header
 from fastdata.images.jobs import jobs
 from fastdata.images.jpeg import read_jpeg_header
 from fastdata.images.reference import decode
 from fastdata.images.restart import add_table
+from fastdata.transforms.colour import ColorJitter, RandomGrayscale, RandomInvert, RandomPosterize, RandomSolarize
+from fastdata.transforms.draw import draw
+from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, RandomVerticalFlip, Resize
+from fastdata.transforms.transform import Transform
 from fastdata.transforms.view import Box, Interpolation, View
 
 SUBSAMPLINGS = [0x111111, 0x211111, 0x121111, 0x221111, 0x411111, None]  # as OpenCV names them; None: grey
@@ -57,7 +64,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
     changed = bytearray(data)
     for _ in range(rng.choice([0, 1, 1, 1, 2, 5])):
         at = min(len(changed) - 1, int(rng.random() ** rng.choice([1, 4]) * len(changed)))  # heads more often
-        match rng.randrange(7):
+        match rng.randrange(8):
             case 0 | 1:
                 changed[at] ^= 1 << rng.randrange(8)
             case 2:
@@ -67,7 +74,9 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
             case 4:
                 other = rng.randrange(len(changed))
                 changed[at:at] = changed[other : other + rng.choice([1, 2, 10, 300])]
-            case 5:
+            case 5:  # a table becomes a comment
+                changed = changed.replace(rng.choice([b"\xff\xdb", b"\xff\xc4"]), b"\xff\xfe", 1)
+            case 6:
                 changed[at:at] = b"\xff" + bytes([rng.choice([0xD9, 0xDA, 0xC0, 0xC4, 0xDD, 0xE1, 0xE9, 0xD3])])
             case _:
                 del changed[at:]
@@ -103,9 +112,69 @@ def check_headers(data: bytes) -> None:
     assert (width, height, orientation) == (header.width, header.height, header.orientation), "headers differ"
 
 
+PROGRAMS = [
+    Transform([RandomResizedCrop(16), RandomHorizontalFlip(), RandomVerticalFlip()]),
+    Transform([Resize(20), CenterCrop(16)], reducing_gap=None),
+    Transform([Resize((9, 31), "bicubic")]),
+    Transform([RandomResizedCrop((7, 40), scale=(0.01, 0.1))], antialias=False),
+]
+
+
+def check_look(data: bytes, rng: random.Random) -> None:
+    """What the kernel draws is what Python draws, or it leaves that to Python."""
+    transform, seed, max_pixels = rng.choice(PROGRAMS), rng.getrandbits(64), rng.choice([2000, 4_000_000])
+    look = kernel.Look(transform, np.array([seed], np.uint64), max_pixels).at([data])
+    width, height, orientation, kind = look.headers[0].tolist()
+    if kind != kernel.Kind.DECODABLE:
+        return
+    assert width * height <= max_pixels, "look: too large"
+    view = draw(transform, (height, width) if orientation >= 5 else (width, height), seed)
+    assert look.jobs.tobytes() == jobs([view], [orientation]).tobytes(), f"look: another view than {view}"
+
+
+def check_neighbours(data: bytes, others: list[bytes], rng: random.Random) -> None:
+    """What becomes of a file does not depend on those that are decoded in the same call."""
+    files = [*others, data]
+    rng.shuffle(files)
+    views = [any_view(64, 48, rng) for _ in files]
+    rows = [np.zeros((view.window.height, view.window.width, 3), np.uint8) for view in views]
+    statuses = kernel.decode(files, jobs(views, [1] * len(files)), rows).tolist()
+    for file, view, row, status in zip(files, views, rows, statuses, strict=True):
+        alone = np.zeros_like(row)
+        (expected,) = kernel.decode([file], jobs([view], [1]), [alone]).tolist()
+        assert (status, status != kernel.Status.DONE or np.array_equal(row, alone)) == (expected, True), "neighbours"
+
+
+COLOURS = Transform(
+    [
+        RandomResizedCrop(8),
+        ColorJitter(0.9, 0.9, 0.9, 0.5),
+        RandomGrayscale(0.2),
+        RandomSolarize(99, 0.3),
+        RandomPosterize(3, 0.3),
+        RandomInvert(0.2),
+    ]
+)
+
+
+def check_colours(rng: random.Random) -> None:
+    """Colours by the kernel are those by torch."""
+    noise = np.random.default_rng(rng.getrandbits(32))
+    shape = (3, rng.randint(1, 40), rng.randint(1, 40), 3)
+    images = torch.from_numpy(noise.integers(0, 256, shape, np.uint8)).permute(0, 3, 1, 2)
+    seeds = noise.integers(0, 2**63, 3, np.uint64)
+    by_kernel = recolour(images, COLOURS, seeds)
+    compiled, kernel.KERNEL = kernel.KERNEL, None  # type: ignore[misc]
+    try:
+        assert torch.equal(by_kernel, recolour(images, COLOURS, seeds)), "colours differ"
+    finally:
+        kernel.KERNEL = compiled  # type: ignore[misc]
+
+
 def check(data: bytes, rng: random.Random) -> bool:
     """One round; whether the kernel decoded it."""
     check_headers(data)
+    check_look(data, rng)
     with contextlib.suppress(ValueError):
         kernel.make_crop_ready(data, rng.choice([0, 1, 7]))
     checked = rng.random() < 0.2
@@ -142,7 +211,11 @@ def main(seconds: float = 10, seed: int = 0) -> None:
             rng.randrange(3), rng.randrange(6), rng.random() < 0.3, rng.choice([0, 0, 1, 3]), rng.random() < 0.4
         )
         try:
-            decoded += check(mutated(image, rng), rng)
+            damaged = mutated(image, rng)
+            decoded += check(damaged, rng)
+            if number % 4 == 0:
+                check_neighbours(damaged, [image, mutated(image, rng)], rng)
+                check_colours(rng)
         except BaseException:
             print(f"round {number} of seed {seed} failed", file=sys.stderr, flush=True)
             raise

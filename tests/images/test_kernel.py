@@ -521,6 +521,57 @@ def test_ranges_must_fit():
         KERNEL.read(bytearray(31), bytearray(10))
 
 
+def without_segments(data: bytes, marker: int) -> bytes:
+    header = read_jpeg_header(data)
+    kept = [data[start:stop] for each, start, stop in header.segments if each != marker]
+    return b"".join([data[:2], *kept, data[header.scan :]])
+
+
+@pytest.mark.parametrize("marker", [0xDB, 0xC4], ids=["quantization", "Huffman"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_tables_does_not_get_those_of_the_one_before(marker: int, progressive: bool):
+    whole = jpeg(40, 30, quality=20, progressive=progressive, optimize=True)
+    without = without_segments(whole, marker)
+    box = Box(0, 0, 40, 30)
+    made = jobs([View(box, (40, 30), box, False)] * 2, [1, 1], False)
+    rows = [np.empty((30, 40, 3), np.uint8) for _ in range(2)]
+    (alone,) = kernel.decode([without], made[:1], rows[:1])
+    assert kernel.decode([whole, without], made, rows).tolist() == [Status.DONE, alone]
+    assert alone != Status.DONE or not np.array_equal(rows[0], rows[1]), "tables of the standard are others"
+
+
+def test_a_look_sees_nothing_of_what_lies_behind_a_file(tmp_path: Path):
+    data = jpeg(40, 30)
+    cut = read_jpeg_header(data).scan - 1
+    (tmp_path / "data").write_bytes(data)
+    found = []
+    with (tmp_path / "data").open("rb") as file:
+        for tail in (0, len(data) - cut):
+            look = kernel.Look(Transform([Resize(9)]), np.zeros(1, np.uint64), 10**6)
+            kernel.read(np.array([[file.fileno(), 0, len(data), tail]]), bytearray(len(data)), 0, look)
+            found.append(Kind(look.headers[0, 3]))
+    assert found == [Kind.DECODABLE, Kind.REFUSED]
+
+
+def test_a_large_jpeg_may_have_fewer_scans():
+    data = jpeg(40, 30, progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    scans = data.count(b"\xff\xda")
+    at = read_jpeg_header(data).segments
+    frame = next(start for marker, start, _ in at if marker == 0xC2)
+    large = bytearray(data[:-2])
+    large[frame + 5 : frame + 9] = (13_000).to_bytes(2, "big") * 2
+    limit = (1 << 33) // 13_000**2
+    for more, kind in ((limit - scans, Kind.DECODABLE), (limit - scans + 1, Kind.SCAN_BOMB)):
+        bomb = bytes(large) + scan * more + b"\xff\xd9"
+        assert kernel.headers([bomb])[0, 3] == kind
+        if kind == Kind.SCAN_BOMB:
+            with pytest.raises(DecodeError, match=f"13000x13000 pixels in more than {limit} scans"):
+                read_header(bomb)
+        else:
+            assert read_header(bomb).size == (13_000, 13_000)
+
+
 def test_files_are_read_whole_and_others_are_not(tmp_path: Path):
     (tmp_path / "image").write_bytes(b"0123456789")
     (tmp_path / "empty").write_bytes(b"")

@@ -114,3 +114,15 @@ def test_what_resizes_by_plain_bicubic_or_otherwise_than_the_pipeline_is_left_to
     ):
         image = Encoded(data, header, draw(transform, header.size, 0))
         assert (dali_image(image, pipelines) is not None) == is_for_dali
+
+
+def test_dali_gets_our_reading_of_exif() -> None:
+    plain = encoded(photo(60, 50), orientation=6)
+    tag = plain.index(b"\x01\x12\0\x03\0\0\0\x01\0\x06")
+    as_a_long = plain[: tag + 3] + b"\x04\0\0\0\x01\0\0\0\x06" + plain[tag + 12 :]
+    for data, orientation in ((plain, 6), (as_a_long, 1)):
+        header = read_header(data)
+        image = dali_encoded(data, header, draw([Resize((20, 20))], header.size, 0))
+        assert image is not None
+        assert read_header(image.data).orientation == header.orientation == orientation
+        assert image.data.count(b"Exif") == (orientation != 1)

@@ -66,3 +66,21 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
 def test_what_is_no_such_json_is_an_error_that_says_why(tmp_path: Path, changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Coco(write(tmp_path / "i.json", **changes)).read()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"images": [{"id": 2**63, "file_name": "a.jpg"}]}, r"Expected `int` <= .*images\[0\]\.id"),
+        ({"categories": [{"id": -(10**400), "name": "dog"}]}, r"categories\[0\]\.id"),
+        ({"annotations": [{"image_id": 4, "category_id": 1, "bbox": [1e300, 0, 1, 1]}]}, "not finite as float32"),
+        ({"annotations": [{"image_id": 4, "category_id": 1, "bbox": [3e38, 0, 3e38, 1]}]}, "not finite as float32"),
+    ],
+)
+def test_numbers_that_no_array_holds_are_an_error_that_names_the_file(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    path = write(tmp_path / "i.json", **changes)
+    with pytest.raises(ValueError, match=problem) as caught:
+        Coco(path).read()
+    assert str(path) in str(caught.value)

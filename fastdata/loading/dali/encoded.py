@@ -49,7 +49,7 @@ def dali_image(image: Encoded, transform: Transform) -> DaliImage | None:
     outside = 1 - view.box.width * view.box.height / (header.width * header.height)
     if jpeg.restart_interval and outside * len(data) > _LEAST_BYTES_SAVED and (part := _cut(data, jpeg, view)):
         return part
-    return DaliImage(data, view.box, view) if _looks_whole(data, jpeg) else None
+    return DaliImage(_with_our_exif(data, jpeg), view.box, view) if _looks_whole(data, jpeg) else None
 
 
 # DALI decodes only a box as it is; cutting the rest off takes the time that Huffman decoding so much of it would.
@@ -103,6 +103,19 @@ def _cut(data: bytes, jpeg: JpegHeader, view: View) -> DaliImage | None:
         box = stored_box(inverse, (sides[0], sides[1]), box)
         smaller = smaller[:2] + _exif(jpeg.orientation) + smaller[2:]  # cutting leaves EXIF out
     return DaliImage(smaller, Box(*box), view)
+
+
+def _with_our_exif(data: bytes, jpeg: JpegHeader) -> bytes:
+    """The same with no APP1 segment but one that says our orientation, where that is not 1.
+
+    DALI reads malformed EXIF otherwise. It would turn such an image otherwise, or fail at its box: at the whole batch,
+    of which it gives the memory back while its threads are still at work on it, so that the process may end.
+    """
+    others = [data[start:stop] for marker, start, stop in jpeg.segments if marker != APP1]
+    if len(others) == len(jpeg.segments):
+        return data
+    own = b"" if jpeg.orientation == 1 else _exif(jpeg.orientation)
+    return b"".join([data[:2], own, *others, data[jpeg.scan :]])
 
 
 @functools.cache
