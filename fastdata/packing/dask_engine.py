@@ -14,7 +14,7 @@ def dask_executor(address: str | None) -> Iterator[Executor]:
     try:
         import distributed
     except ImportError as error:
-        raise ImportError("the engine Dask is not installed: pip install 'fastdata[dask]'") from error
+        raise ImportError("the engine Dask is not installed: pip install 'fastdata-images[dask]'") from error
     cluster: Any = distributed.Client  # untyped in some of its versions only
     try:
         with cluster(address, set_as_default=False) as client, client.get_executor(pure=False) as executor:

@@ -20,7 +20,7 @@ def ray_executor(address: str | None) -> "Iterator[RayExecutor]":
         import ray
         from ray.exceptions import RayError, RayTaskError
     except ImportError as error:
-        raise ImportError("the engine Ray is not installed: pip install 'fastdata[ray]'") from error
+        raise ImportError("the engine Ray is not installed: pip install 'fastdata-images[ray]'") from error
     begun = not ray.is_initialized()
     if begun:
         ray.init(address=address, log_to_driver=False)

@@ -41,7 +41,7 @@ def obstore() -> Any:
             import obstore.store  # what the callers use of it
         except ImportError as error:
             raise ImportError(
-                f"s3, gs, az, http and https URLs need obstore: pip install 'fastdata[remote]' ({error})"
+                f"s3, gs, az, http and https URLs need obstore: pip install 'fastdata-images[remote]' ({error})"
             ) from error
         _own = obstore
     return obstore

@@ -31,7 +31,7 @@ def pyarrow_parquet(path: str) -> ModuleType:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise ImportError(f"{path} is read by pyarrow: pip install 'fastdata[parquet]'") from error
+        raise ImportError(f"{path} is read by pyarrow: pip install 'fastdata-images[parquet]'") from error
     return parquet  # type: ignore[no-any-return]
 
 

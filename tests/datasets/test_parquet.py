@@ -443,7 +443,7 @@ def test_without_pyarrow_an_error_says_what_to_install(tmp_path: Path) -> None:
         "except ImportError as error: print(error)"
     )
     said = subprocess.check_output([sys.executable, "-c", code], text=True)
-    assert said.strip() == f"{path} is read by pyarrow: pip install 'fastdata[parquet]'"
+    assert said.strip() == f"{path} is read by pyarrow: pip install 'fastdata-images[parquet]'"
 
 
 def test_pyarrow_is_imported_when_it_is_needed() -> None:

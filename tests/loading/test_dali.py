@@ -21,7 +21,7 @@ from support.numbered import COUNT, map_style, write_folder
 from support.pictures import jpeg
 from support.processes import LIB, assert_no_more_threads_than, run_python, threads
 
-pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
+pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata-images[dali]'")
 
 TRAIN: list[Step] = [RandomResizedCrop(224), RandomHorizontalFlip()]
 EVALUATE: list[Step] = [Resize(256), CenterCrop(224)]

@@ -29,7 +29,7 @@ BAD = (3, 10, 11, 18)
 @pytest.fixture(scope="module", params=["cpu", "dali"])
 def decoder(request: pytest.FixtureRequest) -> str:
     if request.param == "dali":
-        pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata[dali]'")
+        pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata-images[dali]'")
     return str(request.param)
 
 

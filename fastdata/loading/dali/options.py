@@ -29,4 +29,4 @@ def check_installed() -> None:
     try:
         import nvidia.dali.fn  # noqa: F401
     except ImportError as error:
-        raise ImportError("decoder='dali' needs NVIDIA DALI: pip install 'fastdata[dali]'") from error
+        raise ImportError("decoder='dali' needs NVIDIA DALI: pip install 'fastdata-images[dali]'") from error
