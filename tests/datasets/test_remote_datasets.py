@@ -1,6 +1,7 @@
 """A dataset at a URL is its json there: index and shards come as they are needed, and are what the json says."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.datasets.store import TarImageMapDataset
-from fastdata.errors import ManifestError, SampleError
+from fastdata.errors import ManifestError, ReadError, SampleError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources import remote_dataset, retry
@@ -100,17 +101,17 @@ def test_from_s3_as_well(packed: Path, moto_s3: S3, monkeypatch: pytest.MonkeyPa
     assert sorted(int(target) for _, target in there) == [0] * 5 + [1] * 7
 
 
-def test_opening_takes_a_few_requests_and_each_shard_one_more(packed: Path, http_server: Server, cache: Path) -> None:
+def test_opening_takes_a_few_requests_and_each_sample_one_more(packed: Path, http_server: Server, cache: Path) -> None:
     url = to_http(http_server)(packed)
     dataset = TarImageMapDataset(url, TRAIN)
     assert {request.path for request in http_server.requests} == {"/data/train.json", "/data/train.index.npy"}
     assert http_server.count() == 2
     read(dataset, [5])
     read(dataset, [6])
-    assert http_server.count() == 3
+    assert http_server.count() == 4
     again = TarImageMapDataset(url, TRAIN)
     assert read(again, [5]) == read(dataset, [5])
-    assert http_server.count() == 4  # the json, which may have changed
+    assert http_server.count() == 5  # the json, which may have changed
 
 
 @pytest.mark.parametrize("limit", [0, 1])
@@ -142,18 +143,24 @@ def test_a_replaced_dataset_is_not_served_from_the_cache(packed: Path, upload: U
     assert read(dataset) != before
 
 
-def test_a_shard_that_is_not_the_jsons_is_an_error_that_names_it_and_is_never_skipped(
+def test_a_sample_that_is_damaged_at_its_source_is_an_error_that_names_it(
     packed: Path, http_server: Server, cache: Path
 ) -> None:
     url = to_http(http_server)(packed)
     shard = bytearray((packed / "train-000001.tar").read_bytes())
-    shard[2000] ^= 1
+    shard[600] ^= 1  # in the image of its first sample
     http_server.put("data/train-000001.tar", bytes(shard))
-    dataset = TarImageMapDataset(url, TRAIN)
-    with pytest.raises(OSError, match=r"not what the dataset's json says.*train-000001\.tar"):
-        read(dataset, [5])
-    assert len(read(dataset, [0, 11])) == 2
-    assert len(os.listdir(cache)) == 3  # two shards and the index, nothing of the damaged one
+    dataset, here = TarImageMapDataset(url, TRAIN), TarImageMapDataset(packed / "train.json", TRAIN)
+    first = next(number for number in range(COUNT) if "train-000001.tar" in here.where(number))
+    found = read(dataset)
+    assert [each for number, each in enumerate(found) if number != first] == [
+        each for number, each in enumerate(read(here)) if number != first
+    ]
+    assert isinstance(found[first], ReadError)
+    said = r"data/train-000001\.tar, offset 0: the \d+ bytes that came, twice, are not those that were packed"
+    assert re.search(said, str(found[first]))
+    http_server.put("data/train-000001.tar", (packed / "train-000001.tar").read_bytes())
+    assert read(dataset) == read(here)  # what was damaged was not kept
 
 
 def test_a_damaged_index_is_an_error_that_names_it(packed: Path, http_server: Server, cache: Path) -> None:

@@ -21,10 +21,6 @@ CONTENT = random.Random(0).randbytes(300_000)
 RANGES: list[Range] = [(number * 9000, 5000) for number in range(33)]
 STORAGE = ObstoreStorage()
 
-# One run in six finds a socket of the tests' own asyncio server that nobody closed, where clients gave up by the dozen;
-# obstore's sockets are not Python's. Which one it is has yet to be found.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 PASSING = [
     Fault(status=500),
     Fault(status=503, retry_after="3600"),

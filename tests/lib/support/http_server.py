@@ -6,18 +6,18 @@
         ...
         assert [request.range for request in server.requests] == [(0, 100), (0, 100), (0, 100)]
 
-It speaks HTTP/1.1 with ranges, ETags, If-Match, and PUT with If-None-Match; it runs in a thread of this process, so a
+It speaks HTTP/1.1 with ranges, ETags, If-Match, and PUT with If-None-Match; it runs in threads of this process, so a
 test can look into it. Thousands of requests a second are no burden to it.
 """
 
-import asyncio
 import http.client
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 PATIENCE = 60.0
@@ -112,30 +112,19 @@ def forward(endpoint: str) -> Callable[[Request], Answer]:
     return answer
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """Knows every connection that it accepted, those too whose client was gone before anybody saw them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.accepted: list[asyncio.Transport] = []
-
-    def _make_socket_transport(self, *given: object, **named: object) -> asyncio.Transport:
-        self.accepted.append(super()._make_socket_transport(*given, **named))  # type: ignore[misc]
-        return self.accepted[-1]
-
-
 class Server:
-    """An HTTP server of a thread; `with` ends it. `requests` has all that came, `faults` those of the next ones."""
+    """An HTTP server of a thread for each connection; `with` ends them. `requests` has all that came, `faults` those of
+    the next ones."""
 
     def __init__(self, answer: Callable[[Request], Answer]) -> None:
-        self.answer, self.blocking = answer, not isinstance(answer, Files)
+        self.answer = answer
         self.faults: list[Fault] = []
         self.always = Fault()  # of requests when `faults` are used up
         self.requests: list[Request] = []
         self.together = 0  # nothing is answered before so many requests have come
-        self._connections: set[asyncio.Task[None]] = set()
-        self._started, self._loop = threading.Event(), _Loop()
-        self._thread = threading.Thread(target=self._run, name="http server")
+        self._came = threading.Condition()
+        self._ended = threading.Event()
+        self._connections: dict[threading.Thread, socket.socket] = {}
 
     def put(self, path: str, content: bytes) -> str:
         """Holds the file from now on; the URL of it."""
@@ -149,87 +138,80 @@ class Server:
     def count(self, method: str = "GET") -> int:
         return sum(request.method == method for request in self.requests)
 
+    @property
+    def connections(self) -> int:
+        """How many are open, each with a thread."""
+        return len(self._connections)
+
     def __enter__(self) -> "Server":
-        self._thread.start()
-        assert self._started.wait(PATIENCE)
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port = self._listening.getsockname()[1]
+        self._accepting = threading.Thread(target=self._accept, name="http server")
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._main.cancel)
-        self._thread.join()
-        self._loop.close()
+        self._ended.set()
+        with self._came:
+            self._came.notify_all()
+        self._listening.shutdown(socket.SHUT_RDWR)  # which `accept` returns from
+        self._accepting.join()
+        self._listening.close()
+        for thread, connection in list(self._connections.items()):
+            with suppress(OSError):  # closed by now
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
-    def _run(self) -> None:
-        self._main = self._loop.create_task(self._serve())
-        with suppress(asyncio.CancelledError):
-            self._loop.run_until_complete(self._main)
-        self._close_what_ended()
-        while tasks := asyncio.all_tasks(self._loop):  # clients open connections until the last moment
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.wait(tasks))
-            self._close_what_ended()
-        for transport in self._loop.accepted:
-            transport.abort()
-        self._close_what_ended()
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+    def _accept(self) -> None:
+        while not self._ended.is_set():
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return  # shut down
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            thread = threading.Thread(target=self._converse, args=(connection,), name="http connection")
+            self._connections[thread] = connection
+            thread.start()
 
-    def _close_what_ended(self) -> None:
-        """A connection ends in some turns of the loop: its task is done, its transport aborted, its socket closed."""
-        for _ in range(3):
-            self._loop.run_until_complete(asyncio.sleep(0))
-
-    async def _serve(self) -> None:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._started.set()
-        try:
-            await asyncio.get_running_loop().create_future()  # until it is cancelled
-        finally:
-            server.close()
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = self._loop.create_task(self._converse(reader, writer))
-        self._connections.add(connection)
-        connection.add_done_callback(lambda _: writer.transport.abort())  # if it was cancelled before it began, too
-        connection.add_done_callback(self._connections.discard)
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the client is gone
-            while await self._exchange(reader, writer):
+    def _converse(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as reader, suppress(ConnectionError):  # the client is gone
+            while (request := _request(reader)) and self._exchange(request, connection):
                 pass
-            writer.close()
-            await writer.wait_closed()
+        self._connections.pop(threading.current_thread(), None)
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    def _exchange(self, request: Request, connection: socket.socket) -> bool:
         """Answers one request; whether another one may come by this connection."""
-        request = await _request(reader)
-        self.requests.append(request)
-        fault = self.faults.pop(0) if self.faults else self.always
-        while len(self.requests) < self.together:
-            await asyncio.sleep(0.001)
+        with self._came:
+            self.requests.append(request)
+            fault = self.faults.pop(0) if self.faults else self.always
+            self._came.notify_all()
+            self._came.wait_for(lambda: len(self.requests) >= self.together or self._ended.is_set())
         if fault.delay:
-            await asyncio.sleep(fault.delay)
+            self._ended.wait(fault.delay)
         if fault.drop:
             return False
         if fault.status:
             answer = Answer(fault.status, {"Retry-After": fault.retry_after} if fault.retry_after else {})
-        elif self.blocking:
-            answer = await asyncio.to_thread(self.answer, request)
         else:
             answer = self.answer(request)
         if fault.lost:
             return False
-        writer.write(_as_bytes(_shortened(answer, fault.short), request.method, fault.cut))
-        await writer.drain()
+        connection.sendall(_as_bytes(_shortened(answer, fault.short), request.method, fault.cut))
         return not fault.cut
 
 
-async def _request(reader: asyncio.StreamReader) -> Request:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    method, path, _ = head[0].split(" ")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-    return Request(method, path, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
+def _request(reader: BinaryIO) -> Request | None:
+    """The next one; None where the client has closed the connection, or closes it before all of it came."""
+    lines = []
+    while (line := reader.readline()) not in (b"\r\n", b""):
+        lines.append(line.decode("latin-1").removesuffix("\r\n"))
+    if not lines or not line:
+        return None
+    method, path, _ = lines[0].split(" ")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+    size = int(headers.get("content-length", "0"))
+    body = reader.read(size)
+    return Request(method, path, headers, body) if len(body) == size else None
 
 
 def _shortened(answer: Answer, fewer: int) -> Answer:
