@@ -98,7 +98,7 @@ def test_hints_out_of_range_are_refused(hints: dict[str, Any], message: str) -> 
 def test_without_dali_the_error_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     monkeypatch.delitem(sys.modules, "nvidia.dali.fn", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'fastdata\[dali\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fastdata-images\[dali\]'"):
         Loader(map_style(folder), 8, decoder="dali")
 
 

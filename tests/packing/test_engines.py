@@ -122,7 +122,7 @@ def test_an_engine_that_is_not_installed_says_what_to_install(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine, module: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"pip install 'fastdata\[{extra}\]'"):
+    with pytest.raises(ImportError, match=rf"pip install 'fastdata-images\[{extra}\]'"):
         pack_by(source, tmp_path, RECIPE, engine)
     assert list(tmp_path.iterdir()) == []
 

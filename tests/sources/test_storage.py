@@ -199,5 +199,5 @@ def test_a_missing_package_is_an_error_that_names_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("fastdata.sources.forked_obstore._own", None)
     monkeypatch.setattr("fastdata.sources.obstore_client._own", obstore_client._Process())
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(ImportError, match=r"pip install 'fastdata\[remote\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fastdata-images\[remote\]'"):
         storage_of("s3://bucket/1.tar").size("s3://bucket/1.tar")

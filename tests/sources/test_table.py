@@ -114,7 +114,7 @@ def test_a_table_that_is_no_utf_8_or_no_parquet_is_an_error(tmp_path: Path) -> N
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"pip install 'fastdata\[parquet\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fastdata-images\[parquet\]'"):
         read_columns(str(tmp_path / "a.parquet"))
 
 
