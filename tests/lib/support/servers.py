@@ -78,7 +78,7 @@ def seaweed(folder: Path) -> Iterator[S3]:
     ports = _free_ports(2 * len(parts))
     command = [tool("weed"), "-logtostderr=true", "server", "-filer", "-s3", f"-dir={folder}"]
     command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
-    command += ["-master.volumeSizeLimitMB=64", "-volume.max=64"]
+    command += ["-master.volumeSizeLimitMB=64", "-volume.max=64", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     for part, port, grpc in zip(parts, ports[::2], ports[1::2], strict=True):
         command += [f"-{part}.port={port}", f"-{part}.port.grpc={grpc}"]
     with (folder / "weed.log").open("wb") as log, _process(command, stdout=log) as process:
