@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fastdata.commands import cli
+from fastdata.packing import context
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
@@ -39,6 +40,9 @@ def dataset(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fastdata(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a command line in this process."""
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(
+        context, "_is_ready", False
+    )  # what a command begins has its environment, not that of later tests
 
     def run(*arguments: object) -> Result:
         with pytest.raises(SystemExit) as exit:

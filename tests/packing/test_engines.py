@@ -167,6 +167,8 @@ def test_ray_writes_the_same_though_a_worker_is_killed_in_the_middle(
     folder = copy_of(odd_folder, tmp_path / "source")
     source = Source(scan_classes(folder))
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray leaves a token
+    monkeypatch.chdir(tmp_path)  # Ray's workers import what lies where their driver is
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         with monkeypatch.context() as patch:

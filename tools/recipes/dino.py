@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
             centre.lerp_(taught.mean((0, 1)), 0.1)
         print(f"epoch {epoch}: loss {loss.item():.4f}", flush=True)
     if dist.is_initialized():
+        dist.barrier()  # gloo's thread may still hold the last all_reduce's tensors
         del student  # before the group: gloo's thread may wait for the lock under which DDP would end it
         dist.destroy_process_group()
 
