@@ -135,9 +135,9 @@ class _Opened:
     def _is_sound(self, chunk: int, data: bytes) -> bool:
         return xxh3_64_intdigest(data) == int(self._hashes[chunk])
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
         if self.fd >= 0:
-            os.close(self.fd)
+            close(self.fd)
 
 
 def _write(path: str, data: bytes, offset: int) -> None:

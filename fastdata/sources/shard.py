@@ -266,9 +266,9 @@ class _Opened:
         self.count = len(self.rows)
         self.columns = {name[1:]: place for place, name in enumerate(names or ()) if name.startswith(".")}
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
         if self.fd >= 0:
-            os.close(self.fd)
+            close(self.fd)
 
 
 def _on_disk(path: str, known: Known | None) -> str:

@@ -1,7 +1,7 @@
 """A remote file's local counterpart: a sparse file with the same offsets, of which some pieces are there."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -79,9 +79,9 @@ class SparseFile:
         if os.fstat(self.fd).st_size != size:
             os.ftruncate(self.fd, size)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
         if self.fd >= 0:
-            os.close(self.fd)
+            close(self.fd)
 
     def has(self, piece: Piece) -> bool:
         """Whether the piece is there, by its hash. The caller has a lock on it."""
