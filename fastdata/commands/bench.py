@@ -24,6 +24,7 @@ from fastdata.datasets.shards import TarImageDataset
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.errors import SampleError
 from fastdata.images.kernel import kernel_name
+from fastdata.loading.dali.options import check_installed
 from fastdata.loading.loader import Loader
 from fastdata.loading.stats import Stage
 from fastdata.packing.convert import Conversion, CropReady, Encode, Keep
@@ -77,7 +78,7 @@ def bench(
     dataset, counts = opened(what, STEPS), list(threads) or _doubled(available_cpus())
     if not dataset.num_samples:
         raise ValueError(f"{what} has no samples")
-    tried = 3 + ("dali" in _decoders())
+    tried = 3 + _has_dali()
     needed = seconds_needed(len(counts) + len(against) + tried + 1, seconds=seconds) + 10
     tell(f"measuring {dataset.num_samples:,} samples for about {needed:.0f} seconds; let nothing else run meanwhile")
     by_threads, of_others = _speeds(dataset, counts, against, seconds)
@@ -96,12 +97,12 @@ def _doubled(cpus: int) -> list[int]:
     return sorted({*(2**power for power in range(cpus.bit_length())), cpus} - {0}) if cpus > 1 else [1]
 
 
-def _decoders() -> list[str]:
+def _has_dali() -> bool:
     try:
-        import nvidia.dali.fn  # noqa: F401
+        check_installed()
     except ImportError:
-        return ["cpu"]
-    return ["cpu", "dali"]
+        return False
+    return True
 
 
 def _speeds(
@@ -139,15 +140,17 @@ def _changes(dataset: ImageDataset, threads: int, seconds: float) -> dict[str, f
     with tempfile.TemporaryDirectory() as directory:
         photos = Path(directory) / "photos"
         _copy_some(dataset, photos)
-        plain = Transform(STEPS, antialias=False)
-        ways: dict[str, Iterable[Batch]] = {"": _loader(_packed(photos, "keep", Keep()), threads)}
-        ways["antialias=False"] = _loader(_packed(photos, "plain", Keep(), plain), threads)
+        kept = _packed(photos, "keep", Keep())
+        ways: dict[str, Iterable[Batch]] = {"": _loader(TarImageDataset(kept, STEPS, target=None), threads)}
+        plain = TarImageDataset(kept, Transform(STEPS, antialias=False), target=None)
+        ways["antialias=False"] = _loader(plain, threads)
         if can_make_crop_ready():
-            ways["fastdata shard --jpeg crop-ready"] = _loader(_packed(photos, "ready", CropReady()), threads)
-        small = _packed(photos, "small", Encode(max_side=320))
+            ready = TarImageDataset(_packed(photos, "ready", CropReady()), STEPS, target=None)
+            ways["fastdata shard --jpeg crop-ready"] = _loader(ready, threads)
+        small = TarImageDataset(_packed(photos, "small", Encode(max_side=320)), STEPS, target=None)
         ways["fastdata shard --jpeg encode --max-side 320"] = _loader(small, threads)
-        if "dali" in _decoders():
-            ways["decoder='dali'"] = _loader(_packed(photos, "dali", Keep()), threads, "dali")
+        if _has_dali():
+            ways["decoder='dali'"] = _loader(TarImageDataset(kept, STEPS, target=None), threads, "dali")
         found = images_per_second(ways, seconds=seconds)
     base = found.pop("")
     return {change: speed / base for change, speed in found.items()}
@@ -164,10 +167,11 @@ def _copy_some(dataset: ImageDataset, photos: Path) -> None:
             continue
 
 
-def _packed(photos: Path, name: str, jpeg: Conversion, transform: Any = STEPS) -> TarImageDataset:
+def _packed(photos: Path, name: str, jpeg: Conversion) -> list[Path]:
+    """The shards of the photos, changed so."""
     directory = photos.parent / name
     pack(scan_pattern(photos), directory, division=ShardCount(1), jpeg=jpeg, jobs=1, check=False)
-    return TarImageDataset(sorted(directory.glob("*.tar")), transform, target=None)
+    return sorted(directory.glob("*.tar"))
 
 
 def _slowed_step(dataset: ImageDataset) -> float:

@@ -7,8 +7,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from fastdata.commands.grouped import grouped
 from fastdata.commands.shard import shard
 from fastdata.commands.terminal import printable
+from fastdata.commands.view_options import ShownOptions, WhichOptions
 
 app = typer.Typer(
     add_completion=False,
@@ -24,14 +26,6 @@ class IndexFormat(StrEnum):
     NATIVE = "native"
     DALI = "dali"
     WIDS = "wids"
-
-
-class ViewedTransform(StrEnum):
-    """What `fastdata view` draws."""
-
-    TRAIN = "train"
-    EVAL = "eval"
-    NONE = "none"
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -115,39 +109,27 @@ def verify(
 
 
 @app.command()
+@grouped
 def view(
     src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
-    out: Annotated[Path, typer.Option(help="The picture; its extension says the format.")] = Path("view.png"),
-    transform: Annotated[ViewedTransform, typer.Option(help="Random crops, the centre, or whole photos.")] = (
-        ViewedTransform.TRAIN
-    ),
-    rows: Annotated[int, typer.Option(min=1)] = 4,
-    columns: Annotated[int, typer.Option(min=1)] = 8,
-    classes: Annotated[str, typer.Option(help="Only these, as cat,dog.")] = "",
-    target: Annotated[str | None, typer.Option(help="The component below each image, as txt, instead of cls.")] = None,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Beside each its photo, with the box cut from it.")
-    ] = False,
-    epoch: Annotated[int, typer.Option(min=0)] = 0,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    state: Annotated[Path | None, typer.Option(help="Seed and epoch from a Loader's state in JSON.")] = None,
-    step: Annotated[
-        int | None, typer.Option(min=0, help="The batch of this step, instead of the first samples.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Of a rank, with --step.")] = 32,
-    rank: Annotated[int, typer.Option(min=0, help="With --step.")] = 0,
-    world_size: Annotated[int, typer.Option(min=1, help="With --step.")] = 1,
+    shown: ShownOptions,
+    which: WhichOptions,
 ) -> None:
     """Draw a contact sheet of samples as training sees them, or of a past batch again."""
-    from fastdata.commands.view import Run, Step, read_run
     from fastdata.commands.view import view as sheet
 
-    run = read_run(state) if state else Run(seed, epoch)
-    at = max(1, rows * columns // (1 + compare)) if step is None else Step(step, batch_size, rank, world_size)
-    names = [name.strip() for name in classes.split(",") if name.strip()]
-    picture = sheet(src, transform.value, run, at, columns, classes=names, target=target, compare=compare)
-    picture.save(out)
-    typer.echo(f"{printable(out)}: {picture.width} x {picture.height} pixels")
+    picture = sheet(
+        src,
+        shown.transform.value,
+        which.run(),
+        which.at(shown),
+        shown.columns,
+        classes=which.names(),
+        target=shown.target,
+        compare=shown.compare,
+    )
+    picture.save(shown.out)
+    typer.echo(f"{printable(shown.out)}: {picture.width} x {picture.height} pixels")
 
 
 @app.command()

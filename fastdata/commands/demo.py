@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
 from fastdata.commands.measure import images_per_second, seconds_needed
+from fastdata.commands.sheet import show as show_batch
 from fastdata.cpus import available_cpus, cpu_model
 from fastdata.datasets.collate import collate
 from fastdata.datasets.directory import ImageDirectoryDataset
@@ -37,7 +37,6 @@ _CLASSES = ("ellipses", "rectangles", "strokes", "triangles")
 _SHAPES = 8
 _SHARDS = 4
 _BATCH_SIZE = 32
-_PICTURE_COLUMNS = 8
 _ROUNDS, _SECONDS = 3, 1.0
 _TRANSFORM = (RandomResizedCrop(224), RandomHorizontalFlip())
 
@@ -73,7 +72,9 @@ def run_demo(directory: str | os.PathLike[str], images: int = 200, tell: Callabl
     speeds = _measure(photos, shards)
     picture = Path(directory) / "batch.png"
     packed = TarImageDataset(_urls(shards), transform=_TRANSFORM, shuffle=True)
-    save_picture(next(iter(Loader(packed, _BATCH_SIZE))), picture)
+    sheet = show_batch(next(iter(Loader(packed, _BATCH_SIZE))), classes=packed.classes)
+    with whole_file(picture) as file:
+        sheet.save(file, "PNG")
     return Demo(photos, manifest_path(shards, "train"), picture, speeds)
 
 
@@ -104,19 +105,6 @@ def make_photos(directory: str | os.PathLike[str], count: int, seed: int = 0) ->
         _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         with whole_file(path) as file:
             file.write(encoded.tobytes())
-
-
-def save_picture(batch: Batch, path: str | os.PathLike[str]) -> None:
-    """Writes the images of a batch (uint8, N, 3, H, W) as one PNG, side by side in rows."""
-    images = batch.images.permute(0, 2, 3, 1).numpy()
-    count, height, width, _ = images.shape
-    columns = min(_PICTURE_COLUMNS, count)
-    grid = np.zeros((-(-count // columns) * height, columns * width, 3), np.uint8)
-    for i, image in enumerate(images):
-        top, left = i // columns * height, i % columns * width
-        grid[top : top + height, left : left + width] = image
-    with whole_file(Path(path)) as file:
-        Image.fromarray(grid).save(file, "PNG")
 
 
 def _measure(photos: Path, shards: Path) -> list[Speed]:

@@ -125,10 +125,10 @@ def _tiles(dataset: Any, number: int, epoch: int, compare: bool) -> list[Tile]:
         shown = tile_of(_within(image), target, key, dataset.classes)
         if not compare:
             return [shown]
-        data = dataset.read(number).image
-        header, view = dataset.draw(dataset.read(number), epoch)
+        sample = dataset.read(number)
+        header, view = dataset.draw(sample, epoch)
         whole = Box(0, 0, *header.size)
-        source = Image.fromarray(decode(data, View(whole, header.size, whole, False), header=header))
+        source = Image.fromarray(decode(sample.image, View(whole, header.size, whole, False), header=header))
         return [Tile(_with_box(source, view.box), ("source", key)), shown]
     except SampleError as error:
         return [Tile(Image.new("RGB", (SIDE, SIDE), "lightgrey"), (error.cause, error.key))]

@@ -11,6 +11,7 @@ from fastdata.sources.stored import Range, Stat, Storage, at, may_go_better, not
 # What a filesystem's `info` may have that changes with the content.
 _VERSIONS = ("ETag", "etag", "e_tag", "checksum", "md5", "blob_id", "mtime", "modified", "LastModified", "created")
 
+# What a filesystem's package gets wrong, or can't do: another try would not help.
 _OURS = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError, AssertionError)
 _FINAL = (FileExistsError, IsADirectoryError, NotADirectoryError, *_OURS)
 

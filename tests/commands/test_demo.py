@@ -33,8 +33,8 @@ def test_the_demo_shows_speeds_and_a_picture_and_runs_again(fastdata: Command, t
         assert result.out.count("DataLoader") == 2
         assert f"{directory / 'batch.png'}" in result.out
     with Image.open(directory / "batch.png") as image:
-        assert image.size == (8 * 224, 2 * 224)
-        tile = np.asarray(image)[:224, :224]
+        assert image.size == (8 * (224 + 6) + 6, 2 * (224 + 2 * 14 + 6) + 6)  # two lines of text below each
+        tile = np.asarray(image)[6 : 6 + 224, 6 : 6 + 224]
     assert tile.std() > 5
     shards = (directory / "shards-12").glob("*.tar")
     counts = Counter(target for path in shards for target in Shard(path).rows["cls"].tolist())

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fastdata.packing.source import Source
+from fastdata.sources.folder import scan_classes
 from support.packed import write_odd_folder
 
 
@@ -11,3 +13,9 @@ from support.packed import write_odd_folder
 def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders with 23 files whose bytes nobody looks at."""
     return write_odd_folder(tmp_path_factory.mktemp("odd"))
+
+
+@pytest.fixture(scope="module")
+def source(odd_folder: Path) -> Source:
+    """The same, to be packed by its classes."""
+    return Source(scan_classes(odd_folder))

@@ -31,11 +31,6 @@ HERE = Processes(1)
 
 
 @pytest.fixture(scope="module")
-def source(odd_folder: Path) -> Source:
-    return Source(scan_classes(odd_folder))
-
-
-@pytest.fixture(scope="module")
 def expected(source: Source, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What an undisturbed run makes."""
     directory = tmp_path_factory.mktemp("expected")

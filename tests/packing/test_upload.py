@@ -29,11 +29,6 @@ RECIPE = Recipe({"train": Fraction(2, 3), "val": Fraction(1, 3)}, ShardCount(3))
 
 
 @pytest.fixture(scope="module")
-def source(odd_folder: Path) -> Source:
-    return Source(scan_classes(odd_folder))
-
-
-@pytest.fixture(scope="module")
 def expected(source: Source, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     directory = tmp_path_factory.mktemp("expected")
     pack_by(source, directory, RECIPE, HERE)
