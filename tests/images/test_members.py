@@ -116,3 +116,10 @@ def test_a_class_that_was_not_read_is_not_found(directory: Path) -> None:
 def test_members_of_another_number_are_refused(directory: Path) -> None:
     with pytest.raises(ValueError, match="members must have 56 bytes, got 112"):
         kernel.read(np.array([(0, 0, 0)]), bytearray(1), 0, None, np.zeros(2, kernel.MEMBER))
+
+
+@pytest.mark.parametrize("key", ["__a__/b", "./a"])
+def test_names_that_are_no_plain_keys_are_left_to_python(directory: Path, key: str) -> None:
+    header = header_of(f"{key}.jpg", 0)
+    assert split_name(plain_name(header)) != (key, "jpg")
+    assert seen(directory, header, [_member(key, "jpg", 0)]) == [(0, 0)]

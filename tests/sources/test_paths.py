@@ -159,3 +159,7 @@ def test_more_paths_than_are_taken_out_at_once_are_gone_over() -> None:
     paths = Paths.of(names)
     assert list(paths) == names
     assert list(keys_of(paths)) == [str(number) for number in range(10_000)]
+
+
+def test_a_name_that_begins_with_its_only_dot_has_no_extension_to_append() -> None:
+    assert list(keys_of(Paths.of([".x", "_x.jpg"]))) == ["_x", "_x_jpg"]
