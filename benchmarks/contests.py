@@ -22,12 +22,19 @@ _ALL = (
     "torch's DataLoader, shards",
     "torch's DataLoader, folder",
     "DALI's own",
+    "DALI's own, shards",
     "webdataset",
+    "torchcodec",
+    "torchdata's threads",
+    "Streaming",
+    "LitData",
+    "Grain",
     "SPDL",
 )
 _ANTIALIASED = (*_ALL, "torchvision's ImageFolder", "FFCV")  # these know nothing else
 _DALI = (
     "DALI's own",
+    "DALI's own, shards",
     "Loader by DALI, folder",
     "Loader by DALI, crop-ready shards",
     "Loader, folder",

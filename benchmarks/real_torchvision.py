@@ -15,6 +15,9 @@ from typing import Any
 
 import torch
 
+FORKED = "fork"
+"""How a DataLoader's workers start that use it: in a process that is spawned the operators would not be declared."""
+
 
 def why_not() -> str | None:
     """What is missing, where there is none."""

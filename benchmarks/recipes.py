@@ -22,6 +22,7 @@ from material import Material, material
 from measure import IMAGES_PER_SECOND, Span, look, timed
 from options import parser, use_cpus
 from ours import torchs_data_loader
+from real_torchvision import FORKED
 from report import show, store
 from rounds import Contest, Measured, compete
 from work import SIZE, STEPS, Batches, Work
@@ -29,8 +30,6 @@ from work import SIZE, STEPS, Batches, Work
 JITTER, ERASING = (0.4, 0.4, 0.4, 0.1), 0.25
 COLOURS = [*STEPS, fd.ColorJitter(*JITTER), fd.RandomErasing(ERASING)]
 LARGE, SMALL = [fd.RandomResizedCrop(SIZE, (0.4, 1.0)), STEPS[1]], [fd.RandomResizedCrop(96, (0.05, 0.4)), STEPS[1]]
-
-FORKED = "fork"  # what torchvision's operators were declared in; a process that is spawned would not know them
 
 
 def loader(steps: Any, work: Work, folder: bool = False) -> Batches:
@@ -67,7 +66,11 @@ def mapped(work: Work) -> Batches:
     colours = v2.Compose([v2.ColorJitter(*JITTER), v2.RandomErasing(ERASING)])
     dataset = fd.ImageDirectoryDataset(work.files.folder, transform=STEPS, map=colours)
     sampler = fd.EpochSampler(dataset, batch_size=work.batch_size)
-    how: dict[str, Any] = {"sampler": sampler, "collate_fn": fd.collate, "multiprocessing_context": FORKED}
+    how: dict[str, Any] = {
+        "sampler": sampler,
+        "collate_fn": fd.collate,
+        "multiprocessing_context": FORKED,
+    }
     return torchs_data_loader(dataset, work, **how)
 
 

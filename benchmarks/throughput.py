@@ -58,11 +58,12 @@ def names_of(kind: Kind, options: argparse.Namespace, files: Material) -> list[s
             names.append(name)
         else:
             print(f"without {name}: {why_not}")
+    print("with", ", ".join(sorted({CONTESTANTS[name].version for name in names})))
     return names
 
 
 def entry(name: str, work: Work, span: Span, upto: int) -> tuple[str, Measure]:
-    """A contestant in torch's DataLoader tries 1 to `upto` workers, and takes part with the best number of them."""
+    """A contestant in processes tries 1 to `upto` workers, and takes part with the best number of them."""
     if not CONTESTANTS[name].in_workers:
         return name, partial(throughput, name, work, span)
     short = span._replace(images=span.images // 2)
