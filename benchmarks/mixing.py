@@ -5,6 +5,7 @@ which blocks are open at a time, that is, read in part.
 """
 
 import argparse
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -59,18 +60,49 @@ def most_open(blocks: Ints) -> int:
     return int(np.cumsum(changes).max())
 
 
-def row(orders: PlainOrders | WindowOrders, name: str, material: Material) -> tuple[str, ...]:
+class Mixed(NamedTuple):
+    """Excess of the classes' chi-square over a full shuffle's, as counted and predicted; requests; bytes open.
+
+    None is what is not predicted, or nothing that is held.
+    """
+
+    name: str
+    excess: float
+    predicted: float | None
+    requests: int
+    open: float | None
+
+
+def mixed(orders: PlainOrders | WindowOrders, name: str, material: Material) -> Mixed:
     order = orders.of(0).picks(np.arange(material.samples)).numbers
     of_full = (material.samples - material.batch) / (material.samples - 1)  # draws without replacement
-    excess = round(chi_square(order, material) - of_full, 2) + 0.0  # no -0.0
+    excess = chi_square(order, material) - of_full
     if isinstance(orders, PlainOrders):
         requests = material.samples if orders.shuffle else -(-material.samples // material.batch)
-        return name, f"{excess:.2f}", "", f"{requests:,}", ""
+        return Mixed(name, excess, None, requests, None)
     opened = most_open(order // orders.block_size) * orders.block_size * material.bytes
-    requests = -(-material.samples // orders.block_size)
     of_one_class = orders.block_size <= material.samples / material.classes
-    predicted = f"{orders.excess(material.batch):.2f}" if of_one_class else ""
-    return name, f"{excess:.2f}", predicted, f"{requests:,}", f"{opened / 1e9:.1f}"
+    predicted = orders.excess(material.batch) if of_one_class else None
+    return Mixed(name, excess, predicted, -(-material.samples // orders.block_size), opened)
+
+
+def all_mixed(material: Material) -> Iterator[Mixed]:
+    """In file order, in a full shuffle, and by blocks."""
+    for name, shuffle in (("none", False), ("full", True)):
+        yield mixed(PlainOrders(material.samples, shuffle, material.seed), name, material)
+    for window in WINDOWS:
+        orders = window.over(material.samples, material.seed, material.bytes)
+        yield mixed(orders, "blocks of {:,}, {} streams of {:,}, rounds of {:,}".format(*shown(window)), material)
+
+
+def cells(of: Mixed) -> tuple[str, ...]:
+    return (
+        of.name,
+        f"{round(of.excess, 2) + 0.0:.2f}",  # no -0.0
+        "" if of.predicted is None else f"{of.predicted:.2f}",
+        f"{of.requests:,}",
+        "" if of.open is None else f"{of.open / 1e9:.1f}",
+    )
 
 
 def main() -> None:
@@ -86,13 +118,8 @@ def main() -> None:
     table = Table(title=title.format(*material), title_justify="left")
     for column in ("shuffle", "excess chi-square", "predicted", "requests an epoch", "GB open"):
         table.add_column(column, justify="left" if column == "shuffle" else "right")
-    for name, shuffle in (("none", False), ("full", True)):
-        table.add_row(*row(PlainOrders(material.samples, shuffle, material.seed), name, material))
-    for window in WINDOWS:
-        orders = window.over(material.samples, material.seed, material.bytes)
-        table.add_row(
-            *row(orders, "blocks of {:,}, {} streams of {:,}, rounds of {:,}".format(*shown(window)), material)
-        )
+    for of in all_mixed(material):
+        table.add_row(*cells(of))
     Console(width=120).print(table)
 
 

@@ -7,7 +7,7 @@ shrinks first; and "GPU". See README.md.
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,12 +47,17 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def names_of(kind: Kind, options: argparse.Namespace, files: Material) -> list[str]:
-    """Who takes part, the first one first; says who can't."""
+def asked(kind: Kind, options: argparse.Namespace) -> list[str]:
+    """The first one first."""
     first = options.first or kind.contestants[0]
-    asked = [name for name in kind.contestants if not options.only or any(part in name for part in options.only)]
+    wanted = [name for name in kind.contestants if not options.only or any(part in name for part in options.only)]
+    return list(dict.fromkeys([first, *wanted]))
+
+
+def those_here(wanted: Sequence[str], files: Material) -> list[str]:
+    """Who can take part; says who can't, and the versions of those who can."""
     names = []
-    for name in dict.fromkeys([first, *asked]):
+    for name in wanted:
         why_not = CONTESTANTS[name].why_not(files)
         if why_not is None:
             names.append(name)
@@ -88,7 +93,7 @@ def contest(title: str, options: argparse.Namespace, files: Material, threads: i
     images = options.large_images if kind.large else options.images
     warmup = images // 3 if options.warmup is None else options.warmup
     span = Span(warmup, images, options.gpu_seconds if kind.on_gpu else 0.0)
-    entries = dict(entry(name, work, span, options.max_workers) for name in names_of(kind, options, files))
+    entries = dict(entry(name, work, span, options.max_workers) for name in those_here(asked(kind, options), files))
     return compete(f"{title}: {files.about}", entries, [IMAGES_PER_SECOND], options.rounds)
 
 
