@@ -1,11 +1,24 @@
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 import fastdata as fd
 from work import SIZE, Batches, Work
+
+
+class Photos:
+    """What its writer asks, in its processes."""
+
+    def __init__(self, folder: str) -> None:
+        self.samples = fd.ImageDirectoryDataset(folder).samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        path, target = self.samples[index]
+        return Image.open(path).convert("RGB"), target
 
 
 def ffcv(work: Work) -> Batches:
@@ -16,22 +29,12 @@ def ffcv(work: Work) -> Batches:
     from ffcv.transforms import RandomHorizontalFlip, ToTensor, ToTorchImage
     from ffcv.writer import DatasetWriter
 
-    class Photos:
-        samples = fd.ImageDirectoryDataset(work.files.folder).samples
-
-        def __len__(self) -> int:
-            return len(self.samples)
-
-        def __getitem__(self, index: int) -> tuple[Any, int]:
-            path, target = self.samples[index]
-            return Image.open(path).convert("RGB"), target
-
     fields = {"image": RGBImageField(write_mode="jpg", jpeg_quality=95), "label": IntField()}
     steps = [RandomResizedCropRGBImageDecoder((SIZE, SIZE)), RandomHorizontalFlip(), ToTensor(), ToTorchImage()]
     normalize = work.normalize
     with tempfile.TemporaryDirectory() as directory:
         file = str(Path(directory) / "photos.beton")
-        DatasetWriter(file, fields, num_workers=work.threads).from_indexed_dataset(Photos())
+        DatasetWriter(file, fields, num_workers=work.threads).from_indexed_dataset(Photos(work.files.folder))
         pipelines = {"image": steps, "label": [IntDecoder(), ToTensor()]}
         batches = Loader(file, work.batch_size, work.threads, order=OrderOption.RANDOM, pipelines=pipelines)
         while True:

@@ -1,6 +1,7 @@
 """Grain: a list of files, shuffled and decoded in its worker processes."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -35,4 +36,5 @@ def grain(work: Work) -> Batches:
     )
     options = grain.MultiprocessingOptions(num_workers=work.workers, per_worker_buffer_size=4)
     normalize = work.normalize
-    yield from (normalize(batch) for batch in batches.mp_prefetch(options))
+    with closing(iter(batches.mp_prefetch(options))) as running:  # else its workers outlive the contest
+        yield from (normalize(batch) for batch in running)

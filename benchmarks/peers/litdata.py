@@ -3,7 +3,6 @@
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -25,7 +24,7 @@ def litdata(work: Work) -> Batches:
     import litdata
 
     normalize = work.normalize
-    samples: Any = fd.ImageDirectoryDataset(work.files.folder).samples
+    samples = list(fd.ImageDirectoryDataset(work.files.folder).samples)
     with tempfile.TemporaryDirectory() as directory:
         litdata.optimize(as_stored, samples, directory, chunk_bytes="64MB", num_workers=1, verbose=False)
         dataset = litdata.StreamingDataset(directory, shuffle=True, transform=partial(decoded, usual(work)))
