@@ -59,6 +59,7 @@ def write_shard(planned: PlannedShard, report: Progress) -> Written:
 def _write(planned: PlannedShard, report: Progress) -> Written:
     files = _Files(planned, report)
     targets, sizes = planned.targets.tolist(), planned.sizes.tolist()  # as numpy's numbers they take a third longer
+    has_fields = bool(planned.columns or planned.fields)
     samples = zip(planned.files, planned.keys, targets, sizes, strict=True)
     with ShardWriter(planned.path, planned.hash) as shard:
         for number, (file, key, target, size) in enumerate(samples):
@@ -66,7 +67,8 @@ def _write(planned: PlannedShard, report: Progress) -> Written:
                 components = files.image(number, file, size)
                 if target >= 0:
                     components["cls"] = b"%d" % target
-                components |= _fields(planned, number, files)
+                if has_fields:
+                    components |= _fields(planned, number, files)
             except UnusableError as error:
                 files.reject(error)
                 continue
