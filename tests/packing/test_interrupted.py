@@ -24,7 +24,7 @@ def run(*command: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
 
 
-@pytest.mark.parametrize(("jobs", "moments"), [(1, 42), (2, 8)])
+@pytest.mark.parametrize(("jobs", "moments"), [(1, 44), (2, 6)])
 def test_a_run_that_is_interrupted_at_any_moment_is_finished_by_the_same_command(
     jobs: int, moments: int, odd_folder: Path, tmp_path: Path
 ) -> None:
