@@ -65,7 +65,7 @@ class Wheel(bdist_wheel):
 
 kernel = Extension(
     "fastdata.images._kernel",
-    ["fastdata/images/kernel.c"],
+    ["fastdata/images/kernel.c", "fastdata/images/entropy.c"],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE else [],
     py_limited_api=STABLE,
     # Drawing must give what Python gives, to the last bit: no sum and product in one rounding.

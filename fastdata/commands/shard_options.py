@@ -101,7 +101,14 @@ class ImageOptions:
             _IMAGES, "Read each JPEG to its end, so that training need not; the default where the kernel is compiled."
         ),
     ] = None
-    jpeg: Annotated[Jpeg, option(_IMAGES, "Images as they are, with restart markers, or encoded anew.")] = Jpeg.KEEP
+    jpeg: Annotated[
+        Jpeg,
+        option(
+            _IMAGES,
+            "Images as they are, with restart markers, or encoded anew; an upright JPEG that would have more bytes so "
+            "stays, with its sides, and only gets restart markers.",
+        ),
+    ] = Jpeg.KEEP
     max_side: Annotated[int | None, option(_IMAGES, "With encode: longer side in pixels (512).", min=1)] = None
     quality: Annotated[int | None, option(_IMAGES, "With encode: JPEG quality (92).", min=1, max=100)] = None
     on_error: Annotated[

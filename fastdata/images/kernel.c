@@ -1,6 +1,6 @@
 /* From the bytes of some JPEGs to their rows of a batch, without the interpreter's lock.
  *
- * One file, Python's limited API, libjpeg-turbo. In its order:
+ * Python's limited API, libjpeg-turbo; `entropy.c` has a walk over a scan. In its order:
  *
  *   markers      a walk over a JPEG's segments; the same rules as jpeg.py
  *   views        a transform's steps, drawn and folded into a view; the same rules as draw.py
@@ -1854,6 +1854,8 @@ static int transcode_or_refuse(struct transcoder *t, struct bytes data, int inte
     return t->escape.status == DONE;
 }
 
+int is_scan_intact(j_decompress_ptr jpeg); /* entropy.c */
+
 /* Whether all of it can be read without a warning, and there is all of it: entropy decoding, up to the very end. */
 static int is_undamaged(struct transcoder *t, struct bytes data) {
     volatile int complete = 0;
@@ -1864,9 +1866,12 @@ static int is_undamaged(struct transcoder *t, struct bytes data) {
         t->from.mem->max_memory_to_use = MAX_LIBJPEG;
         jpeg_mem_src(&t->from, data.at, (unsigned long)data.size);
         jpeg_read_header(&t->from, TRUE);
-        jpeg_read_coefficients(&t->from);
-        complete = !is_incomplete(&t->from);
-        jpeg_finish_decompress(&t->from);
+        complete = is_scan_intact(&t->from);
+        if (!complete) { /* it is not known yet */
+            jpeg_read_coefficients(&t->from);
+            complete = !is_incomplete(&t->from);
+            jpeg_finish_decompress(&t->from);
+        }
     }
     jpeg_destroy_decompress(&t->from);
     return complete && t->escape.status == DONE;

@@ -79,11 +79,13 @@ class Beside(NamedTuple):
 def extensions_beside(scan: FolderScan) -> Beside:
     """What `with_fields` would find beside the images, such as `1.txt`, or `1.seg.png`, which is taken for an image."""
     beside = Beside(Counter(), Counter())
-    for directory, numbers in _by_directory(scan).items():
+    images_in: dict[str, list[int]] = {}
+    for directory in dict.fromkeys(path.rpartition("/")[0] for path in scan.paths):
         names = list(_files_in(join(scan.root, directory)))
-        if len({_split_first(name)[0] for name in names}) == len(names):
-            continue  # no two are named alike, as where images lie alone: what follows takes five times as long
-        images = sorted((scan.paths[i].rpartition("/")[2] for i in numbers), key=_image_rank)
+        if len({name.partition(".")[0] for name in names}) == len(names):
+            continue  # no two are named alike, as where images lie alone: what follows takes ten times as long
+        images_in = images_in or _by_directory(scan)
+        images = sorted((scan.paths[i].rpartition("/")[2] for i in images_in[directory]), key=_image_rank)
         first: dict[str, str] = {}
         for name in images:
             first.setdefault(_split_last(name)[0], name)

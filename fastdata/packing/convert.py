@@ -33,7 +33,9 @@ class CropReady:
 class Encode:
     """A crop-ready JPEG of the upright picture, its longer side at most `max_side`, of `quality` 1 to 100.
 
-    A JPEG that is upright and small enough already keeps its coefficients, where it has fewer bytes so.
+    An upright JPEG that would have more bytes so keeps its coefficients, and with them its sides, even where these are
+    longer: to encode it anew would cost bytes and sharpness, for nothing. It is made crop-ready all the same. What is
+    not upright is always turned, and what is no JPEG always becomes one.
     """
 
     max_side: int = 512
@@ -92,17 +94,16 @@ def _encode(data: bytes, extension: str, how: Encode) -> Converted:
     done, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
     if not done:  # a side of more than 65,500 pixels
         return Converted(data, extension, refused=True)
-    return Converted(min([add_table(encoded.tobytes()), *_as_it_is(data, how.max_side)], key=len), "jpg")
+    return Converted(min([add_table(encoded.tobytes()), *_as_it_is(data)], key=len), "jpg")
 
 
-def _as_it_is(data: bytes, max_side: int) -> list[bytes]:
-    """The image with its coefficients kept, where it is a JPEG that needs no change; else nothing.
+def _as_it_is(data: bytes) -> list[bytes]:
+    """The image with its coefficients kept, where it is an upright JPEG; else nothing.
 
     It is made crop-ready where that can be done here.
     """
     try:
-        header = read_jpeg_header(data)
-        if header.orientation != 1 or max(header.width, header.height) > max_side:
+        if read_jpeg_header(data).orientation != 1:
             return []
         return [make_crop_ready(data) if can_make_crop_ready() else data]
     except JpegError:

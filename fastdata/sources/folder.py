@@ -157,20 +157,26 @@ def selected(scan: FolderScan, numbers: NDArray[np.int64]) -> FolderScan:
 def refuse_links_out(base: str, paths: Iterable[str]) -> None:
     """Raises ValueError for the first path of which a link, or a folder that is a link, leads out of `base`."""
     inside = os.path.realpath(base)
-    folders: dict[str, str] = {}
+    folders: dict[str, bool] = {}
     links: set[str] = set()
     for path in paths:
         folder = path.rpartition("/")[0]
         if folder not in folders:
-            folders[folder] = os.path.realpath(f"{base}/{folder}")
+            folders[folder] = _is_within(inside, os.path.realpath(f"{base}/{folder}"))
             links |= _links_in(base, folder)
-        whole = f"{base}/{path}"
-        place = os.path.realpath(whole) if path in links else folders[folder]
-        if place != inside and not place.startswith(inside.rstrip("/") + "/"):
+        is_link = path in links
+        if not is_link and folders[folder]:
+            continue
+        place = os.path.realpath(f"{base}/{path if is_link else folder}")
+        if not _is_within(inside, place):
             raise ValueError(
-                f"a link takes {whole} from outside of {base}, from {place}: remove it, or say --follow-links "
+                f"a link takes {base}/{path} from outside of {base}, from {place}: remove it, or say --follow-links "
                 f"(follow_links=True)"
             )
+
+
+def _is_within(folder: str, place: str) -> bool:
+    return place == folder or place.startswith(folder.rstrip("/") + "/")
 
 
 def _links_in(base: str, folder: str) -> set[str]:
@@ -199,8 +205,10 @@ def _is_image(name: str) -> bool:
 
 def _images(names: list[str], left_out: Counter[str]) -> list[str]:
     """Those that are images; counts the others by extension."""
-    left_out.update(Path(n).suffix.lower() or "without extension" for n in names if not _is_image(n))
-    return [n for n in names if _is_image(n)]
+    images = [n for n in names if _is_image(n)]
+    if len(images) < len(names):
+        left_out.update(Path(n).suffix.lower() or "without extension" for n in names if not _is_image(n))
+    return images
 
 
 def fingerprint(scan: FolderScan) -> str:

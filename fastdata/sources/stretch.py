@@ -8,7 +8,7 @@ import numpy as np
 from fastdata.sources.headers import plain_headers
 from fastdata.sources.tar import BLOCK
 
-_ZEROS = bytes(BLOCK)
+_ZEROS = [bytes(size) for size in range(BLOCK)]  # as padding, of which each member has another: cut out, it is slower
 
 
 class Later:
@@ -47,15 +47,13 @@ class Stretch:
 
         Its header is a plain one where none is given, which is made by `complete`.
         """
-        size = len(data)
-        begin = offset - self.base
-        end = begin + size
+        size, begin = len(data), offset - self.base
+        end, padding = begin + size, -size % BLOCK
         if isinstance(data, Later):
             data.fill(self._view[begin:end])
+            self._view[end : end + padding] = _ZEROS[padding]
         else:
-            self._view[begin:end] = data
-        if padding := -size % BLOCK:
-            self._view[end : end + padding] = _ZEROS[:padding]
+            self._view[begin : end + padding] = data + _ZEROS[padding]
         self._names.append(name)
         self._sizes.append(size)
         self._offsets.append(offset)

@@ -30,13 +30,16 @@ def walk(root: str, top: str, patterns: Patterns, above: frozenset[Identity]) ->
         if own in above:
             continue
         names = []
+        last = {p[0] for p in patterns if len(p) == 1}
+        all_shown = "*" in last  # spares most walks a match for each name
         with os.scandir(place) as entries:
             for entry in entries:
+                name = entry.name
                 if not is_directory(entry):
-                    if any(len(p) == 1 and _matches(entry.name, p[0]) for p in patterns):
-                        names.append(entry.name)
-                elif below := _below(patterns, entry.name):
-                    pending.append((join(directory, entry.name), below, above | {own}))
+                    if (all_shown and name[0] != ".") or any(_matches(name, segment) for segment in last):
+                        names.append(name)
+                elif below := _below(patterns, name):
+                    pending.append((join(directory, name), below, above | {own}))
         yield directory, names
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -81,24 +81,23 @@ class ShardWriter:
             end = offset + padded(size)
         if not self._stretch.has_room(end):
             self._flush(end - self.size)
+        stretch = self._stretch
         try:
-            self._put(key, parts, headers, components.values())
+            for member, (encoded, header), content in zip(parts.values(), headers, components.values(), strict=True):
+                stretch.put(encoded, header, member.offset, content)
+            self._rows.add(key, self.size, self._class_of(components.get("cls"), parts), parts)
         except BaseException:
-            self._stretch.forget(self.size)
+            stretch.forget(self.size)
             raise
         self._keys.add(key)
         self._ends.append(end)
         self.size = end
 
-    def _put(
-        self, key: str, parts: dict[str, Member], headers: list[tuple[bytes, bytes]], contents: Iterable[bytes | Later]
-    ) -> None:
-        """Puts a sample's members where they shall lie, and adds its row."""
-        stretch = self._stretch
-        for member, (name, header), content in zip(parts.values(), headers, contents, strict=True):
-            stretch.put(name, header, member.offset, content)
-        cls = class_in(stretch.read(*parts["cls"][1:3])) if "cls" in parts else NO_CLASS
-        self._rows.add(key, self.size, cls, parts)
+    def _class_of(self, content: bytes | Later | None, parts: Mapping[str, Member]) -> int:
+        """The class in a sample's cls member, if there is one."""
+        if content is None:
+            return NO_CLASS
+        return class_in(content if isinstance(content, bytes) else self._stretch.read(*parts["cls"][1:3]))
 
     def _flush(self, needed: int = 0) -> None:
         """Writes what is put together so far; then there is room for so many bytes."""
