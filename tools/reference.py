@@ -98,7 +98,8 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
 def in_full(name: str) -> str:
     """Signature and docstring."""
     value = value_of(name)
-    signature = "" if inspect.isclass(value) and issubclass(value, Exception) else str(inspect.signature(value))
+    plain = inspect.isclass(value) and issubclass(value, Exception | dict)  # without a signature of their own
+    signature = "" if plain else str(inspect.signature(value))
     return f"\n### {name}\n\n```python\n{name}{signature}\n```\n\n{inspect.getdoc(value)}\n"
 
 

@@ -26,8 +26,8 @@ import warnings
 import torch
 
 warnings.filterwarnings("error", module="fastdata")
-model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
-optimizer = torch.optim.SGD(model.parameters(), 0.1)
+model: torch.nn.Module = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), 0.1)
 _taken = 0
 
 
