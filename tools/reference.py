@@ -30,8 +30,8 @@ _ROOMS = {
     "commands": "Looking",
     "errors": "Errors",
 }
-_OF_DATASETS = "num_samples key where fingerprint targets read load image_sizes set_epoch".split()
-_OF_RUNS = "epoch set_epoch remaining state_dict load_state_dict".split()
+_OF_DATASETS = ["num_samples", "key", "where", "fingerprint", "targets", "read", "load", "image_sizes", "set_epoch"]
+_OF_RUNS = ["epoch", "set_epoch", "remaining", "state_dict", "load_state_dict"]
 _MEMBERS = {
     "Loader": [*_OF_RUNS, "stats", "close"],
     "ImageDirectoryDataset": [*_OF_DATASETS, "samples", "select"],
@@ -64,7 +64,7 @@ def names_by_room() -> dict[str, list[str]]:
     rooms: dict[str, list[str]] = {}
     for room, name in re.findall(r"^from \.(\w+)\S* import (\w+) as \2$", stub, re.MULTILINE):
         rooms.setdefault(room, []).append(name)
-    assert sorted(sum(rooms.values(), [])) == dir(fd)
+    assert sorted(name for names in rooms.values() for name in names) == dir(fd)
     return rooms
 
 
