@@ -1,4 +1,4 @@
-"""The Python of README and docs, run: each block after its page's first one, in a process of its own, on a few photos."""
+"""The Python of README and docs, run: each block after its page's first, in a process of its own, on a few photos."""
 
 import json
 import os

@@ -45,7 +45,7 @@ BESIDE = "from support.torchvision import torchvision\n_beside = torchvision()\n
 
 
 class Block(NamedTuple):
-    """A block of a page, the heading that it stands under, and its title: of others' code, whose it is."""
+    """A block of a page, the heading that it stands under, and its title: whose code it is, where that is said."""
 
     page: Path
     heading: str
@@ -54,7 +54,7 @@ class Block(NamedTuple):
 
     @property
     def is_others(self) -> bool:
-        return bool(self.title)
+        return self.title not in ("", "fastdata")
 
     @property
     def is_run(self) -> bool:
