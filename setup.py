@@ -7,11 +7,15 @@ FASTDATA_BUILD=yes makes that an error, FASTDATA_BUILD=no does not try. CFLAGS a
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+
+if sys.version_info < (3, 11):  # noqa: UP036 - pip looks at what constraints.txt pins first, and gives up with a riddle
+    raise SystemExit(f"fastdata needs Python 3.11 or newer, and this is {sys.version.split()[0]}: {sys.executable}")
 
 BUILD = os.environ.get("FASTDATA_BUILD", "").lower()
 # Free-threaded Pythons have no stable ABI yet: there the extension is built for just one version.

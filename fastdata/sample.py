@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from fastdata import html
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -96,10 +98,12 @@ class Batch(list[Any]):
 
     @property
     def targets(self) -> Any:
+        """A tensor, a list, or with several targets by name a dict of such."""
         return self[1]
 
     @property
     def keys(self) -> list[str]:
+        """The key of each sample. AttributeError where the batch was made of pairs that don't know theirs."""
         return list(self._known("keys", self._keys))
 
     @property
@@ -136,6 +140,28 @@ class Batch(list[Any]):
         if self._keys is not None:
             parts.append(f"keys={_described(list(self._keys))}")
         return f"Batch({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the first samples' keys and targets and, as long as they are uint8, their images."""
+        images, rows = self.images, []
+        has_pictures = getattr(images, "ndim", None) == 4 and str(images.dtype) == "torch.uint8" and len(images[0]) == 3
+        count = len(images if hasattr(images, "shape") else next(iter(images.values())))
+        for row in range(min(_SHOWN, count)):
+            pictures = [html.Picture(images[row].permute(1, 2, 0).cpu().numpy())] if has_pictures else []
+            key = "" if self._keys is None else self._keys[row]
+            rows.append([*pictures, key, _described(_one_of(self.targets, row))])
+        return html.table(repr(self), rows)
+
+
+_SHOWN = 8
+"""Samples of a batch that a notebook shows."""
+
+
+def _one_of(values: Any, row: int) -> Any:
+    """A sample's of what a batch has, which may be a dict by name."""
+    if isinstance(values, dict):
+        return {name: _one_of(part, row) for name, part in values.items()}
+    return values[row].tolist() if getattr(values, "ndim", None) == 1 else values[row]
 
 
 def on_tensors(function: "Callable[[Tensor], Tensor]", value: Any) -> Any:

@@ -1,9 +1,11 @@
-"""The Python of README and docs, run: each block after a page's first one in a process of its own, on small photos."""
+"""The Python of README and docs, run: each block after its page's first, in a process of its own, on a few photos."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,64 +14,19 @@ from fastdata.packing.collect import collect
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
+from support.documents import PAGES, README, ROOT, SMALLER, Block, blocks, missing_beside, program
 from support.pictures import encoded, jpeg, photo
+from support.processes import PYTHONPATH
 
-ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-PAGES = [page for page in [README, *sorted((ROOT / "docs").glob("*.md"))] if "```python" in page.read_text()]
-LIMIT = 180  # seconds; each takes three
-
-# What would take long, or a GPU; everything else runs as it stands.
-SMALLER = {"batch_size=256": "batch_size=8", "photos, 256": "photos, 8", "range(90)": "range(2)"}
-SMALLER |= {"max_epochs=90": "max_epochs=2", 'device="cuda"': 'device="cpu"', "(224": "(32", "(256)": "(36)"}
-SMALLER |= {"(96": "(16"}
-
-YOURS = """
-import warnings
-
-import torch
-
-warnings.filterwarnings("error", module="fastdata")
-model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
-optimizer = torch.optim.SGD(model.parameters(), 0.1)
-steps = 0
-
-
-def train_step(images, targets):
-    global steps
-    steps += 1
-    optimizer.zero_grad()
-    torch.nn.functional.cross_entropy(model(images.float()), targets.clamp(min=0)).backward()
-    optimizer.step()
-"""
-"""What the pages say is the reader's."""
-
-AFTERWARDS = "assert steps or 'train_step' not in {block!r}, 'no step was taken'"
-
-
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """The blocks of a page in their order, each with the heading that it stands under."""
-    found, heading = [], ""
-    for match in re.finditer(r"^#+ ([^\n]+)$|^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
-        heading = match[1] or heading
-        if match[3] is not None:
-            assert match[2] == "python", f"a block that is not run, under {heading!r} of {page.name}"
-            found.append((heading, match[3]))
-    return found
-
+LIMIT = 180  # seconds; each takes one or two
 
 EXAMPLES = [
-    pytest.param(setup, heading, code, id=f"{page.stem}: {heading}")
+    pytest.param(setup.code if others else "", block, id=f"{page.stem}: {block.heading}")
     for page in PAGES
-    for (_, setup), *others in [blocks(page)]
-    for heading, code in others
+    for setup, *others in [blocks(page)]
+    for block in others or [setup]
+    if block.is_run
 ]
-
-
-def smaller(code: str) -> str:
-    for large, small in SMALLER.items():
-        code = code.replace(large, small)
-    return code
 
 
 @pytest.fixture(scope="module")
@@ -104,29 +61,45 @@ def write_pairs(root: Path) -> None:
     pack(source, root / "pairs", division=ShardCount(2), jobs=1)
 
 
-def run(place: Path, code: str) -> str:
-    """What the program prints; it fails if the program does, or if it warns by this package."""
+@pytest.fixture(scope="module")
+def run(place: Path) -> Iterator[Callable[[str], str]]:
+    """What a program prints; it fails if the program does, or if it warns by this package."""
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    environment = os.environ | rank | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(
-        command, cwd=place, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout
+    environment = os.environ | rank | {"OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-W", "ignore", "-m", "support.forked_blocks"]
+    printed = place / "printed"
+    with subprocess.Popen(
+        command, cwd=place, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as runner:
+        assert runner.stdin is not None
+        assert runner.stdout is not None
+        send, answers = runner.stdin, runner.stdout
+
+        def run(code: str) -> str:
+            printed.write_text("")
+            print(json.dumps([str(place), code, str(printed), LIMIT]), file=send)
+            status = answers.readline().strip()
+            assert status == "0", f"exit status {status}\n{printed.read_text()[-4000:]}"
+            return printed.read_text()
+
+        yield run
+        send.close()
 
 
 def test_the_first_block_is_what_the_others_go_on_from_and_each_replacement_is_of_use() -> None:
-    assert all(re.search(r"^(import|from) fastdata\b", blocks(page)[0][1], re.MULTILINE) for page in PAGES)
-    everything = "".join(code for page in PAGES for _, code in blocks(page))
+    assert all(re.search(r"^(import|from) fastdata\b", blocks(page)[0].code, re.MULTILINE) for page in PAGES)
+    everything = "".join(block.code for page in PAGES for block in blocks(page))
     assert not [large for large in SMALLER if large not in everything]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("setup", "heading", "code"), EXAMPLES)
-def test_the_code_runs_and_prints_what_it_should(place: Path, setup: str, heading: str, code: str) -> None:
-    printed = run(place, "\n".join([YOURS, smaller(setup), smaller(code), AFTERWARDS.format(block=code)]))
-    if heading == "Bad images":  # the one that raises, then those that are skipped
+@pytest.mark.parametrize(("setup", "block"), EXAMPLES)
+def test_the_code_runs_and_prints_what_it_should(run: Callable[[str], str], setup: str, block: Block) -> None:
+    if missing := missing_beside(block):
+        reason = f"no {missing} in the folder FASTDATA_TORCHVISION"
+        (pytest.fail if os.environ.get("FASTDATA_REQUIRE_TOOLS") else pytest.skip)(reason)
+    printed = run(program(setup, block))
+    if block.heading == "Bad images":  # the one that raises, then those that are skipped
         told = [line.split()[:2] for line in printed.splitlines()]
         assert told == [[key, f"photos/scraped/{key}.jpg"] for key in ("3", "3", "7")]
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from fastdata import html
 from fastdata.datasets.fields import follows, in_view
 from fastdata.datasets.image_sizes import read_image_sizes
 from fastdata.datasets.mapping import Map, SampleMap
@@ -44,6 +45,7 @@ Transforms = Transform | Views | TransformStep | Iterable[TransformStep] | None
 # for several samples first. Not for more of them than the caches hold.
 BYTES_AT_ONCE = 1 << 21
 _SAMPLES_AT_ONCE = 16
+_CLASSES_SHOWN = 20
 
 FAILURES = (SampleError, OSError, TarError, MemoryError)
 """What reading a sample raises: by its own fault, or the machine's."""
@@ -76,6 +78,16 @@ class ImageDataset(ABC):
         classes = getattr(self, "classes", None)
         about = f"{self.num_samples:,} samples" + (f" of {len(classes)} classes" if classes else "")
         return f"<{type(self).__name__}: {about}, transform={self.transform}, seed={self.seed}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        rows: list[tuple[str, object]] = [("transform", self.transform), ("seed", self.seed)]
+        if classes := list(getattr(self, "classes", None) or []):
+            more = [f"… {len(classes):,} in all"] if len(classes) > _CLASSES_SHOWN else []
+            rows.insert(0, ("classes", ", ".join([*classes[:_CLASSES_SHOWN], *more])))
+        if self.num_samples:
+            rows.append(("the first", f"{self.key(0)}, from {self.where(0)}"))
+        return html.table(f"{type(self).__name__}: {self.num_samples:,} samples", rows)
 
     @property
     def is_mapped(self) -> bool:

@@ -87,6 +87,7 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
 
     @functools.cached_property
     def fingerprint(self) -> str:
+        """A short name of the samples and their order, by which a resumed run knows its dataset."""
         whole = blake2b(self._store.digest + digest_of(self._keys), digest_size=8).hexdigest()
         return whole if self._kept is None else fingerprint_of_selected(whole, self._kept)
 

@@ -100,6 +100,7 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
 
     @functools.cached_property
     def fingerprint(self) -> str:
+        """A short name of the samples and their order, by which a resumed run knows its dataset."""
         return folder.fingerprint(self._scan)
 
     def key(self, number: int) -> str:

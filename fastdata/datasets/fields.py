@@ -30,9 +30,10 @@ from fastdata.transforms.view import View
 from fastdata.transforms.views import Views
 
 OneTarget = str | Field | Table | Coco
-Target = OneTarget | Sequence[str] | Mapping[str, OneTarget] | None
+Target = OneTarget | Sequence[str] | Mapping[str, object] | None
 """What a user may say: a component ("cls", "caption.txt"), a field, a table, a list of components, or any of them by
-name. Of a list and of a dict targets are dicts by name."""
+name. Of a list and of a dict targets are dicts by name. To type checkers a dict may have anything, as that is what they
+take strings and fields in one variable for; `declared` looks."""
 
 
 @dataclass(frozen=True)

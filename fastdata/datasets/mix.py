@@ -220,6 +220,7 @@ class SelectedSamples(_OtherNumbers, Selectable, Dataset[tuple[Tensor, Any]]):
 
     @functools.cached_property
     def fingerprint(self) -> str:
+        """A short name of the samples and their order, by which a resumed run knows its dataset."""
         return fingerprint_of_selected(self._dataset.fingerprint, self._numbers)
 
     @property
@@ -269,6 +270,7 @@ class JoinedDatasets(_OtherNumbers):
 
     @functools.cached_property
     def fingerprint(self) -> str:
+        """A short name of the samples and their order, by which a resumed run knows its dataset."""
         return fingerprint_of_joined([part.fingerprint for part in self._parts])
 
     @property

@@ -77,6 +77,7 @@ class Mix(JoinedDatasets, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
 
     @functools.cached_property
     def fingerprint(self) -> str:
+        """A short name of the samples and their order, by which a resumed run knows its dataset."""
         parts = [f"{name}:{part.fingerprint}" for name, part in zip(self.names, self._parts, strict=True)]
         return blake2b("/".join(parts).encode(), digest_size=8).hexdigest()
 

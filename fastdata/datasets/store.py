@@ -93,6 +93,7 @@ class ShardStore(ImageDataset):
 
     @functools.cached_property
     def fingerprint(self) -> str:
+        """A short name of the samples and their order, by which a resumed run knows its dataset."""
         return fingerprint_of_kept(self._listing, self._kept)
 
     def key(self, number: int) -> str:

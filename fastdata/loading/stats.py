@@ -49,6 +49,7 @@ class Stats(NamedTuple):
 
     @property
     def images_per_second(self) -> float:
+        """Images over the iteration's own seconds, in which the caller's are; 0 before the first."""
         return self.images / self.seconds if self.seconds else 0.0
 
     @property

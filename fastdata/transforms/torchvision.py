@@ -28,7 +28,7 @@ def from_torchvision(transform: object) -> Converted:
     Pixels are those of torchvision on tensors, which on Pillow's images differ by a few levels in colours.
 
         transform, normalize = fd.from_torchvision(compose)
-        fd.Loader(fd.ImageDirectoryDataset(root, transform), normalize=fd.Normalize(*normalize), …)
+        fd.Loader(fd.ImageDirectoryDataset(root, transform), normalize=normalize and fd.Normalize(*normalize), …)
 
     TypeError, with all of them and the reasons, where there are transforms without a counterpart.
     """

@@ -1,0 +1,27 @@
+"""Type checkers have nothing to say about the Python of README and docs, as somebody would write it into a script."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.documents import PAGES, ROOT, YOURS, blocks
+
+FLAGS = ["--check-untyped-defs", "--ignore-missing-imports", "--no-error-summary", "--no-incremental"]
+
+
+@pytest.mark.slow
+def test_every_block_is_clean(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is not installed: pip install 'fastdata-images[lint]'")
+    for page in PAGES:
+        setup, *others = blocks(page)
+        for number, block in enumerate(others or [setup]):
+            if not block.is_others:
+                code = [YOURS, setup.code if others else "", f"# {block.heading} of {page.name}", block.code]
+                (tmp_path / f"{page.stem.replace('-', '_')}_{number}.py").write_text("\n".join(code))
+    config = tmp_path / "none.ini"
+    config.write_text("[mypy]\n")
+    command = [sys.executable, "-m", "mypy", f"--config-file={config}", *FLAGS, *map(str, tmp_path.glob("*.py"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
