@@ -175,7 +175,9 @@ def _fields_in(folder: Folder, directory: str, names: Sequence[str]) -> dict[tup
             continue
         first = there.setdefault((name[: -len(field) - 1], field), name)
         if first != name:
-            raise ValueError(f"{first} and {name} in {join(folder.root, directory)} are one field, {field!r}: remove one")
+            raise ValueError(
+                f"{first} and {name} in {join(folder.root, directory)} are one field, {field!r}: remove one"
+            )
     return there
 
 

@@ -26,6 +26,7 @@ from fastdata.sources.webdataset import Group, groups
 
 _COPIES = 4  # of remote shards, which are here at a time
 
+
 class _Found(NamedTuple):
     """A sample: its key, the extension of its image, and all of its members by extension."""
 

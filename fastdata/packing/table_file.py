@@ -120,7 +120,8 @@ def _table(head: Any, folder: Path, arrays: Iterator[NDArray[Any]]) -> PackTable
     stored = None
     if head["stored"] is not None:
         files, versions = (Paths(next(arrays), next(arrays)) for _ in range(2))
-        stored = Stored(files, versions, *arrays, column=head["stored"])
+        rows, *components = arrays
+        stored = Stored(files, versions, rows, *components, column=head["stored"])  # type: ignore[misc]
     return PackTable(
         folder, datasets, bounds, head["root"], images, apart, targets, sizes, times, fields, columns, *recipe, stored
     )

@@ -173,9 +173,9 @@ class _Files:
     def _whole(self, number: int, column: int, path: str, size: int) -> bytes:
         """The bytes of a component now, from its file or from wherever it is stored."""
         if self._stored is not None:
-            data = self._stored.read(number, column)
+            stored = self._stored.read(number, column)
             self._bytes += size
-            return data
+            return stored
         if size == UNUSABLE:
             size_and_time(path, image=column == 0)
             raise UnusableError(path, "changed while it was packed: it could not be packed before")

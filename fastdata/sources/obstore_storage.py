@@ -38,11 +38,13 @@ class ObstoreStorage(Storage):
         weak = stat.etag is None or stat.etag.startswith("W/")  # which can't be asked for (RFC 9110, 13.1.1)
         try:
             answer = obstore().get(client(base), path, options=None if weak else {"if_match": stat.etag})
-            if (answer.meta["size"], _quoted(answer.meta["e_tag"])) != stat:
-                raise replaced(url)
-            data = memoryview(answer.bytes())
+            etag = _quoted(answer.meta["e_tag"])
+            same = etag == stat.etag and (etag is not None or answer.meta["size"] == stat.size)
+            data = memoryview(answer.bytes() if same else b"")
         except _errors() as error:
-            raise error if isinstance(error, ReplacedError) else _meaning(error, url) from error
+            raise _meaning(error, url) from error
+        if not same:
+            raise replaced(url)
         if len(data) != stat.size:
             raise TransientError(f"{url}: {len(data)} bytes came of {stat.size}")
         return data
@@ -108,8 +110,8 @@ class ObstoreStorage(Storage):
         base, prefix = place(url_prefix)
         if base.startswith("http"):
             raise OSError(
-                f"{url_prefix}: HTTP has no listings: name the files one by one, in a table say, or the store behind the "
-                "server, as s3://bucket/folder"
+                f"{url_prefix}: HTTP has no listings: name the files one by one, in a table say, or the store behind "
+                "the server, as s3://bucket/folder"
             )
         stream, last = None, None
 

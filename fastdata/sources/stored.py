@@ -20,7 +20,7 @@ class Stat(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An object of a listing: what `Storage.stat` says of it, without asking."""
+    """An object: what `Storage.stat` says of it, or a listing, without asking."""
 
     url: str
     size: int
@@ -68,12 +68,12 @@ class Storage(ABC):
         return [answer for answer in answers if isinstance(answer, memoryview)]
 
     def get(self, url: str, stat: Stat) -> memoryview:
-        """All of an object that is as `stat` said, from servers, too, that know no ranges. ReplacedError for another."""
+        """All of an object that is as `stat` said; servers need not know ranges. ReplacedError for another one."""
         return retry(lambda: self._whole(url, stat))
 
     def _whole(self, url: str, stat: Stat) -> memoryview:
         """All of the object, asked for once; as `get`."""
-        if self._stat(url) != stat:
+        if self._stat(url).size != stat.size:
             raise replaced(url)
         return self.get_ranges(url, [(0, stat.size)], stat.etag)[0]
 

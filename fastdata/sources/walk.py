@@ -101,9 +101,8 @@ class ListedFolder:
         pending = [(top, patterns)]
         while pending:
             directory, patterns = pending.pop()
-            for name in self._folders.get(directory, ()):
-                if below := _below(patterns, name):
-                    pending.append((join(directory, name), below))
+            below = ((name, _below(patterns, name)) for name in self._folders.get(directory, ()))
+            pending += [(join(directory, name), left) for name, left in below if left]
             yield directory, [name for name in self._of(directory) if _is_last(patterns, name)]
 
     def files_in(self, directory: str) -> Iterator[str]:

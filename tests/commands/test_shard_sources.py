@@ -40,7 +40,7 @@ def test_a_folder_is_one_whatever_its_name(fastdata: Command, folder: Path, tmp_
         ("{table}", ["--pattern", "*"], "--pattern has no meaning where SRC is a table"),
         ("{table}", ["--labels", "labels.csv"], "--labels TABLE belongs to a folder"),
         ("{dataset}/train.json", ["--fields", "txt"], "--fields has no meaning where SRC is shards"),
-        ("s3://bucket/photos", [], "is a URL where a local folder is needed"),
+        ("pipe:cat photos", [], "is a URL where a local folder is needed"),
     ],
 )
 def test_options_of_another_kind_of_source_are_a_wrong_usage(

@@ -143,11 +143,6 @@ def test_samples_that_can_not_be_told_apart_or_have_no_image_are_refused(tmp_pat
         pack_by(collect_shards(empty), tmp_path / "out", Recipe(), HERE)
 
 
-def test_remote_shards_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is a URL, and shards are packed from local files only"):
-        collect_shards("s3://bucket/train-000000.tar")
-
-
 def test_a_shard_that_changes_under_way_is_named(tmp_path: Path) -> None:
     shard = tar(tmp_path / "1.tar", {"a.jpg": b"image"})
     source = collect_shards(shard)
