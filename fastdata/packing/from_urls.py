@@ -38,7 +38,8 @@ def collect_url(
     It is listed once, or `entries` says what lies below it. Arguments, and what is raised, are those of `collect`; also
     OSError that names the URL where it can't be listed, as over HTTP.
     """
-    root = url.rstrip("/")
+    protocol, _, path = url.rstrip("/").partition("://")
+    root = f"{protocol.lower()}://{path}"  # as listings have it
     listed: dict[str, Entry] = {}
     odd = 0
     for entry in storage_of(root).entries(root) if entries is None else entries:
