@@ -120,8 +120,8 @@ def _table(head: Any, folder: Path, arrays: Iterator[NDArray[Any]]) -> PackTable
     stored = None
     if head["stored"] is not None:
         files, versions = (Paths(next(arrays), next(arrays)) for _ in range(2))
-        rows, *components = arrays
-        stored = Stored(files, versions, rows, *components, column=head["stored"])  # type: ignore[misc]
+        at, which, starts, lengths = arrays
+        stored = Stored(files, versions, at, which, starts, lengths, head["stored"])
     return PackTable(
         folder, datasets, bounds, head["root"], images, apart, targets, sizes, times, fields, columns, *recipe, stored
     )

@@ -38,8 +38,8 @@ class ObstoreStorage(Storage):
         weak = stat.etag is None or stat.etag.startswith("W/")  # which can't be asked for (RFC 9110, 13.1.1)
         try:
             answer = obstore().get(client(base), path, options=None if weak else {"if_match": stat.etag})
-            etag = _quoted(answer.meta["e_tag"])
-            same = etag == stat.etag and (etag is not None or answer.meta["size"] == stat.size)
+            meta = answer.meta
+            same = meta["size"] == stat.size if stat.etag is None else _quoted(meta["e_tag"]) == stat.etag
             data = memoryview(answer.bytes() if same else b"")
         except _errors() as error:
             raise _meaning(error, url) from error
@@ -219,7 +219,7 @@ def _meaning(error: Exception, url: str, where: str = "") -> OSError:
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status == 403:
         return not_allowed(url, cause)
     if isinstance(error, exceptions.PreconditionError):
-        return replaced(url)
+        return replaced(url) if _is_there(url) else not_there(url)
     if status == 416:
         return ReplacedError(
             f"{where}: the file ends before: it was replaced, or what says where its samples lie is wrong"
@@ -231,6 +231,18 @@ def _meaning(error: Exception, url: str, where: str = "") -> OSError:
     if may_go_better(status) or (not status and re.search(_LOST, str(error))):
         return TransientError(f"{where}: {cause}")
     return OSError(f"{where}: {cause}")
+
+
+def _is_there(url: str) -> bool:
+    """Whether an object is there: of one that is not Azure says only that it has another ETag."""
+    base, path = place(url)
+    try:
+        obstore().head(client(base), path)
+    except FileNotFoundError:
+        return False
+    except _errors():
+        return True  # or nobody knows
+    return True
 
 
 def _because(error: Exception, url: str, where: str) -> OSError:

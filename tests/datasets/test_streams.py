@@ -109,7 +109,7 @@ def test_what_nobody_knows_of_a_stream_is_an_error(shards: list[str]) -> None:
             by_pipe(shards, **options)
     for of_loader in ({"shuffle": True}, {"last": "pad"}, {"decoder": "dali"}, {"on_error": "skip"}):
         with pytest.raises(TypeError, match="can't be had of a stream"):
-            Loader(stream, 4, **of_loader)  # type: ignore[arg-type]
+            Loader(stream, 4, **of_loader)
     with pytest.raises(ValueError, match="a table is joined with all samples at once"):
         by_pipe(shards, target=Table("labels.csv", "key", "label"))
 
@@ -177,7 +177,7 @@ def test_a_pass_that_is_broken_off_ends_its_command(tmp_path: Path, shards: list
         "sys.stdout.buffer.write(data + bytes(-len(data) % 512))\nsys.stdout.flush()\nimport time\ntime.sleep(600)\n"
     )
     stream = TarImageDataset(f"pipe:exec {sys.executable} {tmp_path}/endless.py", TRAIN, allow_pipe=True)
-    passing = iter(stream)
+    passing: Any = iter(stream)
     next(passing)
     passing.close()
 
