@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.azure import Azure, azurite
 from support.http_server import Server, serving_files
+from support.nginx import nginx
 from support.numbered import write_folder, write_shards
 from support.servers import S3, moto, seaweed
 
@@ -58,3 +60,17 @@ def seaweed_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """SeaweedFS's S3 on loopback, a real object store; tests that use it are slow."""
     with seaweed(tmp_path_factory.mktemp("seaweed")) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def azurite_blobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    """Azurite's blob storage on loopback; tests that use it are slow."""
+    with azurite(tmp_path_factory.mktemp("azurite")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def nginx_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of nginx on loopback, which has what is PUT to it."""
+    with nginx(tmp_path_factory.mktemp("nginx")) as url:
+        yield url

@@ -24,7 +24,8 @@ from fastdata.loading.loader import Loader
 from fastdata.packing.convert import CropReady, Keep
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
-from fastdata.packing.verify import shards_of, verify
+from fastdata.packing.to_verify import shards_of
+from fastdata.packing.verify import verify
 from fastdata.sources.folder import scan_pattern
 from fastdata.transforms.draw import draw
 from fastdata.transforms.steps import Resize

@@ -12,7 +12,8 @@ from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import TarError
 from fastdata.images import kernel
 from fastdata.loading.loader import Loader
-from fastdata.packing.verify import Listed, faults_of
+from fastdata.packing.to_verify import Listed
+from fastdata.packing.verify import faults_of
 from fastdata.sources.index import store_index
 from fastdata.sources.tar import members
 from fastdata.sources.webdataset import dali_index

@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from rich.table import Table
 
 from fastdata.commands.mixing import Mixing, mixing, pairs_alike
 from fastdata.commands.terminal import printable
+from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import DecodeError
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.header import read_header
@@ -20,10 +23,14 @@ from fastdata.sources import manifest
 from fastdata.sources.cache import local
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.listing import list_shards
-from fastdata.sources.manifest import Manifest
+from fastdata.sources.manifest import Manifest, ShardEntry
+from fastdata.sources.remote_dataset import remote_manifest
+from fastdata.sources.remote_glob import remote_matches
 from fastdata.sources.shard import Shard
-from fastdata.sources.urls import Urls, expand
+from fastdata.sources.storage import storage_of
+from fastdata.sources.urls import Urls, beside, expand, is_manifest, is_remote
 
+_ASKED = 32  # shards at URLs whose sizes are asked for at the same time
 _NAMED = 30  # of many classes or samples, so many are shown
 
 
@@ -61,12 +68,17 @@ class Info(NamedTuple):
 def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
     """Each dataset in `what`: a json, a folder with some (or with shards only), or shards by path, glob or braces.
 
-    Of each, the headers of `look_at` images are read, evenly spread; nothing is written beside them.
+    A json and shards may lie at URLs. Of each dataset the headers of `look_at` images are read, evenly spread; nothing
+    is written beside them.
     FileNotFoundError where there is none, ManifestError or TarError where it is damaged, ValueError where a shard is
     not the json's.
     """
-    path = Path(what)
-    if path.is_dir():
+    path, text = Path(what), os.fspath(what)
+    if is_remote(text):
+        if is_manifest(text):
+            return [_of_remote_json(text, look_at)]
+        shards = remote_matches(text) if "*" in text else expand(text)
+    elif path.is_dir():
         jsons = [file for file in sorted(path.glob("*.json")) if manifest.is_ours(file)]
         if jsons:
             return [_of_json(file, look_at) for file in jsons]
@@ -116,10 +128,23 @@ def _of_json(file: Path, look_at: int) -> Info:
     found = manifest.load(file)
     for entry in found.shards:
         shard = file.parent / entry.url
-        size = shard.stat().st_size
-        if size != entry.filesize:
-            raise ValueError(f"{shard} has {size} bytes, not {entry.filesize} as {file} says: copy or pack it again")
+        _compare(str(shard), shard.stat().st_size, entry, str(file))
     return _info(found.name, _shards(file), found, look_at)
+
+
+def _of_remote_json(url: str, look_at: int) -> Info:
+    found = remote_manifest(url)
+    shards = [beside(url, entry.url) for entry in found.shards]
+    with ThreadPoolExecutor(_ASKED) as pool:
+        sizes = pool.map(lambda shard: storage_of(shard).size(shard), shards)
+        for shard, size, entry in zip(shards, sizes, found.shards, strict=True):
+            _compare(shard, size, entry, url)
+    return _info(found.name, _shards(url), found, look_at, TarImageMapDataset(url, target=None))
+
+
+def _compare(shard: str, size: int, entry: ShardEntry, json: str) -> None:
+    if size != entry.filesize:
+        raise ValueError(f"{shard} has {size} bytes, not {entry.filesize} as {json} says: copy or pack it again")
 
 
 def _shards(urls: Urls) -> list[Shard]:
@@ -129,7 +154,10 @@ def _shards(urls: Urls) -> list[Shard]:
     return [Shard(shard, keep_index=False, known=one) for shard, one in zip(listing.shards, known, strict=True)]
 
 
-def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int) -> Info:
+def _info(
+    name: str, shards: list[Shard], found: Manifest | None, look_at: int, far: TarImageMapDataset | None = None
+) -> Info:
+    """What these shards hold; `far` reads samples of theirs where they are elsewhere."""
     names = found.classes if found else ()
     classes, extensions = Counter[int](), Counter[str]()
     samples = size = 0
@@ -137,7 +165,7 @@ def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int) 
     for shard in shards:
         rows = shard.rows
         samples += len(rows)
-        in_shard = Path(local(shard.path)).stat().st_size
+        in_shard = shard.known.entry.filesize if far and shard.known else Path(local(shard.path)).stat().st_size
         size += in_shard
         pairs += pairs_alike(rows["cls"], in_shard)
         values, counts = np.unique(rows["cls"], return_counts=True)
@@ -149,33 +177,48 @@ def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int) 
     unlabelled = classes.pop(NO_CLASS, 0)
     named = {names[c] if 0 <= c < len(names) else str(c): classes[c] for c in sorted(classes)}
     made = f"fastdata {found.made.version}, seed {found.made.seed}, images: {found.made.jpeg}" if found else ""
-    images = _look(shards, samples, look_at)
+    wanted = np.unique(np.linspace(0, samples - 1, min(look_at, samples)).astype(np.int64)).tolist()
+    images = _look(_images_of(shards, wanted) if far is None else _far_images(far, wanted))
     return Info(name, len(shards), samples, size, named, unlabelled, dict(extensions), images, window, made)
 
 
-def _look(shards: list[Shard], samples: int, look_at: int) -> Images:
-    """The headers of `look_at` of the samples, evenly spread over all shards."""
-    wanted = iter(np.unique(np.linspace(0, samples - 1, min(look_at, samples)).astype(np.int64)).tolist())
+def _look(images: Iterable[tuple[str, bytes]]) -> Images:
+    """What the headers of some images say, each of which comes with its key."""
     sizes: list[tuple[int, int]] = []
     unreadable: list[str] = []
-    crop_ready = first = 0
-    following = next(wanted, None)
+    crop_ready = 0
+    for key, image in images:
+        try:
+            sizes.append(read_header(image).size)
+        except DecodeError:
+            unreadable.append(key)
+        crop_ready += is_crop_ready(image)
+    widths, heights = (_spread([size[axis] for size in sizes]) for axis in (0, 1))
+    return Images(len(sizes) + len(unreadable), widths, heights, crop_ready, unreadable)
+
+
+def _images_of(shards: list[Shard], numbers: Iterable[int]) -> Iterator[tuple[str, bytes]]:
+    """Keys and images of the samples of these numbers, counted over all shards."""
+    wanted = iter(numbers)
+    following, first = next(wanted, None), 0
     for shard in shards:
         while following is not None and following < first + len(shard):
             row = following - first
             extension = next((e for e in IMAGE_EXTENSIONS if shard.has(row, e)), None)
             if extension is not None:
-                key, image = shard.read_sample(row, extension)
-                try:
-                    sizes.append(read_header(image).size)
-                except DecodeError:
-                    unreadable.append(key)
-                crop_ready += is_crop_ready(image)
+                yield shard.read_sample(row, extension)
             following = next(wanted, None)
         first += len(shard)
         shard.close()
-    widths, heights = (_spread([size[axis] for size in sizes]) for axis in (0, 1))
-    return Images(len(sizes) + len(unreadable), widths, heights, crop_ready, unreadable)
+
+
+def _far_images(dataset: TarImageMapDataset, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+    """The same of a dataset that lies elsewhere; they are read ahead."""
+    dataset.expect(numbers)
+    for number in numbers:
+        sample = dataset.read(number)
+        yield sample.key, sample.image
+    dataset.expect_nothing()
 
 
 def _spread(values: list[int]) -> tuple[int, int, int]:

@@ -11,9 +11,9 @@ from fastdata.commands.grouped import listed, option
 
 if TYPE_CHECKING:
     from fastdata.packing.labels import Labels
-    from fastdata.packing.source import Source
+    from fastdata.packing.source import Missing, Source
 
-Kind = Literal["folder", "table", "shards"]
+Kind = Literal["folder", "table", "inventory", "rows", "shards"]
 """What can be packed."""
 
 _SAMPLES = "What is packed"
@@ -40,7 +40,8 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         help="Folder of class folders, or with other --labels of any images; a table with an image a row (.csv, .tsv, "
-        ".jsonl, .parquet); or shards: 'old-*.tar', 'old-{000..009}.tar', old.json.",
+        ".jsonl, .parquet); Parquet files with images in a column; or shards: 'old-*.tar', 'old-{000..009}.tar', "
+        "old.json. Any of these may be a URL, as s3://bucket/photos.",
         metavar="SRC",
     ),
 ]
@@ -99,11 +100,28 @@ class SampleOptions:
 
     image_column: Annotated[
         str | None,
-        option(_SAMPLES, "Where SRC is a table: its column with the images' paths (the first).", metavar="COLUMN"),
+        option(
+            _SAMPLES,
+            "Where SRC is a table: its column with the images' paths or URLs (the first), or with images (image).",
+            metavar="COLUMN",
+        ),
+    ] = None
+    columns: Annotated[
+        str | None,
+        option(
+            _SAMPLES,
+            "Where SRC is a CSV whose first line does not name them: its columns. With bucket,key,… it is an inventory "
+            "of S3, and stands for what lies in the bucket, or below --root.",
+            metavar="NAMES",
+        ),
     ] = None
     root: Annotated[
         str | None,
-        option(_SAMPLES, "Where SRC is a table: the folder below which its paths are (that of SRC).", metavar="DIR"),
+        option(
+            _SAMPLES,
+            "Where SRC is a table: the folder, or URL, below which its paths are (that of SRC).",
+            metavar="DIR",
+        ),
     ] = None
     keys: Annotated[
         Path | None, option(_SAMPLES, "Pack only the samples whose keys are in this file, a line each.")
@@ -118,42 +136,70 @@ class SampleOptions:
 
     def _whole_source(self, src: str) -> "Source":
         from fastdata.packing.collect import collect
+        from fastdata.packing.from_rows import collect_rows, parquet_files
         from fastdata.packing.from_shards import collect_shards
         from fastdata.packing.from_table import collect_table
+        from fastdata.packing.inventory import collect_inventory
+        from fastdata.sources.urls import is_remote
 
-        kind, fields, follow_links = kind_of(src), listed(self.fields), self.follow_links
+        kind, fields, missing = self.kind(src), listed(self.fields), self._missing()
         self._refuse_others(kind)
         match kind:
             case "shards":
                 return collect_shards(src)
+            case "rows":
+                table = self._own_table(src)
+                return collect_rows(parquet_files(src), table.key, table.label, table.fields, missing)
             case "table":
-                table, missing = self._own_table(src), self.missing_fields
-                return collect_table(table, self.root, fields, missing.value, follow_links=follow_links)
+                return collect_table(self._own_table(src), self.root, fields, missing, follow_links=self.follow_links)
+            case "inventory":
+                columns = listed(self.columns)
+                return collect_inventory(src, columns, self.root, self.pattern, self.table(), fields, missing)
             case "folder":
-                labels, missing = self.table(), self.missing_fields
-                return collect(folder(src), self.pattern, labels, fields, missing.value, follow_links=follow_links)
+                where = src if is_remote(src) else folder(src)
+                return collect(where, self.pattern, self.table(), fields, missing, follow_links=self.follow_links)
+
+    def _missing(self) -> "Missing":
+        return self.missing_fields.value
+
+    def kind(self, src: str) -> Kind:
+        """What SRC is: known by its name, and by whether there are images in a Parquet file."""
+        from fastdata.packing.from_rows import has_images, parquet_files
+
+        kind = kind_of(src)
+        if kind == "table" and {"bucket", "key"} <= set(listed(self.columns)):
+            return "inventory"
+        in_columns = kind == "folder" and self.image_column is not None
+        if in_columns or (kind == "table" and src.lower().endswith(".parquet")):
+            return "rows" if has_images(parquet_files(src)[0], self.image_column) else "table"
+        return kind
 
     def _own_table(self, src: str) -> "Labels":
         """SRC as a table, of which `--labels none` leaves the classes."""
         from fastdata.packing.labels import NO_LABELS, Labels
 
         label = self.label_column if self.labels != "none" else NO_LABELS
-        return Labels(src, self.image_column, label, listed(self.label_fields))
+        return Labels(src, self.image_column, label, listed(self.label_fields), listed(self.columns))
 
     def _refuse_others(self, kind: "Kind") -> None:
         """BadParameter for options that say something of another kind of SRC."""
-        of_table = {"--image-column": self.image_column, "--root": self.root}
+        of_rows = {"--image-column": self.image_column}
+        of_table = of_rows | {"--root": self.root, "--columns": self.columns}
         of_folder = {"--pattern": self.pattern, "--labels-key": self.labels_key}
-        of_files = {"--fields": self.fields, "--label-column": self.label_column, "--label-fields": self.label_fields}
+        of_labels = {"--label-column": self.label_column, "--label-fields": self.label_fields}
+        of_files = {"--fields": self.fields}
         given = {
             "folder": of_table,
             "table": of_folder,
-            "shards": of_table | of_folder | of_files,
+            "inventory": of_rows,
+            "rows": of_folder | of_files | {"--root": self.root, "--columns": self.columns},
+            "shards": of_table | of_folder | of_labels | of_files,
         }[kind]
+        names = {"shards": "shards", "rows": "Parquet files of images", "inventory": "an inventory"}
         for name, value in given.items():
             if value is not None:
-                raise typer.BadParameter(f"{name} has no meaning where SRC is a {kind}".replace("a shards", "shards"))
-        if kind != "folder" and self.labels not in ("folder", "none"):
+                raise typer.BadParameter(f"{name} has no meaning where SRC is {names.get(kind, f'a {kind}')}")
+        if kind not in ("folder", "inventory") and self.labels not in ("folder", "none"):
             raise typer.BadParameter("--labels TABLE belongs to a folder")
 
     def table(self) -> "Literal['folder'] | Labels | None":
@@ -172,11 +218,11 @@ class SampleOptions:
 
 
 def kind_of(src: str) -> Kind:
-    """What SRC is: a folder is one whatever its name; a table and shards are known by their names."""
+    """What SRC is by its name; a folder is one whatever its name."""
     from fastdata.packing.from_table import TABLES
+    from fastdata.sources.urls import path_of
 
     if Path(src).is_dir():
         return "folder"
-    if src.lower().endswith(TABLES) and "://" not in src:
-        return "table"
-    return "shards" if src.endswith((".tar", ".json")) else "folder"
+    name = path_of(src).lower()
+    return "table" if name.endswith(TABLES) else "shards" if name.endswith((".tar", ".json")) else "folder"

@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -41,6 +40,10 @@ def shard(
 
     What a table names:       fastdata shard urls.parquet shards --image-column file --root photos
 
+    On object storage:        fastdata shard s3://bucket/photos s3://bucket/shards
+
+    Images in Parquet:        fastdata shard 'data/train-*.parquet' shards --image-column image
+
     Other shards:             fastdata shard 'old-{000..009}.tar' shards --keys keys.txt
 
     In 64 jobs, then once:    fastdata shard photos shards --part 3/64; fastdata shard photos shards --commit
@@ -57,7 +60,7 @@ def shard(
     source = samples.source(src)
     beside = extensions_beside(source.scan) if source.stored is None else Beside(Counter(), Counter())
     if kind_of(src) == "folder" and samples.labels == "folder":
-        report.hint_at_parts(Path(src), dst, source.scan.classes)
+        report.hint_at_parts(src.rstrip("/"), dst, source.scan.classes)
     report.hint_at_masks(beside.images, len(source.scan))
     report.hint_at_places(source, recipe.jpeg)
     with _termination(), _told(), _progress(len(source.scan)) as progress:

@@ -1,7 +1,6 @@
 """What `fastdata shard` tells: hints before it packs, what was made, and what was left out."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,11 +18,11 @@ _PARTS = frozenset(["train", "training", "val", "valid", "validation", "test"])
 _PIXELLESS = frozenset(["txt", "cls"])  # fields that hold no place in the image
 
 
-def hint_at_parts(src: Path, dst: str, classes: Sequence[str]) -> None:
+def hint_at_parts(src: str, dst: str, classes: Sequence[str]) -> None:
     """Says what to write instead where the class folders are the parts of a data set, as train/ and val/ are."""
     if len(classes) < 2 or not {name.lower() for name in classes} <= _PARTS:
         return
-    instead = "; ".join(f"fastdata shard {src / name} {dst} --name {name}" for name in classes)
+    instead = "; ".join(f"fastdata shard {src}/{name} {dst} --name {name}" for name in classes)
     _warn(f"the folders {', '.join(classes)} become the classes; for a dataset of each write: {instead}")
 
 

@@ -8,7 +8,8 @@ from fastdata.commands.terminal import printable
 def show_faults(what: str, *, decode: bool, jobs: int | None) -> None:
     """Verifies the shards that `what` stands for, and prints each fault, then a summary; typer.Exit(1) for faults."""
     from fastdata.cpus import available_cpus
-    from fastdata.packing.verify import shards_of, verify
+    from fastdata.packing.to_verify import shards_of
+    from fastdata.packing.verify import verify
 
     shards = shards_of(what)
     faults = bad = 0

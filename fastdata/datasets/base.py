@@ -62,6 +62,7 @@ class ImageDataset(ABC):
     shuffle: bool | Window = False
     order: Order | None = None
     ranks: tuple[int | None, int | None] = (None, None)
+    is_stream = False  # whether samples come in an order of their own, and nobody knows how many
 
     def __init__(self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None) -> None:
         self.transform = transform if isinstance(transform, Views) else as_transform(transform)

@@ -1,5 +1,6 @@
 """Images in tar shards, iterated over: an epoch that ranks and workers share."""
 
+import os
 import weakref
 from collections.abc import Mapping
 from copy import copy
@@ -16,6 +17,7 @@ from fastdata.datasets.far import expected
 from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
 from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of_kept
+from fastdata.datasets.streams import TarImageStream
 from fastdata.epoch.cursor import EpochCursor, RunIterator
 from fastdata.epoch.frameworks import refuse_second_split
 from fastdata.epoch.orders import Order, Shuffle, as_shuffle, orders_of
@@ -25,6 +27,7 @@ from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Batch, Pair
 from fastdata.sources.node_cache import Cache
+from fastdata.sources.streams import is_stream
 from fastdata.sources.urls import Urls
 
 
@@ -50,7 +53,14 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
     `batch_size`, else samples.
 
     Each iteration runs the epoch after the last one, in a DataLoader's workers too, or that which `set_epoch` says.
+
+    Of "-", standard input, and with `allow_pipe` of "pipe:" and a command, this makes a `TarImageStream`.
     """
+
+    def __new__(cls, urls: Urls = "", *args: Any, **options: Any) -> Any:
+        if isinstance(urls, str | os.PathLike | list | tuple) and any(map(is_stream, _texts(urls))):
+            return _new_stream(urls, *args, **options)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -69,6 +79,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
         cache: Cache | None = None,
+        allow_pipe: bool = False,
     ) -> None:
         super().__init__(urls, transform, image, target, seed, max_pixels, map, cache)
         if batch_size is not None and batch_size < 1:
@@ -159,6 +170,34 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         """
         self._iteration = None
         self._cursor.load(state)
+
+
+def _texts(urls: Urls) -> list[str]:
+    return [os.fspath(url) for url in ([urls] if isinstance(urls, str | os.PathLike) else urls)]
+
+
+def _new_stream(
+    urls: Urls,
+    transform: Transforms = None,
+    image: str = IMAGES,
+    target: Target = "cls",
+    shuffle: Shuffle | None = None,
+    seed: int = 0,
+    *,
+    last: Last = "partial",
+    rank: int | None = None,
+    world_size: int | None = None,
+    order: Order | None = None,
+    cache: Cache | None = None,
+    **others: Any,
+) -> TarImageStream:
+    """The same arguments. TypeError for those that have no meaning for a stream."""
+    stream = TarImageStream(urls, transform, image, target, seed, ranks=(rank, world_size), **others)
+    refused = {"a shuffle": shuffle, "an order": order, "a cache": cache, f"last={last!r}": last != "partial"}
+    for what, given in refused.items():
+        if given:
+            stream.refuse(what)
+    return stream
 
 
 class _Iteration(RunIterator):

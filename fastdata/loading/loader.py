@@ -18,6 +18,7 @@ from fastdata.cpus import available_cpus
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.far import expected
 from fastdata.datasets.mix import as_image_dataset
+from fastdata.datasets.streams import TarImageStream
 from fastdata.epoch.cursor import EpochCursor, Run
 from fastdata.epoch.orders import Order, OrdersOfBatches, Shuffle, orders_of
 from fastdata.epoch.plan import Last
@@ -92,7 +93,10 @@ class Loader:
         self.num_threads = num_threads or available_cpus()
         shuffle = shuffle if shuffle is not None else self.dataset.shuffle or None
         order = self.dataset.order if order is None else order
-        orders = orders_of(self.dataset, self.dataset.num_samples, order, shuffle, self.dataset.seed)
+        if isinstance(self.dataset, TarImageStream):
+            _check_stream(self.dataset, [shuffle, order, self.last != "partial", decoder != "cpu", on_error != "raise"])
+        samples = 0 if self.dataset.is_stream else self.dataset.num_samples
+        orders = orders_of(self.dataset, samples, order, shuffle, self.dataset.seed)
         self.shuffle = orders.shuffle
         self.prefetch = prefetch
         self.device = _device(device)
@@ -118,7 +122,8 @@ class Loader:
 
     def __repr__(self) -> str:
         where = f"{self.num_threads} threads, decoder={self.dali or 'cpu'}, device={self.device or 'cpu'}"
-        batches = f"{len(self):,} batches of {self.batch_size}, epoch {self.epoch}, shuffle={self.shuffle}"
+        number = "" if self.dataset.is_stream else f"{len(self):,} "
+        batches = f"{number}batches of {self.batch_size}, epoch {self.epoch}, shuffle={self.shuffle}"
         return f"<Loader: {batches}, {where}, of {self.dataset!r}>"
 
     @property
@@ -133,11 +138,13 @@ class Loader:
 
     def __len__(self) -> int:
         """The number of batches of an epoch that are this rank's."""
+        self._refuse_of_stream("a length")
         return self._cursor.plan(0).steps(self._cursor.place().rank)
 
     @property
     def remaining(self) -> int:
         """The number of batches that the next iteration gives this rank: the epoch, or the rest of a loaded one."""
+        self._refuse_of_stream("a length")
         return self._cursor.next_plan().steps(self._cursor.place().rank)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -175,6 +182,7 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """Where to go on: after the batches that this Loader has handed out. A small dict that survives JSON."""
+        self._refuse_of_stream("a state")
         iteration = self._iteration
         if iteration is None or self._cursor.begun() is None or (self._cursor.said and not iteration.runs):
             return self._cursor.next_state()
@@ -185,7 +193,13 @@ class Loader:
 
         StateError if the state is another dataset's, seed's, shuffle's or order's; it says what differs.
         """
+        self._refuse_of_stream("a state")
         self._cursor.load(state)
+
+    def _refuse_of_stream(self, what: str) -> None:
+        """TypeError where samples come by a stream, of which nobody knows that."""
+        if isinstance(self.dataset, TarImageStream):
+            self.dataset.refuse(what)
 
     def stats(self) -> Stats:
         """Where the time of the running, or else the last, iteration went."""
@@ -208,13 +222,24 @@ class Loader:
 
 
 def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dali | None) -> BatchCrew:
-    batches = expected(setup.dataset, run.batches())
+    if isinstance(setup.dataset, TarImageStream):
+        batches = setup.dataset.batches_of(run, run.plan.batch_size, kept=prefetch + 1)
+    else:
+        batches = expected(setup.dataset, run.batches())
     if dali is None:
         kind = MappedJob if setup.dataset.is_mapped else BatchJob
         return Crew((kind(setup, picks) for picks in batches), num_threads, prefetch)
     from fastdata.loading.dali.crew import DaliCrew
 
     return DaliCrew(setup, batches, num_threads, prefetch, dali)
+
+
+def _check_stream(stream: TarImageStream, asked: list[Any]) -> None:
+    """TypeError for what was asked for, and can't be had of a stream."""
+    names = ["a shuffle", "an order", "last='drop' or 'pad'", "decoder='dali'", "on_error='skip'"]
+    for what, given in zip(names, asked, strict=True):
+        if given:
+            stream.refuse(what)
 
 
 def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastdata.packing.source import Missing, Source
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.folder import FolderScan, refuse_empty, refuse_links_out
 from fastdata.sources.paths import Paths, keys_of
-from fastdata.sources.walk import is_directory, join
+from fastdata.sources.walk import Folder, LocalFolder, join
 from fastdata.sources.webdataset import split_name
 
 ORPHAN = "{} without an image"
@@ -21,13 +21,19 @@ ORPHAN = "{} without an image"
 
 
 def with_fields(
-    scan: FolderScan, fields: Iterable[str], missing: Missing = "error", *, follow_links: bool = True
+    scan: FolderScan,
+    fields: Iterable[str],
+    missing: Missing = "error",
+    *,
+    follow_links: bool = True,
+    folder: Folder | None = None,
 ) -> Source:
     """The samples with the files that lie beside their images: `1.txt` and `1.seg.png` beside `1.jpg`.
 
     `fields` are the extensions, such as "txt", "json" or "seg.png"; their case does not matter. A field's file has the
     path of its image up to the last dot, or up to the first dot of the basename, as WebDataset groups members. What
-    ends in one of `fields` is no image of its own, whatever the scan took it for.
+    ends in one of `fields` is no image of its own, whatever the scan took it for. `folder` is what was scanned, where
+    that is no local folder.
 
     Raises PackError for an image without one of them, unless `missing` is "allow", and ValueError for a name that is
     no extension, a file that would be of two samples, two files for one field and, without `follow_links`, a link that
@@ -39,7 +45,7 @@ def with_fields(
     if not names:
         return Source(scan, left_out=scan.left_out)
     images, others = _apart(scan, names)
-    found = _found(images, names)
+    found = _found(images, names, folder or LocalFolder(scan.root))
     lacking = {name: sum(not path for path in paths) for name, paths in found.items()}
     for name, count in lacking.items():
         if count and missing == "error":
@@ -78,10 +84,11 @@ class Beside(NamedTuple):
 
 def extensions_beside(scan: FolderScan) -> Beside:
     """What `with_fields` would find beside the images, such as `1.txt`, or `1.seg.png`, which is taken for an image."""
+    folder = LocalFolder(scan.root)
     beside = Beside(Counter(), Counter())
     images_in: dict[str, list[int]] = {}
     for directory in dict.fromkeys(path.rpartition("/")[0] for path in scan.paths):
-        names = list(_files_in(join(scan.root, directory)))
+        names = list(folder.files_in(directory))
         if len({name.partition(".")[0] for name in names}) == len(names):
             continue  # no two are named alike, as where images lie alone: what follows takes ten times as long
         images_in = images_in or _by_directory(scan)
@@ -135,11 +142,11 @@ def _apart(scan: FolderScan, names: Sequence[str]) -> tuple[FolderScan, list[str
     return dataclasses.replace(scan, paths=paths, targets=targets, keys=keys_of(paths)), others
 
 
-def _found(scan: FolderScan, names: Sequence[str]) -> dict[str, Paths]:
+def _found(scan: FolderScan, names: Sequence[str], folder: Folder) -> dict[str, Paths]:
     """For each field the path of each sample's file, '' where there is none."""
     found = {name: [""] * len(scan) for name in names}
     for directory, numbers in _by_directory(scan).items():
-        there = _fields_in(scan.root, directory, names)
+        there = _fields_in(folder, directory, names)
         owners: dict[str, int] = {}
         for i in numbers:
             image = scan.paths[i].rpartition("/")[2]
@@ -161,22 +168,18 @@ def _by_directory(scan: FolderScan) -> dict[str, list[int]]:
     return numbers
 
 
-def _files_in(directory: str) -> Iterator[str]:
-    """The names of the files in a directory, but for hidden ones."""
-    with os.scandir(directory) as entries:
-        yield from (entry.name for entry in entries if not entry.name.startswith(".") and not is_directory(entry))
-
-
-def _fields_in(root: str, directory: str, names: Sequence[str]) -> dict[tuple[str, str], str]:
+def _fields_in(folder: Folder, directory: str, names: Sequence[str]) -> dict[tuple[str, str], str]:
     """The fields' files in a directory, by stem and field."""
     there: dict[tuple[str, str], str] = {}
-    for name in sorted(_files_in(join(root, directory))):
+    for name in sorted(folder.files_in(directory)):
         field = _field_of(name, names)
         if field is None:
             continue
         first = there.setdefault((name[: -len(field) - 1], field), name)
         if first != name:
-            raise ValueError(f"{first} and {name} in {join(root, directory)} are one field, {field!r}: remove one")
+            raise ValueError(
+                f"{first} and {name} in {join(folder.root, directory)} are one field, {field!r}: remove one"
+            )
     return there
 
 

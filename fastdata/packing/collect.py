@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from typing import Literal
 
 from fastdata.packing.beside import with_fields
+from fastdata.packing.from_urls import collect_url
 from fastdata.packing.labels import Labels, with_labels
 from fastdata.packing.source import Missing, Source
 from fastdata.sources.folder import scan_classes, scan_pattern
-from fastdata.sources.urls import local_folder
+from fastdata.sources.urls import is_remote, local_folder
 
 
 def collect(
@@ -20,7 +21,7 @@ def collect(
     *,
     follow_links: bool = True,
 ) -> Source:
-    """The samples below `root`, for `pack`.
+    """The samples below `root`, a folder, or a URL, see `collect_url`, for `pack`.
 
     Images are those in class folders, with labels="folder", or any, or those that match `pattern`; see `scan_classes`
     and `scan_pattern`. `labels` says where classes come from: the folders, a table (`Labels`), or nowhere (None).
@@ -29,6 +30,8 @@ def collect(
 
     Raises what these raise: FileNotFoundError, ValueError or PackError that names the file.
     """
+    if is_remote(os.fspath(root)):
+        return collect_url(os.fspath(root), pattern, labels, fields, missing)
     root = local_folder(root)
     if labels == "folder":
         scan = scan_classes(root, pattern, follow_links=follow_links)

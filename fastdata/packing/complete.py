@@ -17,7 +17,7 @@ from fastdata.packing.table import PackTable
 from fastdata.packing.write import Rejected, Written
 from fastdata.sources import manifest
 from fastdata.sources.manifest import Made, Manifest
-from fastdata.sources.urls import local_folder
+from fastdata.sources.urls import is_remote, local_folder
 
 
 def begin(source: Source, directory: str | os.PathLike[str], recipe: Recipe) -> tuple[Path, PackTable]:
@@ -26,7 +26,7 @@ def begin(source: Source, directory: str | os.PathLike[str], recipe: Recipe) -> 
     ValueError for a URL of something else than a folder, and for the folder that is packed; raises as `make_table`.
     """
     folder = local_folder(directory)
-    if folder.resolve() == Path(source.scan.root).resolve():
+    if not is_remote(source.scan.root) and folder.resolve() == Path(source.scan.root).resolve():
         raise ValueError(f"{folder} is the folder that is packed: give another one for the shards")
     table = make_table(source, folder / STAGING, recipe)
     folder.mkdir(parents=True, exist_ok=True)

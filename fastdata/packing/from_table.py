@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fastdata.packing.beside import with_fields
+from fastdata.packing.from_url_table import are_urls, collect_urls
 from fastdata.packing.labels import Labels, with_rows
 from fastdata.packing.source import Missing, Source
 from fastdata.packing.values import Column
@@ -14,7 +15,7 @@ from fastdata.sources.folder import FolderScan, refuse_links_out
 from fastdata.sources.paths import Paths, keys_of
 from fastdata.sources.urls import is_remote, local_folder
 
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".ndjson.gz")
 """What the names of tables end in."""
 
 
@@ -28,16 +29,26 @@ def collect_table(
 ) -> Source:
     """The images that a table names, a row each, for `pack`; its order is theirs.
 
-    The table's key column has the images' paths: below `root` (default: the table's folder), or absolute and in it. Its
-    label column, if there is one, has their classes, and its `fields` go into a json, see `with_labels`. `fields` here
-    are extensions of what lies beside the images, see `with_fields`.
+    The table's key column has the images' paths: below `root` (default: the table's folder), or absolute and in it; or
+    URLs, see `collect_urls`. Its label column, if there is one, has their classes, and its `fields` go into a json, see
+    `with_labels`. `fields` here are extensions of what lies beside the images, see `with_fields`.
 
-    Raises what these raise, and ValueError that names the row for a path that is there twice, or leaves `root`.
+    Raises what these raise, and ValueError that names the row for a path that is there twice, or leaves `root`, and for
+    fields of what lies at URLs.
     """
     columns = table.columns()
-    base = str(local_folder(root) if root is not None else Path(table.path).parent)
     if not columns.names.values:
         raise ValueError(f"{table.path} has no rows: nothing to pack")
+    where = os.fspath(root) if root is not None else None
+    beside = os.fspath(table.path).rpartition("/")[0]
+    if are_urls(columns.names, where or beside):
+        if list(fields):
+            raise ValueError(
+                "--fields (fields=) are for folders: of URLs in a table nobody knows what lies beside them"
+            )
+        is_path = not is_remote(str(columns.names.values[0]))
+        return collect_urls(columns, where or (beside if is_path else None), missing)
+    base = str(local_folder(root) if root is not None else Path(table.path).parent)
     paths = Paths.of(_below(base, columns.names))
     if not follow_links:
         refuse_links_out(base, paths)
@@ -57,7 +68,7 @@ def _below(base: str, names: Column) -> Iterator[str]:
         if not isinstance(value, str) or not value:
             names.refuse(row, f"the column {names.name!r} names no image: it holds {value!r}")
         if is_remote(value):
-            names.refuse(row, f"{value!r} is a URL, and packing reads local files only: copy them first")
+            names.refuse(row, f"{value!r} is a URL, and {names.values[0]!r} is none: pack these by themselves")
         path = value.removeprefix("./")
         if path.startswith("/"):
             if not path.startswith(f"{whole}/"):

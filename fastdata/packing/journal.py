@@ -22,6 +22,7 @@ from fastdata.packing.table import PackTable
 from fastdata.packing.write import Progress, Written, write_shard
 from fastdata.sources.index import index_path, load
 from fastdata.sources.paths import Keys, Paths
+from fastdata.sources.urls import is_remote
 
 NOTE = ".done"
 """What a note's name ends in: `train-000000.done`."""
@@ -107,7 +108,8 @@ def fingerprint(planned: PlannedShard) -> str:
     Files count by their paths, sizes and times of last change, as for make and rsync.
     """
     digest = blake2b(digest_size=16)
-    where = planned._replace(path=Path(planned.path.name), root=os.path.realpath(planned.root))
+    root = planned.root if is_remote(planned.root) else os.path.realpath(planned.root)
+    where = planned._replace(path=Path(planned.path.name), root=root)
     _feed(digest, (__version__, *where))
     return digest.hexdigest()
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from fastdata.errors import PackError
 from fastdata.packing.join import join_rows
+from fastdata.packing.near import near
 from fastdata.packing.source import Missing, Source
 from fastdata.packing.values import Column, class_indexes, json_objects
-from fastdata.sources.columns import read_columns
+from fastdata.sources.columns import Columns, read_columns
+from fastdata.sources.urls import is_remote
 
 NO_LABELS = ""
 """In place of a column's name: the table's rows have no classes."""
@@ -27,17 +29,21 @@ class Labels:
 
     `key` names the image: its path relative to the folder, with or without its extension (default: the first column).
     `label` is its class, as an index or as a name (default: the column 'label', if there is one). `fields` go into
-    the sample's json.
+    the sample's json. `names` are those of all columns, where a CSV's first line does not have them. The table may lie
+    at a URL.
     """
 
     path: str | os.PathLike[str]
     key: str | None = None
     label: str | None = None
     fields: Sequence[str] = ()
+    names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", os.fspath(Path(self.path).expanduser()))
+        path = os.fspath(self.path)
+        object.__setattr__(self, "path", path if is_remote(path) else os.fspath(Path(path).expanduser()))
         object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "names", tuple(self.names))
         if len(set(self.fields)) < len(self.fields):
             raise ValueError(f"the label fields must differ, not {', '.join(self.fields)}")
 
@@ -54,8 +60,9 @@ class Labels:
     def columns(self) -> "LabelColumns":
         """The columns, among them labels if there are any. ValueError where one is not there, or it is no table."""
         path = os.fspath(self.path)
-        key = self.key if self.key is not None else next(iter(read_columns(path)), "")
-        columns = read_columns(path, as_text=[key])
+        with near(path) as copy:
+            key = self.key if self.key is not None else next(iter(self._read(copy, [])), "")
+            columns = self._read(copy, [key])
         if not columns:
             raise ValueError(f"{path} is empty: a table of labels has a row for each image")
         label = self.label if self.label is not None else _LABEL if _LABEL in columns else None
@@ -65,6 +72,9 @@ class Labels:
             [_column(path, columns, field) for field in self.fields],
             tuple(columns),
         )
+
+    def _read(self, copy: str, as_text: Sequence[str]) -> Columns:
+        return read_columns(copy, as_text, self.names, os.fspath(self.path))
 
 
 @dataclass(frozen=True)

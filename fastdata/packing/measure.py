@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdata.errors import PackError
+from fastdata.packing.reading import reader_of
 from fastdata.packing.source import Source
 from fastdata.packing.stored import Stored
 from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time
 from fastdata.packing.write import extension_of
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.paths import Paths
-from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.tar import BLOCK, padded
 
 _PLAIN_NAME = 100  # bytes of an ASCII name that still fits into a member's header
@@ -38,7 +38,7 @@ def measure(source: Source, *, skip: bool = False) -> Sizes:
     """The sizes of all files. PackError for one that is known now to be nothing that can be packed, unless `skip`."""
     scan = source.scan
     if source.stored is not None:
-        return _of_stored(source, source.stored)
+        return _of_stored(source, source.stored, skip)
     found = array("q")  # a number is appended in a third of the time that it takes to put it into numpy's array
     beside_pictures = not set(source.fields).isdisjoint(IMAGE_EXTENSIONS)
     for i, name in enumerate(scan.paths):
@@ -60,15 +60,15 @@ def _of_field(root: str, paths: Paths, skip: bool) -> NDArray[np.int64]:
     return np.frombuffer(found, np.int64).reshape(-1, 2)
 
 
-def _of_stored(source: Source, stored: Stored) -> Sizes:
-    """The sizes of what lies in shards, which are known."""
+def _of_stored(source: Source, stored: Stored, skip: bool) -> Sizes:
+    """The sizes of what is stored somewhere, which are known."""
+    for i, column in np.argwhere(stored.sizes == UNUSABLE)[:1].tolist() if not skip else []:
+        with reader_of(stored.take(np.array([i]))) as reader:
+            reader.read(0, column)  # which raises what is wrong with it
+    for i, name in enumerate(source.scan.paths):
+        _check_extension(source, i, f"{source.scan.root}/{name}")
     columns = dict(zip(source.fields, stored.sizes.T[1:], strict=True))
-    for i in np.flatnonzero((stored.sizes[:, 0] == 0) | (stored.sizes.max(1) > MAX_BYTES))[:1].tolist():
-        shard, offset = stored.shards[stored.which[i]], stored.offsets[i, 0]
-        problem = f"{source.scan.paths[i]} is empty, or has a component of more than {MAX_BYTES} bytes"
-        raise PackError(f"{shard}, offset {offset}: {problem}: leave it out (--keys)")
-    times = np.where(stored.sizes >= 0, stored.times[stored.which][:, None], -1)
-    return Sizes(stored.sizes[:, 0], columns, times)
+    return Sizes(stored.sizes[:, 0], columns, np.where(stored.sizes >= 0, 0, -1))
 
 
 def _usable(path: str, skip: bool, image: bool = False) -> tuple[int, int]:

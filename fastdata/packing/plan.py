@@ -79,7 +79,7 @@ class PlannedShard(NamedTuple):
     files of `fields`. `times` are when the files last changed, in ns, a row for each sample: its image's, then those of
     its fields; -1 for one that it lacks. With `check` images are read to their ends. With `skip` a sample of which a
     file can't be packed is left out, and noted as rejected; a file that was known for one when this was planned has the
-    size `UNUSABLE`. With `stored` the files are members of shards, and it says where. `hash`
+    size `UNUSABLE`. With `stored` they are no local files, and it says where they lie. `hash`
     is what the shard's hash is made by.
     """
 

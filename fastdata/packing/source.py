@@ -19,8 +19,8 @@ class Source:
     `fields` has for each extension the file of each sample, relative to the root, '' where it has none. `columns` are
     the bytes of each sample's json made of a table's columns, b"" where it has none; empty without a table.
     `left_out` counts the files and rows that are in no sample by what they are, `lacking` for each component the
-    samples without it. Where samples lie in shards, `stored` says where, and `scan` and `fields` are their members'
-    names.
+    samples without it. Where samples are no files of a local folder, `stored` says where they
+    lie, and `scan` and `fields` have the names that they would have as files.
     """
 
     scan: FolderScan

@@ -23,6 +23,7 @@ from fastdata.packing.plan import PlannedField
 from fastdata.packing.stored import Stored
 from fastdata.packing.table import PackTable, PlannedDataset
 from fastdata.sources.paths import Paths
+from fastdata.sources.urls import is_remote
 
 TABLE = ".plan"
 """What the file's name ends in, behind a hash of its content."""
@@ -70,21 +71,21 @@ def _arrays(table: PackTable) -> list[NDArray[Any]]:
     """All arrays of a table, in the order in which `_table` takes them."""
     stored = table.stored
     paths = [table.files, *(field.files for field in table.fields), *([] if table.columns is None else [table.columns])]
-    paths += [] if stored is None else [stored.shards]
+    paths += [] if stored is None else [stored.files, stored.versions]
     sizes = [field.sizes for field in table.fields]
     columns: list[NDArray[Any]] = [table.bounds, table.apart, table.targets, table.sizes, table.times, *sizes]
     columns += [array for each in paths for array in (each.joined, each.offsets)]
-    return columns if stored is None else [*columns, stored.which, stored.offsets, stored.sizes, stored.times]
+    return columns if stored is None else [*columns, stored.rows, stored.which, stored.offsets, stored.sizes]
 
 
 def _head(table: PackTable, arrays: list[NDArray[Any]]) -> bytes:
     head = {
         "version": __version__,
-        "root": str(Path(table.root).absolute()),
+        "root": table.root if is_remote(table.root) else str(Path(table.root).absolute()),
         "datasets": list(table.datasets),
         "fields": [field.name for field in table.fields],
         "columns": table.columns is not None,
-        "stored": table.stored is not None,
+        "stored": None if table.stored is None else table.stored.column,
         "conversion": [type(table.conversion).__name__, asdict(table.conversion)],
         "check": table.check,
         "hash": table.hash,
@@ -106,7 +107,7 @@ def _mapped(pages: NDArray[np.uint8], arrays: list[Any], start: int) -> Iterator
 def _table(head: Any, folder: Path, arrays: Iterator[NDArray[Any]]) -> PackTable:
     bounds, apart, targets, sizes, times = (next(arrays) for _ in range(5))
     of_fields = [next(arrays) for _ in head["fields"]]
-    files = Paths(next(arrays), next(arrays))
+    images = Paths(next(arrays), next(arrays))
     fields = [
         PlannedField(name, Paths(next(arrays), next(arrays)), size)
         for name, size in zip(head["fields"], of_fields, strict=True)
@@ -116,9 +117,13 @@ def _table(head: Any, folder: Path, arrays: Iterator[NDArray[Any]]) -> PackTable
     conversion = _CONVERSIONS[kind](**options)
     datasets = [PlannedDataset(*dataset) for dataset in head["datasets"]]
     recipe = conversion, head["check"], head["hash"], head["skip"]
-    stored = Stored(Paths(next(arrays), next(arrays)), *arrays) if head["stored"] else None
+    stored = None
+    if head["stored"] is not None:
+        files, versions = (Paths(next(arrays), next(arrays)) for _ in range(2))
+        at, which, starts, lengths = arrays
+        stored = Stored(files, versions, at, which, starts, lengths, head["stored"])
     return PackTable(
-        folder, datasets, bounds, head["root"], files, apart, targets, sizes, times, fields, columns, *recipe, stored
+        folder, datasets, bounds, head["root"], images, apart, targets, sizes, times, fields, columns, *recipe, stored
     )
 
 

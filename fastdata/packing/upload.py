@@ -41,6 +41,8 @@ def pack_to_url(
     as `pack_by`.
     """
     base = url.rstrip("/")
+    if base == source.scan.root:
+        raise ValueError(f"{base} is the folder that is packed: give another one for the shards")
     with tempfile.TemporaryDirectory(prefix="fastdata-") as scratch:
         table = make_table(source, Path(scratch), recipe)
         file = store_table(table)

@@ -1,106 +1,24 @@
 """Shards are read again, to find what is wrong with them: on another machine after a copy, say."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from fastdata.errors import ManifestError, TarError
+from fastdata.errors import TarError
 from fastdata.packing.check import image_problem
+from fastdata.packing.near import near
+from fastdata.packing.to_verify import Fault, Listed
 from fastdata.sample import IMAGE_EXTENSIONS
-from fastdata.sources import manifest
-from fastdata.sources.cache import local
 from fastdata.sources.content_hash import hash_of
-from fastdata.sources.dataset_index import DatasetIndex, IndexPart
 from fastdata.sources.index import index_path, load
 from fastdata.sources.index_writer import widened
-from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.rows import NO_CLASS, Rows, RowsBuilder, class_in, extensions, is_sealed, plain
 from fastdata.sources.tar import Member, padded, pread
-from fastdata.sources.urls import expand
+from fastdata.sources.urls import is_remote
 from fastdata.sources.webdataset import groups
-
-
-class Fault(NamedTuple):
-    """What is wrong with a shard: `key` and `offset` say where in it, '' and -1 where it is the file as a whole."""
-
-    shard: str
-    key: str
-    offset: int
-    problem: str
-
-    def __str__(self) -> str:
-        where = f", offset {self.offset}" if self.offset >= 0 else ""
-        return f"{self.shard}{where}{f', sample {self.key!r}' if self.key else ''}: {self.problem}"
-
-
-class Listed(NamedTuple):
-    """A shard to verify, the json of the dataset whose name it has, and what that says of it; None without one.
-
-    `part` are its rows in the dataset's index; what is wrong with that index is said of the first of its shards.
-    """
-
-    path: str
-    json: Path | None = None
-    entry: ShardEntry | None = None
-    part: IndexPart | None = None
-    of_index: Fault | None = None
-
-
-def shards_of(what: str) -> list[Listed]:
-    """The shards of a dataset's json, of all datasets in a folder, or those that a path, URL or glob stands for.
-
-    In a folder without a json these are all `*.tar`. Beside a json those that have the dataset's name belong to it,
-    whether it lists them or not. Raises as `manifest.load` and `expand`, FileNotFoundError where there is nothing.
-    """
-    path = Path(what)
-    if path.suffix == ".json":
-        return _of_json(path)
-    if not path.is_dir():
-        return [Listed(local(url)) for url in expand(what)]
-    listed = [shard for file in sorted(path.glob("*.json")) if manifest.is_ours(file) for shard in _of_json(file)]
-    listed = listed or [Listed(str(file)) for file in sorted(path.glob("*.tar"))]
-    if not listed:
-        raise FileNotFoundError(f"no dataset in {path}: neither a json of fastdata's nor *.tar")
-    return listed
-
-
-def _of_json(file: Path) -> list[Listed]:
-    found = manifest.load(file)
-    listed = {entry.url: entry for entry in found.shards}
-    named = re.compile(rf"{re.escape(found.name)}-\d{{6}}\.tar")
-    there = {path.name for path in file.parent.iterdir() if named.fullmatch(path.name)}
-    index, fault = _index_of(file, found)
-    shards, first = list[Listed](), 0
-    for name in [*listed, *sorted(there - listed.keys())]:
-        entry = listed.get(name)
-        part = IndexPart(index, first, entry.nsamples, entry.filesize) if index and entry else None
-        shards.append(Listed(str(file.parent / name), file, entry, part, None if shards else fault))
-        first += entry.nsamples if entry else 0
-    return shards
-
-
-def _index_of(file: Path, found: manifest.Manifest) -> tuple[DatasetIndex | None, Fault | None]:
-    """The index that a json means, or what is wrong with it."""
-    if found.index is None:
-        return None, None
-    path, todo = str(file.with_name(manifest.index_name(file.stem))), "copy it again, or pack the dataset again"
-    try:
-        index = DatasetIndex(path, found.index)
-    except (OSError, ManifestError) as error:
-        return None, Fault(path, "", -1, f"{error}: {todo}")
-    if len(index) != found.nsamples:
-        return None, Fault(
-            path, "", -1, f"it has {len(index)} samples, not {found.nsamples} as {file.name} says: {todo}"
-        )
-    if damaged := index.damaged():
-        return None, Fault(path, "", damaged[0], f"its bytes from there on are not those that were written: {todo}")
-    return index, None
 
 
 def verify(shards: Sequence[Listed], *, decode: bool = False, jobs: int = 1) -> Iterator[list[Fault]]:
@@ -108,7 +26,8 @@ def verify(shards: Sequence[Listed], *, decode: bool = False, jobs: int = 1) -> 
 
     A shard has the size, hash and number of samples that its json says, is a whole tar file in WebDataset's layout,
     and its stored index, where that is the one of this file, says what lies in it. With `decode` each sample's image is
-    decoded, too. ValueError for `jobs` below 1.
+    decoded, too. Of a shard at a URL a copy is made, which is there while it is verified, where Python's tempfile keeps
+    its files (TMPDIR). ValueError for `jobs` below 1.
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
@@ -125,39 +44,47 @@ def faults_of(shard: Listed, *, decode: bool = False) -> list[Fault]:
     """All that is wrong with a shard, as `verify` says."""
     of_index = [shard.of_index] if shard.of_index else []
     try:
-        fd = os.open(shard.path, os.O_RDONLY)
+        with near(shard.path) as path:
+            return [*of_index, *_faults_in(path, shard, decode)]
     except OSError as error:
-        return [*of_index, Fault(shard.path, "", -1, f"can't be opened: {error.strerror}")]
+        return [*of_index, Fault(shard.path, "", -1, f"can't be opened: {error.strerror or error}")]
+
+
+def _faults_in(path: str, shard: Listed, decode: bool) -> list[Fault]:
+    """All that is wrong with a shard, of which there is a file at `path`. OSError where that can't be opened."""
+    fd = os.open(path, os.O_RDONLY)
     try:
-        return [*of_index, *_differences(fd, shard), *_contents(fd, shard, decode)]
+        return [*_differences(fd, shard), *_contents(fd, shard, decode)]
     except OSError as error:
-        return [*of_index, Fault(shard.path, "", -1, f"can't be read: {error.strerror}: is the disk failing?")]
+        return [Fault(shard.path, "", -1, f"can't be read: {error.strerror}: is the disk failing?")]
     finally:
         os.close(fd)
 
 
 def _differences(fd: int, shard: Listed) -> Iterator[Fault]:
     """Where the file is not the one that the json says."""
-    if shard.json is None:
+    if not shard.json:
         return
+    json = shard.json.rpartition("/")[2]
     if shard.entry is None:
-        problem = f"{shard.json.name} does not list it: move it away, or get the json that belongs to it"
+        problem = f"{json} does not list it: move it away, or get the json that belongs to it"
         yield Fault(shard.path, "", -1, problem)
         return
     size = os.fstat(fd).st_size
     if size != shard.entry.filesize:
-        problem = f"it has {size} bytes, not {shard.entry.filesize} as {shard.json.name} says: copy or pack it again"
+        problem = f"it has {size} bytes, not {shard.entry.filesize} as {json} says: copy or pack it again"
         yield Fault(shard.path, "", -1, problem)
         return
     if hash_of(fd, like=shard.entry.hash) != shard.entry.hash:
-        problem = f"its bytes are not those of which {shard.json.name} has the hash: copy or pack it again"
+        problem = f"its bytes are not those of which {json} has the hash: copy or pack it again"
         yield Fault(shard.path, "", -1, problem)
 
 
 def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
     """What is wrong with the samples in the file, and with its index."""
     builder, samples = RowsBuilder(shard.path), 0
-    stored = load(fd, shard.path) if shard.part is None else shard.part.unchecked()
+    own = None if is_remote(shard.path) else load(fd, shard.path)
+    stored = own if shard.part is None else shard.part.unchecked()
     try:
         for key, start, parts in groups(fd, shard.path):
             cls = parts.get("cls")

@@ -12,6 +12,7 @@ from fastdata.errors import PackError
 from fastdata.packing.check import image_problem, is_undamaged
 from fastdata.packing.convert import Conversion, Converted, Keep, convert
 from fastdata.packing.plan import PlannedShard
+from fastdata.packing.reading import Reader, reader_of
 from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time, unreadable
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.stretch import Later
@@ -60,7 +61,13 @@ def write_shard(planned: PlannedShard, report: Progress) -> Written:
 
 
 def _write(planned: PlannedShard, report: Progress) -> Written:
-    files = _Files(planned, report)
+    if planned.stored is None:
+        return _write_from(planned, _Files(planned, report))
+    with reader_of(planned.stored) as reader:
+        return _write_from(planned, _Files(planned, report, reader))
+
+
+def _write_from(planned: PlannedShard, files: "_Files") -> Written:
     has_fields = bool(planned.columns or planned.fields)
     samples = zip(planned.files, planned.keys, _numbers(planned.targets), _numbers(planned.sizes), strict=True)
     with ShardWriter(planned.path, planned.hash) as shard:
@@ -105,16 +112,16 @@ def _fields(planned: PlannedShard, number: int, files: "_Files") -> dict[str, by
 class _Files:
     """The files of a shard: they are read to where they shall lie in it, looked at if that was asked for, and counted.
 
-    Where one may be rejected all of its sample is read before anything is written, and so is what lies in shards.
+    Where one may be rejected all of its sample is read before anything is written, and so is what is no local file.
     `source_bytes`, `changed`, `refused`, `image_bytes`, `damaged` and `rejected` are of the samples so far, as in
     `Written`.
     """
 
-    def __init__(self, planned: PlannedShard, report: Progress) -> None:
+    def __init__(self, planned: PlannedShard, report: Progress, stored: Reader | None = None) -> None:
         self.source_bytes = self.changed = self.refused = self.image_bytes = self.damaged = 0
         self.rejected: list[Rejected] = []
-        self._planned, self._report = planned, report
-        self._at_once = planned.skip or planned.stored is not None
+        self._planned, self._report, self._stored = planned, report, stored
+        self._at_once = planned.skip or stored is not None
         self._begin_sample()
 
     def _begin_sample(self) -> None:
@@ -174,10 +181,11 @@ class _Files:
         self._look_at(place)
 
     def _whole(self, number: int, column: int, path: str, size: int) -> bytes:
-        """The bytes of a component now, from its file or from a shard."""
-        if self._planned.stored is not None:
+        """The bytes of a component now, from its file or from wherever it is stored."""
+        if self._stored is not None:
+            stored = self._stored.read(number, column)
             self._bytes += size
-            return self._planned.stored.read(number, column)
+            return stored
         if size == UNUSABLE:
             size_and_time(path, image=column == 0)
             raise UnusableError(path, "changed while it was packed: it could not be packed before")

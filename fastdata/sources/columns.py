@@ -1,11 +1,13 @@
 """The columns of a table's file: CSV, JSON lines or Parquet."""
 
 import csv
+import gzip
 import json
 import re
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TextIO
 
 from fastdata.sources.parquet import pyarrow_parquet
 
@@ -17,48 +19,77 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+][0-9]+)?|nan")
 
 
-def read_columns(path: str, as_text: Collection[str] = ()) -> Columns:
-    """The columns of a .csv, .tsv, .jsonl or .parquet file, each as long as the table has rows.
+class _File(NamedTuple):
+    """A table's file, and what it is called in messages."""
 
-    CSV has the columns' names in its first line. One of its columns is of integers or numbers where all its cells are
-    such, but for empty ones, which are None there; otherwise, and where `as_text` names it, it is text. ValueError
-    that names file and line for what is no table, ImportError that says what to install for Parquet.
+    path: str
+    name: str
+
+    @property
+    def kind(self) -> str:
+        """What its name ends in, but for .gz."""
+        return Path(self.path.lower().removesuffix(".gz")).suffix
+
+    def open(self, newline: str | None = None) -> TextIO:
+        if self.path.lower().endswith(".gz"):
+            return gzip.open(self.path, "rt", encoding="utf-8-sig", newline=newline)
+        return open(self.path, encoding="utf-8-sig", newline=newline)  # noqa: PTH123 -- the path may be any str
+
+
+def read_columns(path: str, as_text: Collection[str] = (), names: Sequence[str] = (), called: str = "") -> Columns:
+    """The columns of a .csv, .tsv, .jsonl or .parquet file, each as long as the table has rows; the first three may be
+    compressed (.csv.gz).
+
+    CSV has the columns' `names` in its first line, or they are given. One of its columns is of integers or numbers
+    where all its cells are such, but for empty ones, which are None there; otherwise, and where `as_text` names it, it
+    is text. `called` is what messages call the file, where that is not its path. ValueError that names file and line
+    for what is no table, ImportError that says what to install for Parquet.
     """
-    suffix = Path(path).suffix.lower()
-    match suffix:
+    file = _File(path, called or path)
+    if names and file.kind not in (".csv", ".tsv"):
+        raise ValueError(f"{file.name}: columns are named for a .csv or .tsv file; others name them themselves")
+    match file.kind:
         case ".csv" | ".tsv":
-            cells = read_cells(path)
+            cells = _cells(file, names)
             return {name: list(column) if name in as_text else typed(column) for name, column in cells.items()}
         case ".jsonl" | ".ndjson":
-            return _json_lines(path)
+            return _json_lines(file)
         case ".parquet":
-            return _parquet(path)
+            return _parquet(file)
         case _:
-            raise ValueError(f"{path}: a table is a .csv, .tsv, .jsonl or .parquet file, not {suffix or 'this'}")
+            raise ValueError(
+                f"{file.name}: a table is a .csv, .tsv, .jsonl or .parquet file, not {file.kind or 'this'}"
+            )
 
 
 def read_cells(path: str) -> dict[str, list[str]]:
     """The columns of a .csv or .tsv file as text."""
-    with open(path, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 -- the path may be any str
-        rows = csv.reader(file, delimiter="\t" if path.lower().endswith(".tsv") else ",", strict=True)
+    return _cells(_File(path, path), ())
+
+
+def _cells(file: _File, given: Sequence[str]) -> dict[str, list[str]]:
+    with file.open(newline="") as stream:
+        rows = csv.reader(stream, delimiter="\t" if file.kind == ".tsv" else ",", strict=True)
         try:
-            names = next(rows, [])
+            names = list(given) or next(rows, [])
             if not names or len(set(names)) != len(names):
-                raise ValueError(f"{path}: its first line must name the columns, each once, got {names}")
+                raise ValueError(f"{file.name}: its first line must name the columns, each once, got {names}")
             columns: list[list[str]] = [[] for _ in names]
             for row in rows:
                 if not row:
                     continue  # an empty line
                 if len(row) != len(names):
                     raise ValueError(
-                        f"{path}, line {rows.line_num}: has {len(row)} cells where there are {len(names)} columns"
+                        f"{file.name}, line {rows.line_num}: has {len(row)} cells where there are {len(names)} columns"
                     )
                 for column, cell in zip(columns, row, strict=True):
                     column.append(cell)
         except csv.Error as error:
-            raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+            raise ValueError(f"{file.name}, line {rows.line_num}: {error}") from error
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: is not UTF-8 ({error})") from error
+            raise ValueError(f"{file.name}: is not UTF-8 ({error})") from error
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{file.name}: is damaged, or cut short ({error})") from error
     return dict(zip(names, columns, strict=True))
 
 
@@ -70,35 +101,37 @@ def typed(cells: list[str]) -> list[Any]:
     return list(cells)
 
 
-def _json_lines(path: str) -> Columns:
+def _json_lines(file: _File) -> Columns:
     rows: list[dict[str, Any]] = []
-    with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123 -- as above
+    with file.open() as stream:
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(stream, start=1):
                 if line.strip():
-                    rows.append(_json_row(path, number, line))
+                    rows.append(_json_row(file, number, line))
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: is not UTF-8 ({error})") from error
+            raise ValueError(f"{file.name}: is not UTF-8 ({error})") from error
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{file.name}: is damaged, or cut short ({error})") from error
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _json_row(path: str, number: int, line: str) -> dict[str, Any]:
+def _json_row(file: _File, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}, line {number}: {error}") from error
+        raise ValueError(f"{file.name}, line {number}: {error}") from error
     if not isinstance(row, dict):
-        raise ValueError(f"{path}, line {number}: is no JSON object but a {type(row).__name__}")
+        raise ValueError(f"{file.name}, line {number}: is no JSON object but a {type(row).__name__}")
     return row
 
 
-def _parquet(path: str) -> Columns:
-    parquet = pyarrow_parquet(path)
+def _parquet(file: _File) -> Columns:
+    parquet = pyarrow_parquet(file.name)
     from pyarrow import ArrowException
 
     try:
-        columns: Columns = parquet.read_table(path).to_pydict()
+        columns: Columns = parquet.read_table(file.path).to_pydict()
     except ArrowException as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{file.name}: {error}") from error
     return columns

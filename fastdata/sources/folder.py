@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.paths import Keys, Paths, keys_of
-from fastdata.sources.walk import ANYTHING, identity, is_directory, join, patterns_of, walk
+from fastdata.sources.walk import ANYTHING, Folder, LocalFolder, join, patterns_of
 
 _SUFFIXES = tuple("." + extension for extension in IMAGE_EXTENSIONS)
 _NO_LABELS = "labels=None (--labels none on the command line)"
@@ -54,7 +54,9 @@ class FolderScan:
         return self.keys.of(index, path), f"{self.root}/{path}"
 
 
-def scan_classes(root: str | os.PathLike[str], pattern: str | None = None, *, follow_links: bool = True) -> FolderScan:
+def scan_classes(
+    root: str | os.PathLike[str] | Folder, pattern: str | None = None, *, follow_links: bool = True
+) -> FolderScan:
     """Images in class folders, as torchvision's ImageFolder has them, or the files in them that match `pattern`.
 
     The folders directly below `root`, sorted, are the classes; images lie at any depth below them, in the
@@ -64,48 +66,42 @@ def scan_classes(root: str | os.PathLike[str], pattern: str | None = None, *, fo
     images, and ValueError for two files with one key (see `keys_of`), a match in no class folder or, without
     `follow_links`, a sample that a symbolic link takes from outside of `root`.
     """
-    base = _directory(root)
-    scan = _scan_class_folders(base) if pattern is None else _scan_matching_classes(base, pattern)
+    folder = _folder(root)
+    scan = _scan_class_folders(folder) if pattern is None else _scan_matching_classes(folder, pattern)
     if not follow_links:
-        refuse_links_out(base, scan.paths)
+        refuse_links_out(folder.root, scan.paths)
     return scan
 
 
-def _scan_class_folders(base: str) -> FolderScan:
+def _scan_class_folders(folder: Folder) -> FolderScan:
     left_out: Counter[str] = Counter()
-    classes = _class_folders(base, left_out)
+    classes = _class_folders(folder, left_out)
     counts: list[int] = []
-    paths = Paths.of(_class_images(base, classes, counts, left_out))
+    paths = Paths.of(_class_images(folder, classes, counts, left_out))
+    base = folder.root
     refuse_empty(base, [name for name, count in zip(classes, counts, strict=True) if not count])
     targets = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
     class_to_idx = {name: i for i, name in enumerate(classes)}
     return FolderScan(base, paths, targets, classes, class_to_idx, keys_of(paths), left_out)
 
 
-def _class_folders(base: str, left_out: Counter[str]) -> list[str]:
+def _class_folders(folder: Folder, left_out: Counter[str]) -> list[str]:
     """The folders directly below, sorted; counts the files beside them."""
-    classes = []
-    with os.scandir(base) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if is_directory(entry):
-                classes.append(entry.name)
-            elif entry.is_symlink() and not Path(entry).exists():  # a class whose images would be missing, perhaps
-                raise FileNotFoundError(f"{entry.path} is a link to what is not there: mend it, or remove it")
-            else:
-                left_out["outside class folders"] += 1
-    if not classes:
+    top = folder.top()
+    if top.files:
+        left_out["outside class folders"] += top.files
+    if not top.folders:
         raise FileNotFoundError(
-            f"no class folders in {base}: it should hold a folder of images for each class; for images without "
+            f"no class folders in {folder.root}: it should hold a folder of images for each class; for images without "
             f"class folders say {_NO_LABELS}"
         )
-    return sorted(classes)
+    return sorted(top.folders)
 
 
-def _scan_matching_classes(base: str, pattern: str) -> FolderScan:
+def _scan_matching_classes(folder: Folder, pattern: str) -> FolderScan:
     """Classes are the first folders of the paths that match."""
-    paths = Paths.of(sorted(_matching(base, pattern, Counter()), key=_in_class_order))
+    base = folder.root
+    paths = Paths.of(sorted(_matching(folder, pattern, Counter()), key=_in_class_order))
     names = [path.partition("/") for path in paths]
     if loose := next((name for name, slash, _ in names if not slash), None):
         raise ValueError(f"{base}/{loose} matches the pattern {pattern!r} but is in no class folder: say {_NO_LABELS}")
@@ -122,7 +118,7 @@ def _in_class_order(path: str) -> tuple[str, str, str]:
 
 
 def scan_pattern(
-    root: str | os.PathLike[str],
+    root: str | os.PathLike[str] | Folder,
     pattern: str | None = None,
     label: Callable[[str], SupportsIndex] | None = None,
     *,
@@ -136,16 +132,16 @@ def scan_pattern(
     label that is no integer, and ValueError for a pattern that leaves `root`, two files with one key or,
     without `follow_links`, a sample that a symbolic link takes from outside of `root`.
     """
-    base = _directory(root)
+    folder = _folder(root)
     left_out: Counter[str] = Counter()
-    paths = _matching(base, pattern, left_out)
+    paths = _matching(folder, pattern, left_out)
     if not follow_links:
-        refuse_links_out(base, paths)
+        refuse_links_out(folder.root, paths)
     if label is None:
         targets = np.full(len(paths), -1, np.int64)
     else:
         targets = np.fromiter((_target(label, path) for path in paths), np.int64, len(paths))
-    return FolderScan(base, paths, targets, [], {}, keys_of(paths), left_out)
+    return FolderScan(folder.root, paths, targets, [], {}, keys_of(paths), left_out)
 
 
 def selected(scan: FolderScan, numbers: NDArray[np.int64]) -> FolderScan:
@@ -185,9 +181,9 @@ def _links_in(base: str, folder: str) -> set[str]:
         return {join(folder, entry.name) for entry in entries if entry.is_symlink()}
 
 
-def _matching(base: str, pattern: str | None, left_out: Counter[str]) -> Paths:
+def _matching(folder: Folder, pattern: str | None, left_out: Counter[str]) -> Paths:
     """The sorted paths below `base` that match, without a pattern those of all images; counts the other files."""
-    found = walk(base, "", ANYTHING if pattern is None else patterns_of(pattern), frozenset())
+    base, found = folder.root, folder.walk("", ANYTHING if pattern is None else patterns_of(pattern))
     chosen = ((d, names if pattern is not None else _images(names, left_out)) for d, names in found)
     paths = Paths.of(sorted(join(directory, name) for directory, names in chosen for name in names))
     if not len(paths) and pattern is None:
@@ -221,22 +217,23 @@ def fingerprint(scan: FolderScan) -> str:
     return digest.hexdigest()
 
 
-def _directory(root: str | os.PathLike[str]) -> str:
+def _folder(root: str | os.PathLike[str] | Folder) -> Folder:
+    if not isinstance(root, str | os.PathLike):
+        return root
     path = Path(root).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"no folder {path}: check the path")
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is no folder: give the folder that holds the images")
-    return str(path)
+    return LocalFolder(str(path))
 
 
-def _class_images(root: str, classes: Iterable[str], counts: list[int], left_out: Counter[str]) -> Iterator[str]:
+def _class_images(folder: Folder, classes: Iterable[str], counts: list[int], left_out: Counter[str]) -> Iterator[str]:
     """The images of one class after the other; appends how many it found of each to `counts`."""
-    above = frozenset({identity(root)})
     for name in classes:
         count = 0
         # Sorted by the directory's whole path, as torchvision sorts os.walk: 'a b' lies between 'a' and 'a/c'.
-        for directory, names in sorted(walk(root, name, ANYTHING, above)):
+        for directory, names in sorted(folder.walk(name, ANYTHING)):
             images = sorted(_images(names, left_out))
             count += len(images)
             yield from (f"{directory}/{image}" for image in images)

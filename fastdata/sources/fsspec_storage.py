@@ -6,10 +6,11 @@ from typing import Any
 
 from fastdata.files import whole_file
 from fastdata.sources.retry import TransientError, retry
-from fastdata.sources.stored import Range, Stat, Storage, at, may_go_better, not_allowed, not_there, replaced
+from fastdata.sources.stored import Entry, Range, Stat, Storage, at, may_go_better, not_allowed, not_there, replaced
 
 # What a filesystem's `info` may have that changes with the content.
-_VERSIONS = ("ETag", "etag", "e_tag", "checksum", "md5", "blob_id", "mtime", "modified", "LastModified", "created")
+_OF_CONTENT = ("ETag", "etag", "e_tag", "checksum", "md5", "blob_id")
+_TIMES = ("mtime", "modified", "LastModified", "created")  # which listings may write in another way
 
 # What a filesystem's package gets wrong, or can't do: another try would not help.
 _OURS = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError, AssertionError)
@@ -27,7 +28,7 @@ class FsspecStorage(Storage):
             raise _meaning(error, url) from error
         if info.get("size") is None:
             raise OSError(f"{url}: its server does not say its size, so nobody could tell whether all of it came")
-        return Stat(int(info["size"]), next((str(info[name]) for name in _VERSIONS if info.get(name)), None))
+        return Stat(int(info["size"]), _version(info, _OF_CONTENT + _TIMES))
 
     def _ranges(
         self, url: str, ranges: Sequence[Range], etag: str | None, alone: bool
@@ -91,7 +92,7 @@ class FsspecStorage(Storage):
 
         return retry(put)
 
-    def list(self, url_prefix: str) -> Iterator[tuple[str, int]]:
+    def entries(self, url_prefix: str) -> Iterator[Entry]:
         filesystem, path = _filesystem(url_prefix)
 
         def find() -> dict[str, Any]:
@@ -105,7 +106,12 @@ class FsspecStorage(Storage):
         for name, info in retry(find).items():
             below = name.removeprefix(path.rstrip("/")).lstrip("/")
             if below:  # else it is a file, and not a folder
-                yield f"{url_prefix.rstrip('/')}/{below}", int(info["size"])
+                yield Entry(f"{url_prefix.rstrip('/')}/{below}", int(info["size"]), _version(info, _OF_CONTENT))
+
+
+def _version(info: dict[str, Any], names: Sequence[str]) -> str | None:
+    """What tells a file's content from what it was before, where the filesystem knows such."""
+    return next((str(info[name]) for name in names if info.get(name)), None)
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

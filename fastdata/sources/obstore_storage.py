@@ -13,7 +13,7 @@ from fastdata.sources import obstore_client
 from fastdata.sources.forked_obstore import obstore
 from fastdata.sources.obstore_client import client, place
 from fastdata.sources.retry import TransientError, retry
-from fastdata.sources.stored import Range, Stat, Storage, at, may_go_better, not_allowed, not_there, replaced
+from fastdata.sources.stored import Entry, Range, Stat, Storage, at, may_go_better, not_allowed, not_there, replaced
 
 GROUP = 10  # ranges that obstore asks for at once in one call: it takes less time a range than a call for each
 PART = 4 << 20  # bytes of a file in one request: 12 of them are in flight, in 48 MiB of memory
@@ -31,7 +31,23 @@ class ObstoreStorage(Storage):
             meta = obstore().head(client(base), path)
         except _errors() as error:
             raise _meaning(error, url) from error
-        return Stat(meta["size"], meta["e_tag"])
+        return Stat(meta["size"], _quoted(meta["e_tag"]))
+
+    def _whole(self, url: str, stat: Stat) -> memoryview:
+        base, path = place(url)
+        weak = stat.etag is None or stat.etag.startswith("W/")  # which can't be asked for (RFC 9110, 13.1.1)
+        try:
+            answer = obstore().get(client(base), path, options=None if weak else {"if_match": stat.etag})
+            meta = answer.meta
+            same = meta["size"] == stat.size if stat.etag is None else _quoted(meta["e_tag"]) == stat.etag
+            data = memoryview(answer.bytes() if same else b"")
+        except _errors() as error:
+            raise _meaning(error, url) from error
+        if not same:
+            raise replaced(url)
+        if len(data) != stat.size:
+            raise TransientError(f"{url}: {len(data)} bytes came of {stat.size}")
+        return data
 
     def _ranges(
         self, url: str, ranges: Sequence[Range], etag: str | None, alone: bool
@@ -90,8 +106,13 @@ class ObstoreStorage(Storage):
 
         return retry(put)
 
-    def list(self, url_prefix: str) -> Iterator[tuple[str, int]]:
+    def entries(self, url_prefix: str) -> Iterator[Entry]:
         base, prefix = place(url_prefix)
+        if base.startswith("http"):
+            raise OSError(
+                f"{url_prefix}: HTTP has no listings: name the files one by one, in a table say, or the store behind "
+                "the server, as s3://bucket/folder"
+            )
         stream, last = None, None
 
         def page() -> Sequence[Any]:
@@ -105,7 +126,7 @@ class ObstoreStorage(Storage):
 
         while found := retry(page):
             for meta in found:
-                yield f"{base}/{meta['path']}", meta["size"]
+                yield Entry(f"{base}/{meta['path']}", meta["size"], _quoted(meta["e_tag"]))
             last = found[-1]["path"]
 
 
@@ -124,7 +145,12 @@ def _bound(url: str, store: Any, path: str, wanted: Range, etag: str) -> memoryv
     offset, size = wanted
     options = {"range": (offset, offset + size)}
     answer = obstore().get(store, path, options=options if etag.startswith("W/") else {**options, "if_match": etag})
-    return memoryview(answer.bytes()) if answer.meta["e_tag"] == etag else replaced(url)
+    return memoryview(answer.bytes()) if _quoted(answer.meta["e_tag"]) == etag else replaced(url)
+
+
+def _quoted(etag: str | None) -> str | None:
+    """An ETag as HTTP has it: Azure's listings leave out its quotes."""
+    return etag if etag is None or etag.endswith('"') else f'"{etag}"'
 
 
 def _by_parts(storage: Storage, url: str, stat: Stat, file: BinaryIO) -> bool:
@@ -165,7 +191,7 @@ def _chunks(url: str, stat: Stat) -> Iterator[bytes]:
     base, path = place(url)
     try:
         answer = obstore().get(client(base), path)
-        same = (answer.meta["size"], answer.meta["e_tag"]) == stat
+        same = (answer.meta["size"], _quoted(answer.meta["e_tag"])) == stat
         yield from answer.stream() if same else ()
     except _errors() as error:
         raise _meaning(error, url) from error
@@ -193,7 +219,7 @@ def _meaning(error: Exception, url: str, where: str = "") -> OSError:
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status == 403:
         return not_allowed(url, cause)
     if isinstance(error, exceptions.PreconditionError):
-        return replaced(url)
+        return replaced(url) if _is_there(url) else not_there(url)
     if status == 416:
         return ReplacedError(
             f"{where}: the file ends before: it was replaced, or what says where its samples lie is wrong"
@@ -205,6 +231,18 @@ def _meaning(error: Exception, url: str, where: str = "") -> OSError:
     if may_go_better(status) or (not status and re.search(_LOST, str(error))):
         return TransientError(f"{where}: {cause}")
     return OSError(f"{where}: {cause}")
+
+
+def _is_there(url: str) -> bool:
+    """Whether an object is there: of one that is not Azure says only that it has another ETag."""
+    base, path = place(url)
+    try:
+        obstore().head(client(base), path)
+    except FileNotFoundError:
+        return False
+    except _errors():
+        return True  # or nobody knows
+    return True
 
 
 def _because(error: Exception, url: str, where: str) -> OSError:

@@ -11,9 +11,9 @@ import re
 
 from fastdata.sources.fsspec_storage import FsspecStorage
 from fastdata.sources.obstore_storage import ObstoreStorage
-from fastdata.sources.stored import Range, Stat, Storage
+from fastdata.sources.stored import Entry, Range, Stat, Storage
 
-__all__ = ["Range", "Stat", "Storage", "storage_of"]
+__all__ = ["Entry", "Range", "Stat", "Storage", "storage_of"]
 
 OBSTORE = frozenset(("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https"))
 

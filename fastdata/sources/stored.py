@@ -19,6 +19,14 @@ class Stat(NamedTuple):
     etag: str | None
 
 
+class Entry(NamedTuple):
+    """An object: what `Storage.stat` says of it, or a listing, without asking."""
+
+    url: str
+    size: int
+    etag: str | None
+
+
 class Storage(ABC):
     """Objects at URLs. Everything is tried again as `retry.policy` says, and may be called by many threads at once.
 
@@ -59,6 +67,16 @@ class Storage(ABC):
             missing = list(failures)
         return [answer for answer in answers if isinstance(answer, memoryview)]
 
+    def get(self, url: str, stat: Stat) -> memoryview:
+        """All of an object that is as `stat` said; servers need not know ranges. ReplacedError for another one."""
+        return retry(lambda: self._whole(url, stat))
+
+    def _whole(self, url: str, stat: Stat) -> memoryview:
+        """All of the object, asked for once; as `get`."""
+        if self._stat(url).size != stat.size:
+            raise replaced(url)
+        return self.get_ranges(url, [(0, stat.size)], stat.etag)[0]
+
     def _checked(self, url: str, wanted: Range, answer: memoryview | OSError) -> memoryview | OSError:
         """The answer, or an error in place of one that has another length than was wanted."""
         offset, size = wanted
@@ -88,10 +106,14 @@ class Storage(ABC):
         it is: `data` should be this caller's alone, by a random token in it, say. OSError where a store cannot do it.
         """
 
-    @abstractmethod
     def list(self, url_prefix: str) -> Iterator[tuple[str, int]]:
-        """URL and size of every object below `url_prefix`, which is a folder: s3://bucket/a has s3://bucket/a/b, and
-        not s3://bucket/ab. In no promised order; nothing is listed where nothing is."""
+        """URL and size of each of the `entries`."""
+        return ((entry.url, entry.size) for entry in self.entries(url_prefix))
+
+    @abstractmethod
+    def entries(self, url_prefix: str) -> Iterator[Entry]:
+        """Every object below `url_prefix`, which is a folder: s3://bucket/a has s3://bucket/a/b, and not s3://bucket/ab.
+        In no promised order; nothing is listed where nothing is. OSError where a protocol has no listings (HTTP)."""
 
     @abstractmethod
     def _stat(self, url: str) -> Stat: ...

@@ -5,8 +5,10 @@ Only headers are read, and by `os.pread`: with a memory map a file that is cut s
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import BinaryIO, NamedTuple
 from zlib import adler32
 
 from fastdata.errors import TarError
@@ -51,9 +53,12 @@ def members(path: str | os.PathLike[str], start: int = 0) -> Iterator[Member]:
         os.close(fd)
 
 
-def walk(fd: int, path: str, start: int = 0, on_link: Callable[[str, int], object] | None = None) -> Iterator[Member]:
-    """`members` of an open file; `path` is for messages. `on_link` is told the name and start of each link."""
-    headers = _Headers(fd, path)
+def walk(
+    file: "int | Forward", path: str, start: int = 0, on_link: Callable[[str, int], object] | None = None
+) -> Iterator[Member]:
+    """`members` of an open file, or of a stream; `path` is for messages. `on_link` is told the name and start of each
+    link."""
+    headers = _Headers(file, path)
     of_all: dict[str, str] = {}
     of_next: dict[str, str] = {}
     first = at = start
@@ -95,6 +100,39 @@ def walk(fd: int, path: str, start: int = 0, on_link: Callable[[str, int], objec
         first = at
     if first != at:
         raise TarError.at(path, first, "the archive ends where this header's member should be; write it again")
+
+
+class Forward:
+    """A stream that can't be sought, read by offsets all the same, none of which may lie before the last one.
+
+    `ended` is whether its end was met.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.ended = False
+        self._stream, self._at, self._held = stream, 0, b""
+
+    def read(self, size: int, offset: int) -> bytes:
+        """`size` bytes at `offset`, fewer only where the stream ends."""
+        while self._at + len(self._held) < offset:
+            skipped = len(self._held)
+            self._held = self._more(min(_CHUNK, offset - self._at - skipped))
+            self._at += skipped
+            if not self._held:
+                return b""
+        self._held = self._held[offset - self._at :]
+        self._at = offset
+        if len(self._held) < size:
+            self._held += self._more(size - len(self._held))
+        return self._held[:size]
+
+    def _more(self, size: int) -> bytes:
+        parts, left = [], size
+        while left and (part := self._stream.read(min(left, _CHUNK))):  # so much that is claimed need not come
+            parts.append(part)
+            left -= len(part)
+        self.ended = self.ended or left > 0
+        return b"".join(parts)
 
 
 def pread(fd: int, size: int, offset: int) -> bytes:
@@ -150,9 +188,12 @@ def plain_name(header: bytes) -> str:
 class _Headers:
     """Reads an archive's headers in ascending order, a window of the file at a time."""
 
-    def __init__(self, fd: int, path: str) -> None:
-        self.size = os.fstat(fd).st_size
-        self._fd, self._path = fd, path
+    def __init__(self, file: int | Forward, path: str) -> None:
+        if isinstance(file, Forward):
+            self.size, self._read_at = sys.maxsize, file.read
+        else:
+            self.size, self._read_at = os.fstat(file).st_size, partial(pread, file)
+        self._path = path
         self._window, self._window_at = b"", 0
 
     def at(self, at: int) -> bytes | None:
@@ -182,7 +223,7 @@ class _Headers:
 
     def _check_end(self, at: int) -> None:
         """Raises unless all from here to the file's end is zero."""
-        while chunk := pread(self._fd, _CHUNK, at):
+        while chunk := self._read_at(_CHUNK, at):
             if chunk.count(0) != len(chunk):
                 at += len(chunk) - len(chunk.lstrip(b"\0"))
                 problem = "data behind the end-of-archive marker: archives joined, or damaged"
@@ -192,7 +233,7 @@ class _Headers:
     def _read(self, offset: int, size: int) -> bytes:
         begin = offset - self._window_at
         if begin + size > len(self._window):
-            self._window, self._window_at, begin = pread(self._fd, max(size, _WINDOW), offset), offset, 0
+            self._window, self._window_at, begin = self._read_at(max(size, _WINDOW), offset), offset, 0
         return self._window[begin : begin + size]
 
 

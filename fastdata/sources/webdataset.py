@@ -1,12 +1,12 @@
 """WebDataset's layout: which members of a tar file make which sample."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from fastdata.errors import TarError
 from fastdata.sample import key_hash as key_hash
-from fastdata.sources.tar import Member, walk
+from fastdata.sources.tar import Forward, Member, walk
 
 
 class Group(NamedTuple):
@@ -35,10 +35,11 @@ def split_name(name: str) -> tuple[str, str] | None:
     return directory + slash + stem, extension.lower()
 
 
-def groups(fd: int, path: str) -> Iterator[Group]:
-    """The samples of an open shard in order: consecutive members that share a key.
+def groups(file: int | Forward, path: str, on_component: Callable[[Member], object] | None = None) -> Iterator[Group]:
+    """The samples of an open shard, or of a stream, in order: consecutive members that share a key.
 
-    Raises TarError for an extension twice in one sample, a key that comes back after another, and links.
+    `on_component` is told of each member as it comes, before what lies behind it is read. Raises TarError for an
+    extension twice in one sample, a key that comes back after another, and links.
     """
 
     def refuse_link(name: str, start: int) -> None:
@@ -48,7 +49,7 @@ def groups(fd: int, path: str) -> Iterator[Group]:
 
     seen: dict[str, int] = {}
     group = Group("", 0, {})
-    for member in walk(fd, path, on_link=refuse_link):
+    for member in walk(file, path, on_link=refuse_link):
         split = split_name(member.name)
         if split is None:
             continue
@@ -65,6 +66,8 @@ def groups(fd: int, path: str) -> Iterator[Group]:
             problem = f"key {key!r} has two components {extension!r}; rename one and repack the shard"
             raise TarError.at(path, member.start, problem)
         group.parts[extension] = member
+        if on_component is not None:
+            on_component(member)
     if group.parts:
         yield group
 

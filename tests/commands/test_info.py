@@ -12,6 +12,7 @@ from fastdata.packing.plan import ShardCount
 from fastdata.sources import index
 from fastdata.sources.folder import scan_classes
 from support.commands import Command
+from support.http_server import Server
 from support.pictures import jpeg
 from support.tars import packed
 from support.tars import samples as members_of
@@ -123,3 +124,20 @@ def test_shards_of_a_packed_dataset_are_not_indexed_again(tmp_path: Path, monkey
     by_json, by_glob = (describe(tmp_path / "out" / what)[0] for what in ("train.json", "*.tar"))
     assert (by_json.samples, by_json.classes, by_json.extensions) == (4, {"ant": 4}, {"jpg": 4, "cls": 4})
     assert (by_glob.samples, by_glob.extensions) == (4, by_json.extensions)
+
+
+def test_a_dataset_at_a_url_is_the_one_of_the_folder(
+    dataset: Path, tmp_path: Path, http_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTDATA_CACHE", str(tmp_path / "cache"))
+    for path in dataset.iterdir():
+        http_server.put(path.name, path.read_bytes())
+    url = http_server.url("train.json")
+    assert describe(url) == describe(dataset)
+    of_shards = http_server.url("train-{000000..000002}.tar")
+    assert describe(of_shards)[0]._replace(name="train", made="") == describe(f"{dataset}/*.tar")[0]._replace(
+        name="train", made=""
+    )
+    http_server.put("train-000001.tar", b"short")
+    with pytest.raises(ValueError, match=r"train-000001\.tar has 5 bytes, not \d+ as http.*train\.json says"):
+        describe(url)

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from support.commands import Command
+from support.http_server import Server
 from support.packed import files_of, keys_of
+from support.parquets import Row, features, write_parquet
+from support.pictures import jpeg
 
 
 def test_a_table_is_packed(fastdata: Command, folder: Path, tmp_path: Path) -> None:
@@ -40,7 +43,7 @@ def test_a_folder_is_one_whatever_its_name(fastdata: Command, folder: Path, tmp_
         ("{table}", ["--pattern", "*"], "--pattern has no meaning where SRC is a table"),
         ("{table}", ["--labels", "labels.csv"], "--labels TABLE belongs to a folder"),
         ("{dataset}/train.json", ["--fields", "txt"], "--fields has no meaning where SRC is shards"),
-        ("s3://bucket/photos", [], "is a URL where a local folder is needed"),
+        ("pipe:cat photos", [], "is a URL where a local folder is needed"),
     ],
 )
 def test_options_of_another_kind_of_source_are_a_wrong_usage(
@@ -51,3 +54,29 @@ def test_options_of_another_kind_of_source_are_a_wrong_usage(
     result = fastdata("shard", given, tmp_path / "out", *options)
     assert result.status == 2
     assert problem in " ".join(result.err.replace("│", " ").split())
+
+
+def test_images_in_columns_are_packed(fastdata: Command, tmp_path: Path) -> None:
+    rows = [Row(jpeg(40, 30, number), number % 2) for number in range(10)]
+    (tmp_path / "data").mkdir()
+    for number, part in enumerate((rows[:6], rows[6:])):
+        write_parquet(tmp_path / f"data/train-{number}-of-2.parquet", part, metadata=features(label=["cat", "dog"]))
+    result = fastdata("shard", tmp_path / "data/train-*.parquet", tmp_path / "one", "--jobs", 1)
+    assert (result.status, result.err) == (0, "")
+    assert ": 10 samples, 2 classes; " in result.out
+    fastdata("shard", tmp_path / "data", tmp_path / "two", "--image-column", "image", "--jobs", 1)
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
+    result = fastdata("shard", tmp_path / "data/train-*.parquet", tmp_path / "three", "--pattern", "*")
+    assert result.status == 2
+    assert "--pattern has no meaning where SRC is Parquet files of images" in " ".join(result.err.split())
+
+
+def test_urls_are_packed(fastdata: Command, folder: Path, tmp_path: Path, http_server: Server) -> None:
+    urls = [http_server.put(f"{name}", (folder / name).read_bytes()) for name in ("cat/0.jpg", "dog/1.jpg")]
+    (tmp_path / "urls.csv").write_text("\n".join(f"{url},{kind}" for url, kind in zip(urls, "ab", strict=True)))
+    options = ["--columns", "url,label", "--image-column", "url", "--label-column", "label", "--jobs", 1]
+    result = fastdata("shard", tmp_path / "urls.csv", tmp_path / "out", *options)
+    assert (result.status, result.err) == (0, "")
+    assert keys_of(tmp_path / "out") == ["cat/0", "dog/1"]
+    result = fastdata("shard", http_server.url("photos"), tmp_path / "other")
+    assert (result.status, "HTTP has no listings" in result.err) == (1, True)

@@ -10,7 +10,9 @@ from fastdata.errors import PackError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
+from fastdata.sources.storage import storage_of
 from support.commands import Command
+from support.http_server import Server
 from support.packed import losing_a_file_after
 
 
@@ -36,14 +38,22 @@ def test_packing_verifies_where_that_is_asked(fastdata: Command, folder: Path, t
     assert f"{tmp_path}/train.json: 2 shards, nothing wrong" in done.out
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/out", "S3://bucket/out", "gs://b", "https://host/x", "s3:/b", "pipe:cat"])
-def test_a_url_is_no_folder_to_pack_and_nothing_is_made(
-    fastdata: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+@pytest.mark.parametrize(
+    ("url", "status", "problem"),
+    [
+        ("https://host/x", 1, "https://host/x: HTTP has no listings"),
+        ("nowhere://b/x", 1, "Protocol not known: nowhere"),
+        ("s3:/b", 2, "is a URL where a local folder is needed"),
+        ("pipe:cat", 2, "is a URL where a local folder is needed"),
+    ],
+)
+def test_what_can_not_be_packed_is_refused_and_nothing_is_made(
+    fastdata: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, status: int, problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = fastdata("shard", url, tmp_path / "out")
-    assert done.status == 2
-    assert "is a URL where a local folder is needed" in " ".join(done.err.replace("│", " ").split())
+    assert done.status == status
+    assert problem in " ".join(done.err.replace("│", " ").split())
     assert os.listdir(tmp_path) == []
 
 
@@ -106,3 +116,45 @@ def test_a_run_that_goes_on_where_another_ended_says_so(fastdata: Command, folde
     os.utime(lost, ns=(time, time))
     done = fastdata("shard", source, out, "--shards", 3, "--jobs", 1)
     assert (done.status, done.err) == (0, "going on where a run has ended: 2 of 3 shards are finished\n")
+
+
+def test_a_dataset_at_a_url_is_verified(
+    fastdata: Command, dataset: Path, tmp_path: Path, http_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for path in dataset.iterdir():
+        http_server.put(f"out/{path.name}", path.read_bytes())
+    url = http_server.url("out/train.json")
+    done = fastdata("verify", url, "--decode")
+    assert (done.status, done.out) == (0, f"{url}: 3 shards, nothing wrong\n")
+    shard = (dataset / "train-000001.tar").read_bytes()
+    offset = shard.index(b"\xff\xd8\xff") + 700
+    http_server.put("out/train-000001.tar", shard[:offset] + b"\xff\xff\xff" + shard[offset + 3 :])
+    del http_server.answer.contents["out/train-000002.tar"]  # type: ignore[attr-defined]
+    done = fastdata("verify", url)
+    hashed, sealed, lost, summary = done.out.splitlines()
+    bad = http_server.url("out/train-000001.tar")
+    assert hashed == f"{bad}: its bytes are not those of which train.json has the hash: copy or pack it again"
+    assert sealed.startswith(f"{bad}, offset 0, sample 'cat/4': its bytes are not those of which its index")
+    assert lost.startswith(f"{http_server.url('out/train-000002.tar')}: can't be opened: no file ")
+    assert (done.status, summary) == (1, f"{url}: 3 faults in 2 of 3 shards")
+    index = (dataset / "train.index.npy").read_bytes()
+    http_server.put("out/train.index.npy", index[:-1] + b"?")
+    assert "train.index.npy" in fastdata("verify", url).out.splitlines()[0]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_at_a_url_is_verified(
+    fastdata: Command, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    for path in dataset.iterdir():
+        storage_of("memory://").put_file(path, f"memory://out/{path.name}")
+    storage_of("memory://").put_file(dataset / "train-000001.tar", "memory://out/train-000007.tar")
+    done = fastdata("verify", "memory://out/")
+    assert done.status == 1
+    assert "train-000007.tar: train.json does not list it: move it away" in done.out
+    assert fastdata("verify", "memory://out/train-*.tar").out == "memory://out/train-*.tar: 4 shards, nothing wrong\n"
+    assert "no dataset in memory://none" in fastdata("verify", "memory://none").err

@@ -97,7 +97,7 @@ def test_classes_can_be_left_away_and_need_not_be_there(root: Path, tmp_path: Pa
         ("../secret.jpg", r"row 2: '\.\./secret\.jpg' is no plain path below"),
         ("a/../a/1.jpg", "is no plain path below"),
         ("/etc/passwd", r"'/etc/passwd' is not in .*photos: say by --root"),
-        ("https://example.org/1.jpg", "is a URL, and packing reads local files only"),
+        ("https://example.org/1.jpg", r"is a URL, and .b/3\.jpg. is none"),
         ("b/3.jpg", "again, after row 1: remove one of these rows"),
         ("./b/3.jpg", "again, after row 1"),
         ("", "names no image: it holds ''"),

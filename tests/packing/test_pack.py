@@ -19,7 +19,8 @@ from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.epoch.order import EpochOrder
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import SamplesPerShard, ShardCount, ShardSize
-from fastdata.packing.verify import shards_of, verify
+from fastdata.packing.to_verify import shards_of
+from fastdata.packing.verify import verify
 from fastdata.sources import manifest
 from fastdata.sources.folder import scan_classes, scan_pattern
 from fastdata.sources.index import NO_CLASS

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
-from fastdata.packing.verify import Fault, shards_of, verify
+from fastdata.packing.to_verify import Fault, shards_of
+from fastdata.packing.verify import verify
 from fastdata.sources import index, manifest
 from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.folder import scan_classes

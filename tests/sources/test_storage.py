@@ -12,6 +12,7 @@ from fastdata.errors import ReplacedError
 from fastdata.sources import obstore_client, retry
 from fastdata.sources.obstore_storage import SENT
 from fastdata.sources.storage import storage_of
+from support.azure import Azure
 from support.http_server import Server
 from support.servers import S3
 
@@ -21,6 +22,15 @@ CONTENT = bytes(range(256)) * 400
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "policy", retry.Policy(first_delay=0.001))
+
+
+OTHER = CONTENT[::-1] + b"!"  # of another size: nginx's tag is one of seconds and bytes
+
+
+def azure_container(store: Azure, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    return store.make_container("storage")
 
 
 def s3_bucket(store: S3, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -37,22 +47,31 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> str:
     return "memory://folder"
 
 
-@pytest.fixture(params=["moto", "memory", pytest.param("seaweed", marks=pytest.mark.slow)])
+REAL = [pytest.param(name, marks=pytest.mark.slow) for name in ("seaweed", "azurite")]
+
+
+@pytest.fixture(params=["moto", "memory", *REAL])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a folder in a store that can do everything."""
     if request.param == "memory":
         return str(request.getfixturevalue("memory"))
+    if request.param == "azurite":
+        return f"{azure_container(request.getfixturevalue('azurite_blobs'), monkeypatch)}/{request.node.originalname}"
     bucket = s3_bucket(request.getfixturevalue(f"{request.param}_s3"), monkeypatch)
     return f"{bucket}/{request.node.originalname}"
 
 
-@pytest.fixture(params=["moto", "memory", "http", pytest.param("seaweed", marks=pytest.mark.slow)])
+@pytest.fixture(params=["moto", "memory", "http", "nginx", *REAL])
 def readable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same, or the URL of an HTTP server's folder."""
     if request.param == "memory":
         return str(request.getfixturevalue("memory"))
     if request.param == "http":
         return str(request.getfixturevalue("http_server").url("folder"))
+    if request.param == "nginx":
+        return f"{request.getfixturevalue('nginx_url')}/{request.node.originalname}"
+    if request.param == "azurite":
+        return f"{azure_container(request.getfixturevalue('azurite_blobs'), monkeypatch)}/{request.node.originalname}"
     bucket = s3_bucket(request.getfixturevalue(f"{request.param}_s3"), monkeypatch)
     return f"{bucket}/{request.node.originalname}"
 
@@ -70,9 +89,35 @@ def test_the_size_of_an_object_and_a_tag_that_changes_with_it(readable: str, tmp
     first = storage.stat(url)
     assert (first.size, storage.size(url)) == (len(CONTENT), len(CONTENT))
     assert storage.stat(url) == first
-    put(url, CONTENT[::-1], tmp_path)
-    assert storage.stat(url).size == len(CONTENT)
+    put(url, OTHER, tmp_path)
+    assert storage.stat(url).size == len(OTHER)
     assert storage.stat(url).etag != first.etag
+
+
+def test_an_object_comes_whole_if_it_is_still_the_one_that_it_was(readable: str, tmp_path: Path) -> None:
+    url = put(f"{readable}/1.tar", CONTENT, tmp_path)
+    storage = storage_of(url)
+    stat = storage.stat(url)
+    assert bytes(storage.get(url, stat)) == CONTENT
+    assert bytes(storage.get(url, stat._replace(etag=None))) == CONTENT
+    put(url, OTHER, tmp_path)
+    for other in (stat, stat._replace(etag=None)):
+        with pytest.raises(ReplacedError, match=f"{url} was replaced since it was opened"):
+            storage.get(url, other)
+    with pytest.raises(FileNotFoundError, match=url):
+        storage.get(f"{url}.none", stat)
+
+
+def test_a_listing_says_what_the_objects_say(store: str, tmp_path: Path) -> None:
+    urls = [put(f"{store}/{name}", CONTENT, tmp_path) for name in ("1.tar", "a/2.tar")]
+    storage = storage_of(store)
+    found = {entry.url: entry for entry in storage.entries(store)}
+    assert sorted(found) == urls
+    for url, entry in found.items():
+        stat = storage.stat(url)
+        assert entry.size == stat.size
+        assert entry.etag in (None, stat.etag)
+        assert (entry.etag is None) == url.startswith("memory://")
 
 
 def test_ranges_come_whole_and_in_the_order_they_were_asked_for(readable: str, tmp_path: Path) -> None:
@@ -100,8 +145,8 @@ def test_an_object_that_was_replaced_is_an_error_where_its_tag_is_given(readable
     url = put(f"{readable}/1.tar", CONTENT, tmp_path)
     storage = storage_of(url)
     etag = storage.stat(url).etag
-    put(url, CONTENT[::-1], tmp_path)
-    assert bytes(storage.get_ranges(url, [(1, 3)])[0]) == CONTENT[::-1][1:4]
+    put(url, OTHER, tmp_path)
+    assert bytes(storage.get_ranges(url, [(1, 3)])[0]) == OTHER[1:4]
     with pytest.raises(ReplacedError, match=f"{url} was replaced since it was opened"):
         storage.get_ranges(url, [(1, 3), (70, 9)], etag)
 

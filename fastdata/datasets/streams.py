@@ -1,0 +1,181 @@
+"""Images in shards that come by streams, in the order in which they come."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import chain, islice
+from typing import Any, NoReturn
+
+import numpy as np
+from torch.utils.data import IterableDataset, get_worker_info
+
+from fastdata.datasets.base import ImageDataset, Transforms
+from fastdata.datasets.collate import collate
+from fastdata.datasets.fields import Target, Wanted, check_followed, declared
+from fastdata.datasets.mapping import Map
+from fastdata.epoch.cursor import EpochCursor, Run
+from fastdata.epoch.order import Picks
+from fastdata.epoch.orders import PlainOrders
+from fastdata.epoch.plan import Place
+from fastdata.errors import ReadError, StateError, TargetError
+from fastdata.images.limits import MAX_PIXELS
+from fastdata.sample import Sample
+from fastdata.sources.streams import STDIN, StreamedSample, stream_samples, streams_in
+from fastdata.sources.targets import read_field
+from fastdata.sources.urls import Urls
+from fastdata.transforms.fields import Field
+
+_AT_ONCE = 16  # samples that are decoded together where there are no batches
+
+
+class TarImageStream(ImageDataset, IterableDataset[Any]):
+    """Images in shards that can't be sought, in the order in which they come: `TarImageDataset("-")` makes one.
+
+    `urls` are "-", which is standard input, or "pipe:…", commands whose output is a shard, run by the shell where
+    `allow_pipe` is true. Samples, views and targets are those of the same shards in files. Ranks and DataLoader workers
+    have whole streams, so ranks may get different numbers of batches. What nobody can know of a stream is an error:
+    its length, a sample by number, a shuffle over it, a place to resume from.
+    """
+
+    is_stream = True
+
+    def __init__(
+        self,
+        urls: Urls,
+        transform: Transforms = None,
+        image: str = "jpg;jpeg;png;ppm;bmp;pgm;tif;tiff;webp",
+        target: Target = "cls",
+        seed: int = 0,
+        *,
+        batch_size: int | None = None,
+        ranks: tuple[int | None, int | None] = (None, None),
+        max_pixels: int = MAX_PIXELS,
+        map: Map | None = None,
+        allow_pipe: bool = False,
+    ) -> None:
+        super().__init__(transform, seed, max_pixels, map)
+        self.streams = streams_in(urls, allow_pipe=allow_pipe)
+        fields = declared(target)
+        if fields is not None:
+            check_followed(fields, self.transform)
+            if len(fields.components) < len(fields.fields):
+                raise ValueError("a table is joined with all samples at once: " + _INSTEAD)
+        self.target, self.image = target, tuple(image.lower().split(";"))
+        stored = {} if fields is None else {n: f for n, f in fields.fields.items() if isinstance(f, Field)}
+        self._fields = None if fields is None else Wanted(stored, fields.named)
+        self.batch_size, self.ranks = batch_size, ranks
+        self.classes: list[str] = []
+        self._cursor = EpochCursor(PlainOrders(0, False, self.seed), batch_size, "partial", ranks, _no_fingerprint)
+        self._arrived: dict[int, StreamedSample] = {}
+        self._next_number = 0
+        self._read_stdin = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self.streams)} streams, transform={self.transform}, seed={self.seed}>"
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raises TypeError: this can't be had of streams."""
+        raise TypeError(f"{what} can't be had of a stream: {_INSTEAD}")
+
+    def __len__(self) -> int:
+        self.refuse("a length")
+
+    @property
+    def num_samples(self) -> int:
+        self.refuse("a length")
+
+    @property
+    def fingerprint(self) -> str:
+        self.refuse("a fingerprint")
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that was begun last, or the one that was said since."""
+        return self._cursor.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Run this epoch next: with its crops."""
+        self._cursor.set_epoch(epoch)
+
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """Raises StateError."""
+        raise StateError(f"nothing can be resumed in a stream: {_INSTEAD}")
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises StateError."""
+        self.state_dict()
+
+    def key(self, number: int) -> str:
+        return self._arrived[number].key
+
+    def where(self, number: int) -> str:
+        return self._arrived[number].where
+
+    def _read(self, number: int) -> Sample[bytes]:
+        sample = self._arrived[number]
+        extension = next((name for name in self.image if name in sample.parts), None)
+        if extension is None:
+            cause = f"it has none of the components {';'.join(self.image)}, but {', '.join(sample.parts)}"
+            raise ReadError(f"{cause}: say image='...'", sample.key, sample.where)
+        return Sample(sample.key, sample.parts[extension], self._target(number, sample))
+
+    def _target(self, number: int, sample: StreamedSample) -> Any:
+        if self._fields is None:
+            return -1
+        try:
+            return self._fields.read(number, partial(_field, sample))
+        except TargetError as error:
+            raise error.at(sample.key, sample.where) from error
+
+    def expect_nothing(self) -> None:
+        """Forgets what has come."""
+        self._arrived.clear()
+
+    def batches_of(self, run: Run, batch_size: int, kept: int) -> Iterator[Picks]:
+        """This place's batches as they come; the samples of `kept` batches are there at a time."""
+        samples = chain.from_iterable(map(stream_samples, self._streams_of(run.place)))
+        numbers: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+        while batch := list(islice(samples, batch_size)):
+            if len(numbers) == kept:
+                for number in numbers.pop(0).tolist():
+                    self._arrived.pop(number, None)
+            numbers.append(np.arange(self._next_number, self._next_number + len(batch)))
+            self._next_number += len(batch)
+            self._arrived |= zip(numbers[-1].tolist(), batch, strict=True)
+            yield Picks(numbers[-1], run.epoch)
+
+    def _streams_of(self, place: Place) -> list[str]:
+        """Whole streams of this rank's worker. ValueError where a rank gets none, or standard input can't be read."""
+        if len(self.streams) < place.world_size:
+            raise ValueError(f"{len(self.streams)} streams can't be shared by {place.world_size} ranks: {_INSTEAD}")
+        mine = list(self.streams[place.rank :: place.world_size][place.worker :: place.num_workers])
+        if STDIN in self.streams and get_worker_info() is not None:
+            raise ValueError("a DataLoader's workers have no standard input: say num_workers=0, or use a Loader")
+        if STDIN in mine:
+            if self._read_stdin:
+                raise ValueError(f"standard input was read in the epoch before, and comes once: {_INSTEAD}")
+            self._read_stdin = True
+        return mine
+
+    def __iter__(self) -> Iterator[Any]:
+        """Run the next epoch: pairs, or batches with a `batch_size`."""
+        run = self._cursor.begin()
+        for numbers, _, _ in self.batches_of(run, self.batch_size or _AT_ONCE, kept=1):
+            pairs = self.pairs(numbers.tolist(), run.epoch)
+            if self.batch_size is None:
+                yield from pairs
+            else:
+                yield collate(pairs)
+
+
+def _no_fingerprint() -> None:
+    """Of a stream there is none, and no state that would have it."""
+
+
+_INSTEAD = "write it into a file, and name that"
+
+
+def _field(sample: StreamedSample, field: Field) -> Any:
+    component = field.component.lower()
+    if component not in sample.parts:
+        raise TargetError(f"sample {sample.key!r} has no component {component!r} (it has {', '.join(sample.parts)})")
+    return read_field(field, sample.parts[component])
