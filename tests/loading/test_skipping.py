@@ -290,6 +290,22 @@ except TooManySkippedError as error:
     assert run_ranks(tmp_path, program) == ["2 samples", "2 samples"]
 
 
+def test_an_epoch_that_skips_too_much_in_its_last_step_raises_on_every_rank(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "photos", 20)
+    (root / "019.jpg").write_bytes(b"this is no image")  # of the last batch of rank 1
+    program = """
+loader = Loader(map_style(sys.argv[2]), 5, on_error="skip", max_skipped=0, num_threads=1)
+steps = 0
+try:
+    for _ in loader:
+        steps += 1
+    report = "nothing was raised"
+except TooManySkippedError as error:
+    report = f"{steps} steps: {str(error)[:9]}"
+"""
+    assert run_ranks(tmp_path, program, root) == ["2 steps: 1 samples"] * 2
+
+
 def test_ranks_with_a_step_more_than_others_do_not_wait_for_them(tmp_path: Path) -> None:
     program = """
 budget = SkipBudget(9, plan := EpochPlan(21, 5, world_size=2), counting=True)
