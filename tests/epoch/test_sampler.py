@@ -418,6 +418,12 @@ def test_indices_carry_their_epoch_through_torchs_subsets_and_concatenations() -
     assert samples_from(loader) == [13, 11, 10, 11, 12, 13]
 
 
+@pytest.mark.parametrize("index", [-5, 4])
+def test_an_index_that_a_subsets_dataset_does_not_have_is_an_error(index: int) -> None:
+    with pytest.raises(IndexError, match=f"index {index} of a Subset is not one of its dataset's 4"):
+        EpochSampler(Subset(Numbers(4), [3, index]))
+
+
 def test_a_sampler_that_was_pickled_goes_on_by_itself() -> None:
     sampler = EpochSampler(Numbers(20), batch_size=4)
     list(sampler)

@@ -257,6 +257,12 @@ def test_one_window_of_all_samples_is_as_good_as_a_full_shuffle() -> None:
     assert in_one == pytest.approx(orders(Window(10), 64_000).excess(1024), abs=0.03)
 
 
+def test_a_larger_window_mixes_better_down_to_the_least() -> None:
+    excesses = [orders(Window(2, window=window), 64_000).excess(1024) for window in (2, 20, 200, 2000)]
+    assert excesses == sorted(excesses, reverse=True)
+    assert excesses[0] > 1 > excesses[-1]
+
+
 # --- as users say it
 
 
