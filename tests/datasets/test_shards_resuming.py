@@ -116,6 +116,23 @@ class TestResuming:
         assert len(received) + len(rest) == len(whole)
         assert all(torch.equal(a, b) for a, b in zip([*received, *rest], whole, strict=True))
 
+    @pytest.mark.parametrize("other", [{"rank": 0}, {"world_size": 3}, {"batch_size": 1}, {"last": "drop"}])
+    def test_an_iterators_state_is_refused_by_one_of_another_share(
+        self, class_shards: list[str], other: dict[str, Any]
+    ) -> None:
+        how: dict[str, Any] = {"transform": TRAIN, "rank": 1, "world_size": 2, "batch_size": 2, "last": "pad"}
+        iterator: Any = iter(TarImageDataset(class_shards, **how))
+        next(iterator)
+        state = iterator.state_dict()
+        same: Any = iter(TarImageDataset(class_shards, **how))
+        same.load_state_dict(state)
+        assert torch.equal(next(same)[0], next(iterator)[0])
+        another: Any = iter(TarImageDataset(class_shards, **{**how, **other}))
+        with pytest.raises(StateError, match="iterator's state is of .* use the same"):
+            another.load_state_dict(state)
+        with pytest.raises(StateError, match="'worker': 1, 'num_workers': 2.* use the same"):
+            same.load_state_dict({**state, "worker": 1, "num_workers": 2})
+
     def test_a_state_that_needs_its_iterators_is_refused_without_it(self, class_shards: list[str]) -> None:
         dataset = TarImageDataset(class_shards)
         iterator = iter(dataset)
