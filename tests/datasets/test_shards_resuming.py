@@ -128,9 +128,9 @@ class TestResuming:
         same.load_state_dict(state)
         assert torch.equal(next(same)[0], next(iterator)[0])
         another: Any = iter(TarImageDataset(class_shards, **{**how, **other}))
-        with pytest.raises(StateError, match="iterator's state is of .* use the same"):
+        with pytest.raises(StateError, match=r"iterator's state is of .* use the same"):
             another.load_state_dict(state)
-        with pytest.raises(StateError, match="'worker': 1, 'num_workers': 2.* use the same"):
+        with pytest.raises(StateError, match=r"'worker': 1, 'num_workers': 2.* use the same"):
             same.load_state_dict({**state, "worker": 1, "num_workers": 2})
 
     def test_a_state_that_needs_its_iterators_is_refused_without_it(self, class_shards: list[str]) -> None:
