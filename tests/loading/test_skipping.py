@@ -222,6 +222,15 @@ class TestBudget:
             budget.spend(1)
 
 
+def test_a_rank_that_is_alone_stops_at_once() -> None:
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+    try:
+        with pytest.raises(TooManySkippedError, match="1 samples of this epoch"):
+            SkipBudget(0, EpochPlan(100, 5), counting=True).spend(1)
+    finally:
+        torch.distributed.destroy_process_group()  # type: ignore[attr-defined]
+
+
 RANKS = """
 import datetime
 import os

@@ -61,7 +61,7 @@ def test_a_directory_is_on_disk_before_what_relies_on_it_is_done(
     monkeypatch.setattr(os, "fsync", noted)
     pack(scan_classes(source), out, division=DIVISION, jobs=1)
     complete = {"train.json", "train.index.npy", *(f"train-{number:06}.tar" for number in range(3))}
-    assert [name for name, _ in synced][0] == ".fastdata-staging"
+    assert synced[0][0] == ".fastdata-staging"
     assert synced[0][1] >= complete
     assert synced[-2:] == [("out", complete - {"train.json"}), ("out", complete)]
 
