@@ -15,10 +15,6 @@ class TestStats:
         stats = Loader(map_style(folder), 4).stats()
         assert (stats.images, stats.seconds, stats.images_per_second) == (0, 0.0, 0.0)
 
-    def test_before_its_first_batch_an_iteration_has_waited_for_nothing(self, folder: Path) -> None:
-        iter(loader := Loader(map_style(folder), 4))
-        assert (loader.stats().threads_waited, loader.stats().caller_waited) == (0.0, 0.0)
-
     def test_they_count_images_and_share_out_the_time(self, folder: Path) -> None:
         loader = Loader(map_style(folder), 4, num_threads=3)
         batches = iter(loader)
