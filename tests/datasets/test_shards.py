@@ -60,11 +60,11 @@ class TestSplitting:
     @pytest.mark.slow
     def test_a_spawned_worker_loads_the_samples_of_its_parents_rank(self, class_shards: list[str]) -> None:
         """It sees neither the process group nor, without a launcher, RANK."""
-        torch.distributed.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)  # type: ignore[attr-defined]
+        torch.distributed.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
         try:
             received = names(everything(TarImageDataset(class_shards), 1, "spawn"))
         finally:
-            torch.distributed.destroy_process_group()  # type: ignore[attr-defined]
+            torch.distributed.destroy_process_group()
         assert received == names(everything(TarImageDataset(class_shards, rank=1, world_size=2)))
         assert received != names(everything(TarImageDataset(class_shards, rank=0, world_size=2)))
 

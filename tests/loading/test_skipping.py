@@ -228,7 +228,7 @@ def test_a_rank_that_is_alone_stops_at_once() -> None:
         with pytest.raises(TooManySkippedError, match="1 samples of this epoch"):
             SkipBudget(0, EpochPlan(100, 5), counting=True).spend(1)
     finally:
-        torch.distributed.destroy_process_group()  # type: ignore[attr-defined]
+        torch.distributed.destroy_process_group()
 
 
 RANKS = """
