@@ -61,6 +61,15 @@ class TestResuming:
         with pytest.raises(StateError, match="can't tell what of the handed out samples"):
             next(iterator)
 
+    @pytest.mark.parametrize("made", [0, 1, 2])
+    def test_nor_is_it_completed_by_having_been_loaded(self, class_shards: list[str], made: int) -> None:
+        dataset = TarImageDataset(class_shards, transform=TRAIN)
+        iterator: Any = iter(dataset)
+        iterator.load_state_dict({**iterator.state_dict(), "made": made})
+        dataset.state_dict()
+        with pytest.raises(StateError, match="can't tell what of the handed out samples"):
+            next(iterator)
+
     def test_batches_are_only_counted_where_the_dataset_makes_them(self, class_shards: list[str]) -> None:
         with pytest.raises(StateError, match="without a batch_size batches can't be counted"):
             TarImageDataset(class_shards).state_dict(batches=4)

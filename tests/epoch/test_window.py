@@ -141,6 +141,11 @@ def test_hundreds_of_millions_of_samples_cost_less_than_a_megabyte() -> None:
     assert len(np.unique(numbers)) == 512
 
 
+def test_what_fills_no_block_is_shuffled_too() -> None:
+    rest = epoch_of(Window(32), 31)  # no block at all
+    assert sorted(rest) == list(range(31)) != rest.tolist()
+
+
 # --- block by block
 
 
