@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 import fastdata as fd
 from fastdata.errors import ReadError
 from fastdata.sources import parquet, row_groups
+from fastdata.sources.dataset_rows import DatasetRows
 from support.numbered import TRAIN, image
 
 datasets: Any = pytest.importorskip("datasets")
@@ -43,6 +44,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def ours(photos: Any, **how: Any) -> fd.HuggingFaceImageDataset:
     return fd.HuggingFaceImageDataset(photos, TRAIN, **how)
+
+
+def test_its_rows_are_read_one_by_one_and_a_selection_has_its_share_of_the_bytes(photos: Any) -> None:
+    whole, half = (DatasetRows(rows, ["image"]) for rows in (photos, photos.select(range(0, COUNT, 2))))
+    assert whole.ends.tolist() == list(range(1, COUNT + 1))
+    assert half.ends.tolist() == list(range(1, COUNT // 2 + 1))
+    assert half.num_bytes == whole.num_bytes // 2 > 0
 
 
 def test_files_and_objects_of_it_have_the_samples_of_the_folder(photos: Any, tmp_path: Path) -> None:

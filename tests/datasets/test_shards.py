@@ -11,6 +11,7 @@ import torch
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import DataLoader
 
 from fastdata.datasets.collate import collate
@@ -56,6 +57,17 @@ class TestSameSamples:
 
 
 class TestSplitting:
+    @pytest.mark.slow
+    def test_a_spawned_worker_loads_the_samples_of_its_parents_rank(self, class_shards: list[str]) -> None:
+        """It sees neither the process group nor, without a launcher, RANK."""
+        torch.distributed.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
+        try:
+            received = names(everything(TarImageDataset(class_shards), 1, "spawn"))
+        finally:
+            torch.distributed.destroy_process_group()
+        assert received == names(everything(TarImageDataset(class_shards, rank=1, world_size=2)))
+        assert received != names(everything(TarImageDataset(class_shards, rank=0, world_size=2)))
+
     @given(
         counts=st.lists(st.integers(0, 9), min_size=1, max_size=5),
         world_size=st.integers(1, 5),

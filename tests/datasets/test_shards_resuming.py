@@ -61,6 +61,15 @@ class TestResuming:
         with pytest.raises(StateError, match="can't tell what of the handed out samples"):
             next(iterator)
 
+    @pytest.mark.parametrize("made", [0, 1, 2])
+    def test_nor_is_it_completed_by_having_been_loaded(self, class_shards: list[str], made: int) -> None:
+        dataset = TarImageDataset(class_shards, transform=TRAIN)
+        iterator: Any = iter(dataset)
+        iterator.load_state_dict({**iterator.state_dict(), "made": made})
+        dataset.state_dict()
+        with pytest.raises(StateError, match="can't tell what of the handed out samples"):
+            next(iterator)
+
     def test_batches_are_only_counted_where_the_dataset_makes_them(self, class_shards: list[str]) -> None:
         with pytest.raises(StateError, match="without a batch_size batches can't be counted"):
             TarImageDataset(class_shards).state_dict(batches=4)
@@ -115,6 +124,23 @@ class TestResuming:
         rest = [images for images, _ in resumed]
         assert len(received) + len(rest) == len(whole)
         assert all(torch.equal(a, b) for a, b in zip([*received, *rest], whole, strict=True))
+
+    @pytest.mark.parametrize("other", [{"rank": 0}, {"world_size": 3}, {"batch_size": 1}, {"last": "drop"}])
+    def test_an_iterators_state_is_refused_by_one_of_another_share(
+        self, class_shards: list[str], other: dict[str, Any]
+    ) -> None:
+        how: dict[str, Any] = {"transform": TRAIN, "rank": 1, "world_size": 2, "batch_size": 2, "last": "pad"}
+        iterator: Any = iter(TarImageDataset(class_shards, **how))
+        next(iterator)
+        state = iterator.state_dict()
+        same: Any = iter(TarImageDataset(class_shards, **how))
+        same.load_state_dict(state)
+        assert torch.equal(next(same)[0], next(iterator)[0])
+        another: Any = iter(TarImageDataset(class_shards, **{**how, **other}))
+        with pytest.raises(StateError, match=r"iterator's state is of .* use the same"):
+            another.load_state_dict(state)
+        with pytest.raises(StateError, match=r"'worker': 1, 'num_workers': 2.* use the same"):
+            same.load_state_dict({**state, "worker": 1, "num_workers": 2})
 
     def test_a_state_that_needs_its_iterators_is_refused_without_it(self, class_shards: list[str]) -> None:
         dataset = TarImageDataset(class_shards)

@@ -23,6 +23,12 @@ class _Sized(Dataset[Any]):
         return len(self.targets)
 
 
+def test_classes_may_begin_at_any_number_from_0_on() -> None:
+    for least in (0, 1, 7):
+        orders = orders_of(None, 6, Balanced(targets=[least, least, least + 1, least + 1, least + 1, least]), True, 0)
+        assert len(picked(orders, 0)) == 6
+
+
 def test_each_class_comes_as_often_as_any_other() -> None:
     for epoch in range(5):
         counts = Counter(TARGETS[number] for number, _ in picked(over(Balanced(60)), epoch))

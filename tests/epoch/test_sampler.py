@@ -418,6 +418,17 @@ def test_indices_carry_their_epoch_through_torchs_subsets_and_concatenations() -
     assert samples_from(loader) == [13, 11, 10, 11, 12, 13]
 
 
+@pytest.mark.parametrize("index", [-5, 4])
+def test_an_index_that_a_subsets_dataset_does_not_have_is_an_error(index: int) -> None:
+    with pytest.raises(IndexError, match=f"index {index} of a Subset is not one of its dataset's 4"):
+        EpochSampler(Subset(Numbers(4), [3, index]))
+
+
+@pytest.mark.parametrize("last", ["partial", "drop", "pad"])
+def test_torchs_drop_last_says_whether_the_rest_is_dropped(last: Last) -> None:
+    assert EpochSampler(Numbers(8), 2, last=last).drop_last == (last == "drop")
+
+
 def test_a_sampler_that_was_pickled_goes_on_by_itself() -> None:
     sampler = EpochSampler(Numbers(20), batch_size=4)
     list(sampler)

@@ -141,6 +141,11 @@ def test_hundreds_of_millions_of_samples_cost_less_than_a_megabyte() -> None:
     assert len(np.unique(numbers)) == 512
 
 
+def test_what_fills_no_block_is_shuffled_too() -> None:
+    rest = epoch_of(Window(32), 31)  # no block at all
+    assert sorted(rest) == list(range(31)) != rest.tolist()
+
+
 # --- block by block
 
 
@@ -255,6 +260,12 @@ def test_one_window_of_all_samples_is_as_good_as_a_full_shuffle() -> None:
     assert orders(Window(10), 500).excess(100) == 0  # fewer blocks than streams
     in_one = chi_square(epoch_of(Window(10), 64_000), 640, 1024) - (64_000 - 1024) / (64_000 - 1)
     assert in_one == pytest.approx(orders(Window(10), 64_000).excess(1024), abs=0.03)
+
+
+def test_a_larger_window_mixes_better_down_to_the_least() -> None:
+    excesses = [orders(Window(2, window=window), 64_000).excess(1024) for window in (2, 20, 200, 2000)]
+    assert excesses == sorted(excesses, reverse=True)
+    assert excesses[0] > 1 > excesses[-1]
 
 
 # --- as users say it

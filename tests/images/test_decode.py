@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fastdata.errors import DecodeError, DrawError
+from fastdata.images import pillow
 from fastdata.images.cut import Cut, cut_stored
 from fastdata.images.decode import decode
 from fastdata.images.header import read_header
@@ -41,6 +42,13 @@ def by_pillow(data: bytes, view: View) -> np.ndarray:
 def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
     assert a.shape == b.shape
     return int(np.abs(a.astype(int) - b).max())
+
+
+def test_what_pillow_decodes_is_converted_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = encoded(photo(40, 30), "PNG")
+    assert np.array_equal(pillow.decode_by_pillow(image, (40, 30)), photo(40, 30))
+    monkeypatch.setattr(pillow, "_PIXELS_AT_ONCE", 7 * 40)
+    assert np.array_equal(pillow.decode_by_pillow(image, (40, 30)), photo(40, 30))
 
 
 @given(st.data())

@@ -149,6 +149,12 @@ def test_a_header_that_does_not_fit_is_an_error_that_names_the_offset(data: byte
         read_jpeg_header(data)
 
 
+@pytest.mark.parametrize("marker", [0x00, 0x01, *range(0xD0, 0xDA)])
+def test_what_has_no_length_has_no_place_before_the_scan(marker: int) -> None:
+    with pytest.raises(JpegError, match=f"FF {marker:02X} at offset 2 has no place"):
+        read_jpeg_header(with_segment(SMALL, marker, b""))
+
+
 @given(st.integers(0, SOS + 20), st.binary(min_size=1, max_size=8), st.integers(0, len(SMALL)))
 def test_mutated_headers_are_read_or_refused_alike_from_bytes_and_memoryview(
     offset: int, content: bytes, length: int

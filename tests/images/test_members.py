@@ -11,11 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fastdata.errors import DecodeError
 from fastdata.images import kernel
+from fastdata.images.header import Header, read_headers
 from fastdata.sample import key_hash
 from fastdata.sources.rows import NO_CLASS, class_in
 from fastdata.sources.tar import BLOCK, REGULAR, is_header, number, plain_name
 from fastdata.sources.webdataset import split_name
+from support.pictures import jpeg
 
 if kernel.KERNEL is None:
     pytest.skip("the kernel is not built", allow_module_level=True)
@@ -46,6 +49,15 @@ def seen(directory: Path, part: bytes, members: Sequence[tuple[object, ...]]) ->
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("members")
+
+
+def test_a_plain_jpeg_of_no_more_pixels_than_the_limit_is_for_the_kernel() -> None:
+    image = jpeg(40, 30)
+    (header,) = read_headers([image], max_pixels=1200)
+    assert isinstance(header, Header)
+    assert header.by_kernel
+    (error,) = read_headers([image], max_pixels=1199)
+    assert isinstance(error, DecodeError)
 
 
 @given(

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from fastdata.images.header import Header, read_header
+from fastdata.images.jpeg import APP14, read_jpeg_header
 from fastdata.images.reference import Encoded
 from fastdata.loading.dali.encoded import DaliImage, dali_image
 from fastdata.loading.dali.options import Dali
 from fastdata.loading.loader import Loader
 from fastdata.packing.crop_ready import make_crop_ready
 from fastdata.transforms.draw import draw
-from fastdata.transforms.steps import CenterCrop, RandomResizedCrop, Resize
+from fastdata.transforms.steps import CenterCrop, RandomResizedCrop, Resize, Step
 from fastdata.transforms.transform import Transform
 from fastdata.transforms.view import View
 from support.numbered import map_style
@@ -59,6 +60,23 @@ def with_marker(data: bytes) -> bytes:
     return data[: scan + 100] + b"\xff\xc4\x00\x05" + data[scan + 104 :]
 
 
+def without_adobe(data: bytes) -> bytes:
+    """Only the components' names, R, G and B, say then what they are."""
+    (start, stop) = next((start, stop) for marker, start, stop in read_jpeg_header(data).segments if marker == APP14)
+    return data[:start] + data[stop:]
+
+
+@pytest.mark.parametrize("steps", [[Resize((40, 40))], [CenterCrop(30)]])
+@pytest.mark.parametrize(
+    "data",
+    [jpeg(60, 50, mode="L"), *(jpeg(60, 50, subsampling=kind) for kind in ("4:4:4", "4:2:2", "4:2:0"))],
+    ids=["grey", "4:4:4", "4:2:2", "4:2:0"],
+)
+def test_plain_photos_are_given_to_it(data: bytes, steps: list[Step]) -> None:
+    header = read_header(data)
+    assert dali_encoded(data, header, draw(steps, header.size, 0)) is not None
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -66,11 +84,12 @@ def with_marker(data: bytes) -> bytes:
         encoded(photo(60, 50), "WEBP"),
         encoded(photo(60, 50), mode="CMYK"),
         encoded(photo(60, 50), keep_rgb=True),
+        without_adobe(encoded(photo(60, 50), keep_rgb=True)),
         cut_off(jpeg(60, 50)),
         cut_off(jpeg(60, 50, progressive=True)),
         with_marker(jpeg(60, 50)),
     ],
-    ids=["PNG", "WebP", "CMYK", "RGB", "cut off", "progressive, cut off", "marker within the scan"],
+    ids=["PNG", "WebP", "CMYK", "RGB", "RGB by its names", "cut off", "progressive, cut off", "marker within the scan"],
 )
 def test_what_dali_might_decode_otherwise_is_not_given_to_it(data: bytes) -> None:
     header = read_header(data)

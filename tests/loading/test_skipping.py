@@ -222,6 +222,15 @@ class TestBudget:
             budget.spend(1)
 
 
+def test_a_rank_that_is_alone_stops_at_once() -> None:
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+    try:
+        with pytest.raises(TooManySkippedError, match="1 samples of this epoch"):
+            SkipBudget(0, EpochPlan(100, 5), counting=True).spend(1)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 RANKS = """
 import datetime
 import os
@@ -288,6 +297,22 @@ except TooManySkippedError as error:
     report = str(error)[:9]
 """
     assert run_ranks(tmp_path, program) == ["2 samples", "2 samples"]
+
+
+def test_an_epoch_that_skips_too_much_in_its_last_step_raises_on_every_rank(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "photos", 20)
+    (root / "019.jpg").write_bytes(b"this is no image")  # of the last batch of rank 1
+    program = """
+loader = Loader(map_style(sys.argv[2]), 5, on_error="skip", max_skipped=0, num_threads=1)
+steps = 0
+try:
+    for _ in loader:
+        steps += 1
+    report = "nothing was raised"
+except TooManySkippedError as error:
+    report = f"{steps} steps: {str(error)[:9]}"
+"""
+    assert run_ranks(tmp_path, program, root) == ["2 steps: 1 samples"] * 2
 
 
 def test_ranks_with_a_step_more_than_others_do_not_wait_for_them(tmp_path: Path) -> None:

@@ -84,11 +84,12 @@ def test_a_damaged_image_leaves_its_shard_unchecked_and_is_counted(folder: Path,
     assert manifest.load(tmp_path / "out" / "train.json").made.damaged == 1
 
 
-def test_a_shard_of_another_size_is_not_the_one_that_was_checked(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [512, -512])
+def test_a_shard_of_another_size_is_not_the_one_that_was_checked(folder: Path, tmp_path: Path, more: int) -> None:
     packed(folder, tmp_path / "out")
     damage_below(tmp_path / "out" / "train-000000.tar")
     document = json.loads((tmp_path / "out" / "train.json").read_text())
-    document["shardlist"][0]["filesize"] += 512
+    document["shardlist"][0]["filesize"] += more
     (tmp_path / "out" / "train.json").write_text(json.dumps(document))
     assert verdicts(tmp_path / "out")[0] == kernel.Status.WARNING
 

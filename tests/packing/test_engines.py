@@ -112,6 +112,26 @@ def test_what_a_task_raises_ends_the_run_and_keeps_what_is_finished(
     assert len(list((tmp_path / "out/.fastdata-staging").glob("*.done"))) == 5
 
 
+class OneFails:
+    """An executor of which the first task fails, and no other is ever begun."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, function: Callable[..., T], /, *arguments: object) -> Future[T]:
+        self.futures.append(Future())
+        if len(self.futures) == 1:
+            self.futures[0].set_exception(PackError("no room"))
+        return self.futures[-1]
+
+
+def test_one_failure_takes_back_what_has_not_begun(source: Source, tmp_path: Path) -> None:
+    executor = OneFails()
+    with pytest.raises(PackError, match="no room"):
+        pack_by(source, tmp_path, RECIPE, executor)
+    assert [future.cancelled() for future in executor.futures] == [False] + [True] * 5
+
+
 @pytest.mark.parametrize(("engine", "module", "extra"), [(Dask(), "distributed", "dask"), (Ray(), "ray", "ray")])
 def test_an_engine_that_is_not_installed_says_what_to_install(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine, module: str, extra: str

@@ -1,5 +1,6 @@
 """What packing refuses, what it leaves alone, and what a run that fails leaves."""
 
+import os
 import resource
 import signal
 import subprocess
@@ -80,6 +81,21 @@ def test_an_image_that_changes_under_way_is_named_by_whichever_process(odd_folde
     with pytest.raises(PackError, match=r"cow/05\.jpg changed while it was packed"):
         write_shards(table, [1, 0, 2], Processes(2))
     assert {path.name for path in tmp_path.iterdir()} & {"train-000001.tar", "train-000001.done"} == set()
+
+
+def test_a_failure_in_one_process_stops_the_others(tmp_path: Path) -> None:
+    """The first file of the first shard, while there are thousands in the second."""
+    folder, out = tmp_path / "source/a", tmp_path / "out"
+    folder.mkdir(parents=True)
+    out.mkdir()
+    (folder / "0.jpg").write_bytes(b"an image")
+    for number in range(1, 8000):
+        os.link(folder / "0.jpg", folder / f"{number}.jpg")
+    table = make_table(Source(scan_classes(folder.parent)), out, Recipe(division=ShardCount(2)))
+    table.sizes[0] -= 1
+    with pytest.raises(PackError, match="changed while it was packed"):
+        write_shards(table, [0, 1], Processes(2))
+    assert not list(out.glob("*.done"))
 
 
 def test_an_overwrite_that_fails_leaves_the_old_dataset_whole(odd_folder: Path, tmp_path: Path) -> None:

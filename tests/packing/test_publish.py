@@ -45,6 +45,27 @@ def everything_in(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
+def test_a_directory_is_on_disk_before_what_relies_on_it_is_done(
+    source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut a json without its shards would be a dataset that can't be read."""
+    synced: list[tuple[str, set[str]]] = []
+    fsync = os.fsync
+
+    def noted(fd: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        if path.is_dir():
+            synced.append((path.name, {file.name for file in path.iterdir() if not file.name.startswith(".")}))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    pack(scan_classes(source), out, division=DIVISION, jobs=1)
+    complete = {"train.json", "train.index.npy", *(f"train-{number:06}.tar" for number in range(3))}
+    assert synced[0][0] == ".fastdata-staging"
+    assert synced[0][1] >= complete
+    assert synced[-2:] == [("out", complete - {"train.json"}), ("out", complete)]
+
+
 def interrupted_after(moves: int, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool) -> None:
     """Packs `SPLIT` and stops when so many files have been moved to their places."""
     moved: list[Path] = []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fastdata.sources import faults
-from fastdata.sources.faults import is_machines, patiently
+from fastdata.sources.faults import is_machines, machines, patiently
 
 
 @pytest.mark.parametrize("name", ["EMFILE", "ENFILE", "EIO", "ENOMEM", "ESTALE", "EAGAIN", "ETIMEDOUT", "ENOTCONN"])
@@ -22,6 +22,17 @@ def test_faults_of_a_sample(name: str) -> None:
 
 def test_what_the_package_itself_refuses_is_the_samples_fault() -> None:
     assert not is_machines(OSError("a.jpg is no regular file"))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "said"), FileNotFoundError("a"), PermissionError("a")])
+def test_what_says_whose_fault_it_is_stays_what_it_is(error: OSError) -> None:
+    assert machines(error, "s3://bucket/a") is error
+
+
+def test_a_fault_of_a_network_is_one_of_the_machines() -> None:
+    error = machines(OSError("no answer"), "s3://bucket/a")
+    assert is_machines(error)
+    assert (error.errno, error.strerror, error.filename) == (errno.EIO, "no answer", "s3://bucket/a")
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_the_samples_of_a_shard_by_webdataset_are_those_that_it_reads_back(tmp_p
 @pytest.mark.parametrize(
     ("content", "number"),
     [(b"7", 7), (b" -3\n", -3), (b"", NO_CLASS), (b"cat", NO_CLASS), (b"1.0", NO_CLASS), (b"9" * 30, NO_CLASS),
-     (b"1" * 1000, NO_CLASS)],
+     (b"1" * 1000, NO_CLASS), (b"9223372036854775807", 2**63 - 1), (b"9223372036854775808", NO_CLASS)],
 )  # fmt: skip
 def test_the_class_is_the_integer_in_the_cls_member(tmp_path: Path, content: bytes, number: int) -> None:
     rows = rows_of(packed(tmp_path / "a.tar", [("a.cls", content), ("b.txt", b"0")]))

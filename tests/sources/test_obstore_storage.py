@@ -12,7 +12,7 @@ from fastdata.errors import ReplacedError
 from fastdata.sources import obstore_storage, retry
 from fastdata.sources.obstore_storage import GROUP, PART, ObstoreStorage
 from fastdata.sources.stored import Range
-from support.http_server import Fault, Server, forward, serving_faults_of
+from support.http_server import Fault, Files, Server, forward, serving_faults_of
 from support.remote import CONTENT as RANGELESS
 from support.remote import serving
 from support.servers import S3
@@ -83,6 +83,18 @@ def test_what_goes_on_failing_is_an_error_with_url_place_cause_and_attempts(
         STORAGE.get_ranges(url, [(3, 7)])
     assert fault.status == 0 or str(fault.status) in str(caught.value)
     assert not isinstance(caught.value, retry.TransientError)
+
+
+@pytest.mark.parametrize("ranges", [RANGES, RANGES[:1]])
+def test_a_weak_etag_can_not_be_asked_for_but_is_compared(http_server: Server, url: str, ranges: list[Range]) -> None:
+    assert isinstance(http_server.answer, Files)
+    http_server.answer.etags["folder/1.tar"] = 'W/"first"'
+    etag = STORAGE.stat(url).etag
+    assert list(map(bytes, STORAGE.get_ranges(url, ranges, etag))) == expected(ranges)
+    assert not any("if-match" in request.headers for request in http_server.requests)
+    http_server.put("folder/1.tar", CONTENT[::-1])
+    with pytest.raises(ReplacedError, match=f"{url} was replaced"):
+        STORAGE.get_ranges(url, ranges, etag)
 
 
 @pytest.mark.parametrize("status", LASTING)

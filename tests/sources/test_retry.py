@@ -33,6 +33,11 @@ def failing(times: int, error: type[Exception] = TransientError) -> object:
     return request
 
 
+def test_delays_are_doubled_from_the_first_to_the_longest() -> None:
+    policy = Policy(first_delay=0.5, longest_delay=3.0)
+    assert [policy.longest_after(attempt) for attempt in (1, 2, 3, 4, 5, 5000)] == [0.5, 1.0, 2.0, 3.0, 3.0, 3.0]
+
+
 def test_a_request_is_made_again_until_it_succeeds(slept: list[float]) -> None:
     assert retry.retry(failing(9)) == 10  # type: ignore[arg-type]
     assert len(slept) == 9

@@ -79,6 +79,12 @@ def test_integers_survive(numbers: list[int | None]) -> None:
     assert read == (numbers if any(number is not None for number in numbers) else [""] * len(numbers))
 
 
+@pytest.mark.parametrize("number", [-(2**63) - 1, -(2**63), 2**63 - 1, 2**63, 10**30])
+def test_integers_of_any_size_survive(tmp_path: Path, number: int) -> None:
+    path = csv(tmp_path / "a.jsonl", f'{{"key": "a", "n": {number}}}\n{{"key": "b", "n": 1}}\n')
+    assert values(Table(path, "key", "n"), ["a", "b"]) == [number, 1]
+
+
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_numbers_survive(numbers: list[float]) -> None:
     assert typed([repr(number) for number in numbers]) == numbers

@@ -42,6 +42,7 @@ def test_a_component_says_by_its_extension_what_it_is() -> None:
     ("field", "data", "value"),
     [
         (Label("cls"), b"7", 7),
+        (Label("cls"), b"9223372036854775807", 2**63 - 1),
         (Text(), b"\xc3\xbc", "ü"),
         (Json(), DATA, META),
         (Json("json", "caption"), DATA, "a dog"),
@@ -85,6 +86,7 @@ def test_points_are_read_from_arrays_and_json() -> None:
     ("field", "data", "problem"),
     [
         (Label(), b"cat", "invalid literal"),
+        (Label(), b"9223372036854775808", "is no 64-bit integer"),
         (Text(), b"\xff", "utf-8"),
         (Json(), b"[1]", "no JSON object but a list"),
         (Json(), b'{"a":' * 100_000, "nested too deeply"),

@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
 from fastdata.sources.cache import local
+from fastdata.sources.folder import scan_classes
 from fastdata.sources.urls import expand
 
 
@@ -42,6 +45,16 @@ def test_a_url_stands_for_shards_in_order(url: str | Path | list[str | Path], fo
 def test_any_iterable_of_urls_will_do(shards: Path) -> None:
     urls = iter(["a-0.tar", str(shards / "a-1.tar")])
     assert expand(urls) == ["a-0.tar", f"{shards}/a-1.tar"]  # type: ignore[arg-type]
+
+
+def test_a_json_stands_for_its_datasets_shards(tmp_path: Path) -> None:
+    (tmp_path / "photos/class").mkdir(parents=True)
+    for number in range(4):
+        (tmp_path / f"photos/class/{number}.jpg").write_bytes(b"nobody looks at this")
+    pack(scan_classes(tmp_path / "photos"), tmp_path, division=ShardCount(2), jobs=1)
+    assert expand(tmp_path / "train.json") == [f"{tmp_path}/train-{number:06}.tar" for number in range(2)]
+    with pytest.raises(FileNotFoundError, match=r"no json .*val\.json: check the path"):
+        expand(tmp_path / "val.json")
 
 
 def test_file_urls_are_paths(shards: Path) -> None:

@@ -33,6 +33,14 @@ def test_what_is_found_is_the_value_and_whatever_lies_there_is_found(
         assert [place is not None for place in map(places.of, range(len(values)))] == [v is not None for v in values]
 
 
+def test_a_value_that_is_written_once_is_found_in_all_its_rows_and_not_taken_for_one_that_begins_alike() -> None:
+    one, other, neither = (b"the same beginning: " + end for end in (b"b", b"z", b"k"))
+    chunk = written(one) + written(b"between") + written(other)
+    places = find_places(Encoded(pa.array([one, one, neither, b"between", b"between", other, other, one])), chunk, 0)
+    found = [place and chunk[place[0] : sum(place)] for place in map(places.of, range(8))]
+    assert found == [one, one, None, b"between", b"between", other, other, None]
+
+
 def test_values_of_which_many_begin_alike_end_the_search() -> None:
     value = b"x" * (1 << 16)
     chunk = written(value[:-1] + b"y") * 30
