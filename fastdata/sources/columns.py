@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from fastdata.sources.parquet import pyarrow_parquet
+from fastdata.sources.parquet import arrow_faults, pyarrow_parquet
 
 Columns = dict[str, list[Any]]
 """The values of each column, by its name; None where there is none."""
@@ -95,10 +95,11 @@ def _json_row(path: str, number: int, line: str) -> dict[str, Any]:
 
 def _parquet(path: str) -> Columns:
     parquet = pyarrow_parquet(path)
-    from pyarrow import ArrowException
-
     try:
-        columns: Columns = parquet.read_table(path).to_pydict()
-    except ArrowException as error:
-        raise ValueError(f"{path}: {error}") from error
+        with arrow_faults(path):
+            columns: Columns = parquet.ParquetFile(path).read().to_pydict()
+    except OSError as error:
+        if error.errno is not None:  # it can't be read
+            raise
+        raise ValueError(str(error)) from error
     return columns
