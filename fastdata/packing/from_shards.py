@@ -14,7 +14,7 @@ from fastdata.packing.source import Source
 from fastdata.packing.stored import Stored
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.folder import FolderScan
-from fastdata.sources.listing import list_shards
+from fastdata.sources.listing import Listing, list_shards
 from fastdata.sources.paths import Paths, find_key_collisions, key_of, keys_of
 from fastdata.sources.tar import Member
 from fastdata.sources.urls import Urls, is_remote
@@ -37,8 +37,9 @@ def collect_shards(urls: Urls) -> Source:
     the bytes stay as they are; fields come in the order of their first appearance. Classes' names are those of the
     jsons beside the shards. Headers are read, and nothing else.
 
-    Raises what `list_shards` raises, TarError for a shard that is damaged, PackError for a sample
-    without an image, and ValueError for a key that is there twice and shards that are remote.
+    Raises what `list_shards` raises, TarError for a shard that is damaged, PackError for a sample without an image, for
+    a shard that has not as many samples as its json says, and where there are none at all, and ValueError for a key
+    that is there twice and shards that are remote.
     """
     listing, classes = list_shards(urls)
     shards = listing.shards
@@ -55,6 +56,7 @@ def collect_shards(urls: Urls) -> Source:
         for extension, member in found.parts.items():
             column = "" if extension == found.image else extension
             members.setdefault(column, array("q")).extend((row, member.offset, member.size))
+    _check_counts(listing, which)
     paths = Paths.of(names)
     fields = [name for name in members if name]
     offsets = np.full((len(paths), 1 + len(fields)), -1, np.int64)
@@ -72,6 +74,16 @@ def collect_shards(urls: Urls) -> Source:
     return Source(
         _scan(str(Path(shards[0]).parent), list(classes), paths), _fields(paths, fields, offsets), stored=stored
     )
+
+
+def _check_counts(listing: Listing, which: "array[int]") -> None:
+    """PackError where there are no samples, or a shard has not as many as its json says: some would be lost."""
+    if not which:
+        raise PackError(f"there are no samples in {listing.shards[0] if listing.shards else 'these shards'}")
+    counts = np.bincount(np.frombuffer(which, np.int64), minlength=len(listing.shards)).tolist()
+    for shard, entry, count in zip(listing.shards, listing.entries, counts, strict=True):
+        if entry is not None and entry.nsamples != count:
+            raise PackError(f"{shard} has {count} samples, and its json says {entry.nsamples}: copy both again")
 
 
 def _samples(shards: list[str], times: list[int]) -> Iterator[_Found]:
