@@ -22,14 +22,14 @@ PROGRAM = """
 import resource, sys
 kind, root, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 from fastdata.loading.loader import Loader
-from support.numbered import iterable, map_style
+from support.numbered import TRAIN, iterable, map_style
 if limit:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 from pathlib import Path
 shards = sorted(map(str, Path(root).glob("*.tar")))
 if kind == "parquet":
     from fastdata.datasets.parquet import ParquetImageDataset
-    dataset = ParquetImageDataset(root + "/a.parquet", [])
+    dataset = ParquetImageDataset(root + "/a.parquet", TRAIN)
 elif kind == "index":
     dataset = iterable(root + "/train.json", shuffle=True)
 elif kind == "cache":
@@ -132,11 +132,10 @@ def test_columns_indexes_and_caches_lose_no_sample_either(
     else:
         pack(scan_pattern(folder, "*", number_of), root, division=ShardCount(1), jobs=1)
     faults: dict[str, Any] = {"FAULTY_PATH": file, "FAULTY_ERRNO": errno.EIO, "FAULTY_LOG": log}
-    if kind != "cache":
-        faults["FAULTY_SHORT"] = 1000
-    # At first, where a dataset is made, and again and again from then on.
-    assert run(kind, root, LD_PRELOAD=shim, FAULTY_EVERY=37, **faults) == f"True {COUNT} []\n"
+    faults["FAULTY_EVERY"] = 17  # more than making a dataset takes
+    assert run(kind, root, LD_PRELOAD=shim, **faults) == f"True {COUNT} []\n"
     assert log.stat().st_size >= 1
+    assert run(kind, root, LD_PRELOAD=shim, FAULTY_PATH=file, FAULTY_SHORT=100) == f"True {COUNT} []\n"
 
 
 def test_many_shards_and_few_descriptors_lose_no_sample(run: Run, tmp_path: Path) -> None:
