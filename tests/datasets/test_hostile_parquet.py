@@ -1,6 +1,7 @@
 """Parquet files of few bytes that claim, or hold, far more than any memory: an error instead of reading them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ def test_one_image_in_each_of_thousands_of_rows_is_not_unpacked(
     rows, image = 2000, jpeg(16, 16) + np.random.default_rng(0).bytes(15_000)
     images = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([image]))
     columns = {"image": images, "label": pa.array(np.zeros(rows, np.int64))}
-    how = {"row_group_size": rows, "compression": "none", "dictionary_pagesize_limit": 1 << 30}
+    how: dict[str, Any] = {"row_group_size": rows, "compression": "none", "dictionary_pagesize_limit": 1 << 30}
     path = write_columns(tmp_path / "a.parquet", columns, **how)
     assert path.stat().st_size < 20_000
     with pytest.raises(ReadError, match=r"'image': unpacked it has more than 16777216 bytes: write smaller"):

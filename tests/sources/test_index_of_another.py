@@ -153,7 +153,7 @@ def test_an_index_that_is_far_too_large_for_its_shard_is_not_read(shard: Path, m
     rows = Shard(shard).rows
     with index_path(shard).open("wb") as file:
         header = {"descr": rows.dtype.descr, "fortran_order": False, "shape": (10**9,)}
-        np.lib.format.write_array_header_2_0(file, header)  # type: ignore[no-untyped-call]
+        np.lib.format.write_array_header_2_0(file, header)
         file.truncate(rows.itemsize * 10**9)  # sparse: it takes no room on the disk, and all that there is in memory
     index._memory.clear()
     monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("was read"))
