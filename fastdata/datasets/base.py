@@ -32,6 +32,7 @@ from fastdata.images.header import Header, read_header
 from fastdata.images.reference import Encoded
 from fastdata.sample import Pair, Pixels, Sample, Size, key_hash
 from fastdata.sources.faults import is_machines, patiently
+from fastdata.sources.regular import MAX_BYTES
 from fastdata.transforms.draw import draw, sample_rng, sample_rngs
 from fastdata.transforms.sized import sized
 from fastdata.transforms.steps import TransformStep
@@ -64,7 +65,9 @@ class ImageDataset(ABC):
     ranks: tuple[int | None, int | None] = (None, None)
     is_stream = False  # whether samples come in an order of their own, and nobody knows how many
 
-    def __init__(self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None) -> None:
+    def __init__(
+        self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None, max_bytes: int = MAX_BYTES
+    ) -> None:
         self.transform = transform if isinstance(transform, Views) else as_transform(transform)
         if map is not None and isinstance(transform, Views):
             raise ValueError("map= is of one image, and Views has several: put steps into their transforms")
@@ -73,7 +76,9 @@ class ImageDataset(ABC):
         self.seed = operator.index(seed)
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        self.max_pixels = max_pixels
+        if not 1 <= max_bytes <= MAX_BYTES:
+            raise ValueError(f"max_bytes must be from 1 to {MAX_BYTES}, got {max_bytes}")
+        self.max_pixels, self.max_bytes = max_pixels, max_bytes
 
     def __repr__(self) -> str:
         classes = getattr(self, "classes", None)

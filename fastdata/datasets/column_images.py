@@ -22,6 +22,7 @@ from fastdata.errors import ReadError, TargetError
 from fastdata.sample import Sample, key_hash
 from fastdata.sources.arrow import Kind
 from fastdata.sources.column_store import ColumnStore
+from fastdata.sources.regular import refuse_larger
 from fastdata.sources.row_keys import digest_of, keys_of_rows
 from fastdata.sources.targets import read_field
 from fastdata.transforms.fields import Field, Label, Npy, Raw, field_of
@@ -40,8 +41,9 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
         seed: int,
         max_pixels: int,
         map: Map | None,
+        max_bytes: int,
     ) -> None:
-        super().__init__(transform, seed, max_pixels, map)
+        super().__init__(transform, seed, max_pixels, map, max_bytes)
         self.image, self.target = image, target
         fields = declared(target, Raw)
         named = [image, *([] if key is None else [key]), *(fields.components if fields else [])]
@@ -129,6 +131,7 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
         if data is None:
             cause = f"its column {self.image!r} has no bytes here; a path alone is not followed"
             raise ReadError(cause, self.key(number), self.where(number))
+        refuse_larger(f"its column {self.image!r}", len(data), self.max_bytes)
         return data
 
     def _target_of(self, number: int) -> Any:
@@ -145,6 +148,7 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
             data = self._store.file(stored, column)
             if data is None:
                 raise TargetError("is null")
+            refuse_larger(f"its column {column!r}", len(data), self.max_bytes)
             return read_field(field, bytes(data))
         values, row = self._store.values(stored, column)
         if isinstance(field, Raw) or (isinstance(field, Npy) and kind is Kind.NUMBERS):

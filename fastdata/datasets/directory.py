@@ -25,7 +25,7 @@ from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Sample, key_hash
 from fastdata.sources import folder
 from fastdata.sources.beside import check_components, read_component
-from fastdata.sources.regular import MAX_BYTES, read_regular
+from fastdata.sources.regular import MAX_BYTES, read_regular, refuse_larger
 from fastdata.sources.targets import read_field
 from fastdata.transforms.fields import Field, Label
 
@@ -40,7 +40,7 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
     relative to `root`, to an int. `fields`, one or several by name as `TarImageDataset` takes them as its `target`, are
     the target instead: "cls" is what `labels` make of the image, other components are files beside it ("txt" has the
     image's path with another extension) or at a path below `root` ("masks/{key}.png"). `seed` belongs to the views. An
-    image of more than `max_pixels` is refused.
+    image of more than `max_pixels` is refused, and a file of more than `max_bytes`, before it is read.
 
     `map` is any function of the image, the tensor of shape (3, H, W) that the transform gives, or of (image, target)
     where it takes two, and gives another tensor or (tensor, target): torchvision's v2 transforms say. Python's, numpy's
@@ -57,8 +57,9 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
         max_pixels: int = MAX_PIXELS,
         fields: Target = None,
         map: Map | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        super().__init__(transform, seed, max_pixels, map)
+        super().__init__(transform, seed, max_pixels, map, max_bytes)
         self.root = Path(root)
         if isinstance(labels, str) and labels != "folder":
             raise ValueError(f"labels must be 'folder', None or a function from path to int, got {labels!r}")
@@ -110,7 +111,7 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
         return self._scan.path(number)
 
     def _read(self, number: int) -> Sample[bytes]:
-        data = read_regular(self._scan.path(number))
+        data = read_regular(self._scan.path(number), self.max_bytes)
         return Sample(self._scan.key(number), data, self._target_of(number))
 
     def read_beginning(self, number: int, length: int) -> bytes:
@@ -129,7 +130,7 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
     def _field(self, image: str, label: int, field: Field) -> Any:
         if field == Label("cls"):
             return label
-        return read_field(field, read_component(self._scan.root, image, field.component))
+        return read_field(field, read_component(self._scan.root, image, field.component, self.max_bytes))
 
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
@@ -143,7 +144,7 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
         named = [self._scan.key_and_path(number) for number in numbers]
         looks = None if look_for is None else look_for([key_hash(key) for key, _ in named])
         paths = [os.fsencode(path) for _, path in named]
-        files = kernel.read_files(paths, MAX_BYTES, look=None if looks is None else looks.first)
+        files = kernel.read_files(paths, self.max_bytes, look=None if looks is None else looks.first)
         if looks is not None:
             looks.finish([b"" if isinstance(file, int) else file for file in files])
         samples = zip(numbers, named, files, strict=True)
@@ -157,7 +158,7 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
         if file == kernel.NOT_REGULAR:
             raise OSError(f"{path} is no regular file")
         if file == kernel.LARGER_THAN_LIMIT:
-            raise OSError(f"{path} has more than {MAX_BYTES} bytes")
+            refuse_larger(path, self.max_bytes + 1, self.max_bytes)
         raise OSError(-file, os.strerror(-file), path)
 
 

@@ -8,6 +8,7 @@ from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sources.dataset_rows import DatasetRows
+from fastdata.sources.regular import MAX_BYTES
 
 
 class HuggingFaceImageDataset(ColumnImages):
@@ -30,6 +31,7 @@ class HuggingFaceImageDataset(ColumnImages):
         seed: int = 0,
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         if not all(hasattr(dataset, name) for name in ("data", "features", "_indices", "_fingerprint")):
             raise TypeError(
@@ -42,4 +44,4 @@ class HuggingFaceImageDataset(ColumnImages):
         def open_store(columns: list[str]) -> DatasetRows:
             return DatasetRows(dataset, columns)
 
-        super().__init__(open_store, transform, image, target, key, seed, max_pixels, map)
+        super().__init__(open_store, transform, image, target, key, seed, max_pixels, map, max_bytes)

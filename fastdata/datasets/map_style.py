@@ -11,6 +11,7 @@ from fastdata.datasets.mapping import Map
 from fastdata.epoch.sampler import EpochIndex
 from fastdata.epoch.shared import SharedNumbers
 from fastdata.sample import Pair
+from fastdata.sources.regular import MAX_BYTES
 
 
 class MapStyleDataset(ImageDataset):
@@ -22,8 +23,10 @@ class MapStyleDataset(ImageDataset):
 
     _NONE = -1
 
-    def __init__(self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None) -> None:
-        super().__init__(transform, seed, max_pixels, map)
+    def __init__(
+        self, transform: Transforms, seed: int, max_pixels: int, map: Map | None = None, max_bytes: int = MAX_BYTES
+    ) -> None:
+        super().__init__(transform, seed, max_pixels, map, max_bytes)
         self._said = SharedNumbers([self._NONE])  # with workers, which may live through several epochs
 
     def set_epoch(self, epoch: int | None) -> None:

@@ -10,6 +10,7 @@ from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sources.parquet import ParquetFile, read_files
+from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.remote_glob import remote_matches
 from fastdata.sources.row_groups import RowGroups
 from fastdata.sources.urls import Urls, expand, is_remote
@@ -50,11 +51,12 @@ class ParquetImageDataset(ColumnImages):
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
         cache_bytes: int = CACHE_BYTES,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         def open_store(columns: list[str]) -> RowGroups:
             return RowGroups(_with_rows(read_files(_paths(urls), columns)), columns, cache_bytes)
 
-        super().__init__(open_store, transform, image, target, key, seed, max_pixels, map)
+        super().__init__(open_store, transform, image, target, key, seed, max_pixels, map, max_bytes)
 
 
 def _paths(urls: Urls) -> list[str]:

@@ -107,5 +107,5 @@ def read_ranges(ranges: Ints) -> memoryview:
     received = kernel.read(ranges, memory).tolist()
     if received != sizes:
         code = -min(received) if min(received) < 0 else errno.EIO
-        raise OSError(code, f"{os.strerror(code)}, reading a dataset's index, of which bytes may lack")
+        raise OSError(code, f"{os.strerror(code)}, reading the dataset's index, of which bytes may lack: copy it again")
     return memory

@@ -27,6 +27,7 @@ from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Batch, Pair
 from fastdata.sources.node_cache import Cache
+from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.streams import is_stream
 from fastdata.sources.urls import Urls
 
@@ -80,8 +81,9 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         map: Map | None = None,
         cache: Cache | None = None,
         allow_pipe: bool = False,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels, map, cache)
+        super().__init__(urls, transform, image, target, seed, max_pixels, map, cache, max_bytes)
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         shuffle = as_shuffle(shuffle)

@@ -30,6 +30,7 @@ from fastdata.sources.faults import is_machines, patiently
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.listing import Listing, list_shards
 from fastdata.sources.node_cache import Cache
+from fastdata.sources.regular import MAX_BYTES, refuse_larger
 from fastdata.sources.shard import Component, Shard
 from fastdata.sources.tar import pread
 from fastdata.sources.targets import read_field
@@ -52,8 +53,9 @@ class ShardStore(ImageDataset):
         max_pixels: int,
         map: Map | None = None,
         cache: Cache | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        super().__init__(transform, seed, max_pixels, map)
+        super().__init__(transform, seed, max_pixels, map, max_bytes)
         fields = _components_of_shards(declared(target))
         if fields is not None:
             check_followed(fields, self.transform)
@@ -175,6 +177,7 @@ class ShardStore(ImageDataset):
         shard = self._places.shard(position)
         component = shard.find(row, self.image, entry)
         if component is not None:
+            refuse_larger(f"its component {component.extension!r}", component.size, self.max_bytes)
             return component
         has = ", ".join(name for name in shard.extensions if shard.has(row, name))
         cause = f"it has none of the components {';'.join(self.image)}, but {has}: say image='...'"
@@ -271,9 +274,16 @@ class ShardStore(ImageDataset):
         if self.target == "cls" and (index := shard.cls(row)) != NO_CLASS:
             return index
         try:
-            return self._fields.read(number, partial(_read_field, shard, row))
+            return self._fields.read(number, partial(self._field, shard, row))
         except TargetError as error:
             raise error.at(key, self.where(number)) from error
+
+    def _field(self, shard: Shard, row: int, field: Field) -> Any:
+        if field == Label("cls") and (index := shard.cls(row)) != NO_CLASS:
+            return index
+        component = shard.component(row, field.component.lower())
+        refuse_larger(f"its component {component.extension!r}", component.size, self.max_bytes)
+        return read_field(field, shard.read_component(component)[1])
 
     def _target_of(self, number: int) -> Any:
         with self._there(number):
@@ -297,20 +307,15 @@ class TarImageMapDataset(ShardStore, Selectable, Dataset[tuple[Tensor, Any]]):
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
         cache: Cache | None = None,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels, map, cache)
+        super().__init__(urls, transform, image, target, seed, max_pixels, map, cache, max_bytes)
 
 
 def fingerprint_of_kept(listing: Listing, kept: npt.NDArray[np.int64] | None) -> str:
     """16 hex digits of what is in these shards, and of which of their samples are kept (None: all)."""
     whole = listing.fingerprint()
     return whole if kept is None else fingerprint_of_selected(whole, kept)
-
-
-def _read_field(shard: Shard, row: int, field: Field) -> Any:
-    if field == Label("cls") and (index := shard.cls(row)) != NO_CLASS:
-        return index
-    return read_field(field, shard.read(row, field.component.lower()))
 
 
 def _components_of_shards(fields: Declared | None) -> Declared | None:

@@ -19,6 +19,7 @@ from fastdata.epoch.plan import Place
 from fastdata.errors import ReadError, StateError, TargetError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Sample
+from fastdata.sources.regular import MAX_BYTES, refuse_larger
 from fastdata.sources.streams import STDIN, StreamedSample, stream_samples, streams_in
 from fastdata.sources.targets import read_field
 from fastdata.sources.urls import Urls
@@ -51,8 +52,9 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
         max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
         allow_pipe: bool = False,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
-        super().__init__(transform, seed, max_pixels, map)
+        super().__init__(transform, seed, max_pixels, map, max_bytes)
         self.streams = streams_in(urls, allow_pipe=allow_pipe)
         fields = declared(target)
         if fields is not None:
@@ -116,15 +118,27 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
         if extension is None:
             cause = f"it has none of the components {';'.join(self.image)}, but {', '.join(sample.parts)}"
             raise ReadError(f"{cause}: say image='...'", sample.key, sample.where)
-        return Sample(sample.key, sample.parts[extension], self._target(number, sample))
+        return Sample(sample.key, self._component(sample, extension), self._target(number, sample))
 
     def _target(self, number: int, sample: StreamedSample) -> Any:
         if self._fields is None:
             return -1
         try:
-            return self._fields.read(number, partial(_field, sample))
+            return self._fields.read(number, partial(self._field, sample))
         except TargetError as error:
             raise error.at(sample.key, sample.where) from error
+
+    def _field(self, sample: StreamedSample, field: Field) -> Any:
+        component = field.component.lower()
+        if component not in sample.parts:
+            has = ", ".join(sample.parts)
+            raise TargetError(f"sample {sample.key!r} has no component {component!r} (it has {has})")
+        return read_field(field, self._component(sample, component))
+
+    def _component(self, sample: StreamedSample, extension: str) -> bytes:
+        data = sample.parts[extension]
+        refuse_larger(f"its component {extension!r}", len(data), self.max_bytes)
+        return data
 
     def expect_nothing(self) -> None:
         """Forgets what has come."""
@@ -172,10 +186,3 @@ def _no_fingerprint() -> None:
 
 
 _INSTEAD = "write it into a file, and name that"
-
-
-def _field(sample: StreamedSample, field: Field) -> Any:
-    component = field.component.lower()
-    if component not in sample.parts:
-        raise TargetError(f"sample {sample.key!r} has no component {component!r} (it has {', '.join(sample.parts)})")
-    return read_field(field, sample.parts[component])

@@ -1,8 +1,12 @@
 """Pillow decodes what is not JPEG, and has the last word on what libjpeg-turbo refuses."""
 
+import ctypes
+import functools
 import io
+from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image, UnidentifiedImageError
 
 from fastdata.errors import DecodeError
@@ -29,6 +33,8 @@ def open_image(data: bytes) -> Image.Image:
 def decode_by_pillow(data: bytes, stored_size: tuple[int, int]) -> Pixels:
     """The whole picture as it is stored, of that (width, height). DecodeError where it is not; MemoryError."""
     with open_image(data) as image:
+        if image.format == "TIFF":
+            _silence_libtiff()
         try:
             pixels = _pixels(image)
         except (DecodeError, MemoryError):
@@ -39,6 +45,20 @@ def decode_by_pillow(data: bytes, stored_size: tuple[int, int]) -> Pixels:
     if (width, height) != stored_size:
         raise DecodeError(f"the header says {stored_size}, the pixels are {(width, height)}")
     return pixels
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keeps Pillow's own libtiff from printing to stderr, by C, a line for each damaged row of an image.
+
+    What is wrong is said by the error that is raised. A libtiff of the system, which others in this process may use,
+    is left as it is, and so is one that has no such function to be called.
+    """
+    for library in Path(PIL.__file__).parent.parent.glob("pillow.libs/libtiff*"):
+        set_error_handler = getattr(ctypes.CDLL(str(library)), "TIFFSetErrorHandler", None)
+        if set_error_handler is not None:
+            set_error_handler.argtypes, set_error_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_error_handler(None)
 
 
 def _pixels(image: Image.Image) -> Pixels:

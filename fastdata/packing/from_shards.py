@@ -16,7 +16,7 @@ from fastdata.packing.source import Source
 from fastdata.packing.stored import Stored
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.folder import FolderScan
-from fastdata.sources.listing import list_shards
+from fastdata.sources.listing import Listing, list_shards
 from fastdata.sources.paths import Paths, find_key_collisions, key_of, keys_of
 from fastdata.sources.remote_glob import remote_matches
 from fastdata.sources.storage import storage_of
@@ -51,9 +51,9 @@ def collect_shards(urls: Urls) -> Source:
     jsons beside the shards, or of the json that is named. Of local shards headers are read, and nothing else; others
     are copied here for that, some at a time, and read again, by range, when they are packed.
 
-    Raises what `list_shards` raises, TarError for a shard that is damaged, PackError for a sample
-    without an image, OSError for a shard that can't be had, and ValueError for a key that is there twice, and for
-    shards of which some are local and others are not.
+    Raises what `list_shards` raises, TarError for a shard that is damaged, PackError for a sample without an image, for
+    a shard that has not as many samples as its json says, and where there are none at all, OSError for a shard that
+    can't be had, and ValueError for a key that is there twice, and for shards of which some are local and others not.
     """
     given = [url for each in as_list(urls) for url in _matches(each)]
     listing, classes = list_shards(given)
@@ -72,6 +72,7 @@ def collect_shards(urls: Urls) -> Source:
                 members.setdefault(column, array("q")).extend((len(names), member.offset, member.size))
             names.append(f"{found.key}.{found.image}")
             which.append(number)
+    _check_counts(listing, which)
     paths = Paths.of(names)
     fields = [name for name in members if name]
     offsets = np.full((len(paths), 1 + len(fields)), -1, np.int64)
@@ -85,6 +86,16 @@ def collect_shards(urls: Urls) -> Source:
     return Source(_scan(_folder_of(shards[0]), list(classes), paths), _fields(paths, fields, offsets), stored=stored)
 
 
+def _check_counts(listing: Listing, which: "array[int]") -> None:
+    """PackError where there are no samples, or a shard has not as many as its json says: some would be lost."""
+    if not which:
+        raise PackError(f"there are no samples in {listing.shards[0] if listing.shards else 'these shards'}")
+    counts = np.bincount(np.frombuffer(which, np.int64), minlength=len(listing.shards)).tolist()
+    for shard, entry, count in zip(listing.shards, listing.entries, counts, strict=True):
+        if entry is not None and entry.nsamples != count:
+            raise PackError(f"{shard} has {count} samples, and its json says {entry.nsamples}: copy both again")
+
+
 def _matches(url: str) -> list[str]:
     return remote_matches(url) if is_remote(url) and "*" in url else [url]
 
@@ -95,7 +106,7 @@ def _folder_of(shard: str) -> str:
 
 def _read(shards: Sequence[str]) -> Iterator[_Shard]:
     """All shards, in their order; several at a time where they are elsewhere."""
-    if not is_remote(shards[0]):
+    if not shards or not is_remote(shards[0]):
         yield from map(_samples, shards)
         return
     with ThreadPoolExecutor(_COPIES) as pool:

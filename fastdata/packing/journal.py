@@ -22,7 +22,10 @@ from fastdata.packing.table import PackTable
 from fastdata.packing.write import Progress, Written, write_shard
 from fastdata.sources.index import index_path, load
 from fastdata.sources.paths import Keys, Paths
+from fastdata.sources.regular import read_regular
 from fastdata.sources.urls import is_remote
+
+_MAX_NOTE = 1 << 26  # bytes: of a shard of which a hundred thousand files could not be packed
 
 NOTE = ".done"
 """What a note's name ends in: `train-000000.done`."""
@@ -92,7 +95,7 @@ def report_finished(table: PackTable, written: Mapping[int, Written], progress: 
 def read_note(path: Path) -> Note | None:
     """The note in a file; None where there is none, or it is no note of this version's."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Note)
+        return msgspec.json.decode(read_regular(os.fspath(path), _MAX_NOTE), type=Note)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
 

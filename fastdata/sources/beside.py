@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from fastdata.errors import TargetError
 from fastdata.sources.faults import is_machines
-from fastdata.sources.regular import read_regular
+from fastdata.sources.regular import MAX_BYTES, read_regular
 
 _PLACES = re.compile(r"\{(key|name)\}")
 
@@ -29,14 +29,14 @@ def check_components(components: Iterable[str], labelled: bool) -> None:
             )
 
 
-def read_component(root: str, image: str, component: str) -> bytes:
-    """The bytes of an image's component; `image` is its path below `root`.
+def read_component(root: str, image: str, component: str, limit: int = MAX_BYTES) -> bytes:
+    """The bytes of an image's component; `image` is its path below `root`, `limit` in bytes.
 
     TargetError where it can't be read, OSError where the machine is at fault.
     """
     path = f"{root}/{component_path(image, component)}"
     try:
-        return read_regular(path)
+        return read_regular(path, limit)
     except FileNotFoundError as error:
         raise TargetError(f"there is no file {path}") from error
     except OSError as error:

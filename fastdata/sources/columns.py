@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from fastdata.sources.parquet import pyarrow_parquet
+from fastdata.sources.parquet import arrow_faults, pyarrow_parquet
 
 Columns = dict[str, list[Any]]
 """The values of each column, by its name; None where there is none."""
@@ -128,10 +128,11 @@ def _json_row(file: _File, number: int, line: str) -> dict[str, Any]:
 
 def _parquet(file: _File) -> Columns:
     parquet = pyarrow_parquet(file.name)
-    from pyarrow import ArrowException
-
     try:
-        columns: Columns = parquet.read_table(file.path).to_pydict()
-    except ArrowException as error:
-        raise ValueError(f"{file.name}: {error}") from error
+        with arrow_faults(file.name):
+            columns: Columns = parquet.ParquetFile(file.path).read().to_pydict()
+    except OSError as error:
+        if error.errno is not None:  # it can't be read
+            raise
+        raise ValueError(str(error)) from error
     return columns

@@ -60,7 +60,7 @@ class DatasetIndex:
             self._check(opened, np.concatenate([at, at + (size - 1)]) // CHUNK)
         ranges = np.empty((len(at), 3), np.int64)
         ranges[:, 0], ranges[:, 1], ranges[:, 2] = opened.fd, at + opened.layout.begin, size
-        raw = (read or read_each)(ranges)
+        raw = self._read(read or read_each, ranges)
         rows: list[Entry] = np.frombuffer(raw, self.dtype).tolist()
         return rows
 
@@ -69,7 +69,7 @@ class DatasetIndex:
         opened, size = self._open(), self.dtype.itemsize
         self._check(opened, np.arange(start * size // CHUNK, -(-stop * size // CHUNK)))
         begin = opened.layout.begin
-        raw = read_each(np.array([[opened.fd, begin + start * size, (stop - start) * size]], np.int64))
+        raw = self._read(read_each, np.array([[opened.fd, begin + start * size, (stop - start) * size]], np.int64))
         return np.frombuffer(raw, self.dtype)
 
     def damaged(self) -> list[int]:
@@ -81,6 +81,13 @@ class DatasetIndex:
         """A field of numbers of these samples' rows, `key` (uint64) say, without holding all rows at once."""
         parts = [self.rows(at, min(at + _AT_ONCE, stop))[name].copy() for at in range(start, stop, _AT_ONCE)]
         return np.concatenate(parts) if parts else np.empty(0, self.dtype[name])
+
+    def _read(self, read: ReadRanges, ranges: NDArray[np.int64]) -> bytes | memoryview:
+        """What `read` gives. OSError, which names this file, where it can't be read whole."""
+        try:
+            return read(ranges)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from error
 
     def _open(self) -> "_Opened":
         opened = self._opened  # without a lock, as in `Shard`
@@ -182,5 +189,5 @@ def read_each(ranges: NDArray[np.int64]) -> bytes:
     """Reads ranges one by one."""
     parts = [pread(fd, size, offset) for fd, offset, size in ranges.tolist()]
     if any(len(part) < size for part, size in zip(parts, ranges[:, 2].tolist(), strict=True)):
-        raise OSError(errno.EIO, "a dataset's index was cut short while it was read")
+        raise OSError(errno.EIO, "the dataset's index was cut short while it was read: copy it again")
     return b"".join(parts)

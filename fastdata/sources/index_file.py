@@ -15,6 +15,7 @@ from fastdata.sources.regular import open_regular
 from fastdata.sources.rows import (
     ABSENT,
     MAX_CLASS_BYTES,
+    MAX_ROW,
     Rows,
     are_within,
     class_in,
@@ -29,6 +30,8 @@ from fastdata.sources.webdataset import key_hash, split_name
 # numpy has Python parse an array's header, and Python up to 3.12 counts its parser's depth for all threads together:
 # a thread that opens a shard while others do at times gets a SystemError for it (python/cpython#106905).
 _ATTEMPTS = 3
+
+_HEAD = 1 << 16  # bytes of all in an index but its rows; a row is of a sample, which has a header at least
 
 _PROBED = 8  # samples of which a shard has to say the same as its stored index, for that to be believed
 
@@ -71,6 +74,8 @@ def _load(fd: int, path: str) -> Rows | None:
     stat = os.fstat(fd)
     try:
         with open(index_path(path), "rb", opener=open_regular) as stream:
+            if os.fstat(stream.fileno()).st_size > _HEAD + stat.st_size // BLOCK * MAX_ROW:
+                return None  # of a sparse file, which takes no disk, all memory would be filled
             rows: Rows = np.lib.format.read_array(stream, allow_pickle=False)
             seal = stream.read(_CRC.size) if is_sealed(rows) else b""
             trailer = _trailer(stream.read(_TRAILER_SIZE + 1), stat)

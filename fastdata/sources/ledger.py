@@ -131,11 +131,12 @@ class Ledger:
         The sum is made anew from them: a process that died may have left it too high.
         """
         self._refresh()
-        raw = os.pread(self._fd, self._ends * _ENTRY.itemsize, _HEADER)
+        there = max(os.fstat(self._fd).st_size - _HEADER, 0)  # a damaged `files` may claim any number of regions
+        raw = os.pread(self._fd, min(self._ends * _ENTRY.itemsize, there), _HEADER)
         entries = np.frombuffer(raw, _ENTRY, len(raw) // _ENTRY.itemsize)
         self._set(0, int(np.minimum(entries["bytes"], REGION).sum()))
-        there = np.flatnonzero(entries["bytes"])
-        for number in there[np.argsort(entries["used"][there], kind="stable")].tolist():
+        filled = np.flatnonzero(entries["bytes"])
+        for number in filled[np.argsort(entries["used"][filled], kind="stable")].tolist():
             position = bisect_right(self._firsts, number) - 1
             yield Region(number, self._names[position], self._firsts[position])
 

@@ -1,7 +1,7 @@
 """Parquet files: what they say of themselves, and the columns of their row groups. pyarrow is imported here."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from fastdata.sources.arrow import BYTES, Kind, has_paths, kind_of, plain_array
 from fastdata.sources.ranges import Identity, Piece, RangeFile, Stream, open_ranges
+from fastdata.sources.regular import MAX_BYTES
 
 MAX_FOOTER: Final = 1 << 26
 """Bytes of a footer: one of a million columns is no file of images."""
@@ -21,6 +22,8 @@ MAX_COLUMNS: Final = 10_000
 _TAIL, _MAGIC = 8, b"PAR1"
 KEY: Final = "__key__"
 """The column of keys, as webdataset's samples and Hugging Face's datasets of such have it."""
+
+_ROWS_AT_ONCE: Final = 256  # that pyarrow unpacks before it is asked how much they are
 
 AT_ONCE: Final = 16
 """Files that are read at the same time."""
@@ -87,8 +90,8 @@ def _read_file(path: str, columns: Sequence[str]) -> ParquetFile:
     twice = next((name for name in columns if len(schema.get_all_field_indices(name)) > 1), None)
     if twice is not None:
         raise ValueError(f"{path} has several columns {twice!r}: rename all but one")
-    if any(count < 0 for count in rows):
-        raise OSError(f"{path} says that a row group has {min(rows)} rows: it is damaged")
+    if any(count < 0 for count in rows) or sum(rows) > file.identity.size:  # not even of a byte each
+        raise OSError(f"{path} claims row groups of {min(rows)} to {max(rows)} rows in {file.identity.size} bytes")
     types = {field.name: field.type for field in schema if field.name in (KEY, *columns)}
     kinds = {name: kind_of(type_) for name, type_ in types.items()}
     with_paths = frozenset(name for name, kind in kinds.items() if kind is Kind.IMAGE and has_paths(types[name]))
@@ -152,12 +155,27 @@ def read_column(stream: Stream, path: str, metadata: Any, groups: Sequence[int],
         opened = pyarrow_parquet(path).ParquetFile(
             stream, metadata=metadata, pre_buffer=False, page_checksum_verification=True
         )
-        table = opened.read_row_groups(list(groups), columns=[name], use_threads=False)
-        array = plain_array(table.column(0).combine_chunks())
+        array = _joined(opened.iter_batches(_ROWS_AT_ONCE, list(groups), [name], use_threads=False), len(groups))
     rows = sum(metadata.row_group(group).num_rows for group in groups)
     if len(array) != rows:
         raise OSError(f"{path}: its column {name!r} has {len(array)} values in {rows} rows")
     return array
+
+
+def _joined(batches: Iterable[Any], groups: int) -> Any:
+    """The only column of some batches, an Arrow array. OSError where it takes more than MAX_BYTES a row group.
+
+    Of a value that is there once, and in each of thousands of rows, a file has just its number.
+    """
+    from pyarrow import concat_arrays
+
+    parts, size = [], 0
+    for batch in batches:
+        parts.append(plain_array(batch.column(0)))
+        size += parts[-1].nbytes
+        if size > groups * MAX_BYTES:
+            raise OSError(f"unpacked it has more than {MAX_BYTES} bytes: write smaller row groups (row_group_size=100)")
+    return parts[0] if len(parts) == 1 else concat_arrays(parts)
 
 
 def _listed(groups: Sequence[int]) -> str:

@@ -36,12 +36,16 @@ class LocalFile:
     """A regular file, open."""
 
     def __init__(self, path: str) -> None:
-        self._fd = open_regular(path)
+        self._path, self._fd = path, open_regular(path)
         status = os.fstat(self._fd)
         self.identity = Identity(status.st_size, f"{status.st_ino}, {status.st_mtime_ns}")
 
     def read_at(self, offset: int, size: int) -> Data:
-        return pread(self._fd, _within(self.identity, offset, size), offset)
+        size = _within(self.identity, offset, size)
+        try:
+            return pread(self._fd, size, offset)
+        except OSError as error:  # without a name: it is of a descriptor
+            raise OSError(error.errno, error.strerror, self._path) from error
 
     def __enter__(self) -> Self:
         return self

@@ -33,6 +33,11 @@ def read_regular(path: str, limit: int = MAX_BYTES) -> bytes:
             size = max(size, len(data))
     finally:
         os.close(fd)
-    if size > limit:
-        raise OSError(f"{path} has more than {limit} bytes")
+    refuse_larger(path, size, limit)
     return data
+
+
+def refuse_larger(what: str, size: int, limit: int) -> None:
+    """OSError, without an errno, for more than `limit` bytes."""
+    if size > limit:
+        raise OSError(f"{what} has more than {limit} bytes")

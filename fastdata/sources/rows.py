@@ -37,6 +37,9 @@ Entry: TypeAlias = tuple[Any, ...]
 """A row as Python's numbers, in the order of its fields: those of a component as a pair."""
 
 _MAX_EXTENSIONS = 64
+MAX_ROW = 40 + 16 * _MAX_EXTENSIONS
+"""Bytes of a row at most."""
+
 _SPAN = [("offset", "<i8"), ("size", "<i8")]
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
+from fastdata.sources.faults import patiently
 from fastdata.sources.ledger import REGION
 from fastdata.sources.regular import open_private
 from fastdata.sources.tar import pread
@@ -84,8 +86,18 @@ class SparseFile:
             close(self.fd)
 
     def has(self, piece: Piece) -> bool:
-        """Whether the piece is there, by its hash. The caller has a lock on it."""
-        return is_intact(piece, pread(self.fd, piece.size, piece.offset))
+        """Whether the piece is there, by its hash. The caller has a lock on it.
+
+        OSError, which names the file, where it goes on to be unreadable.
+        """
+        read = partial(self._read, piece)
+        return is_intact(piece, patiently(read, read))
+
+    def _read(self, piece: Piece) -> bytes:
+        try:
+            return pread(self.fd, piece.size, piece.offset)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def write(self, data: memoryview, offset: int) -> None:
         """Writes all of it. The caller has an exclusive lock on these bytes."""

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastdata as fd
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.directory import ImageDirectoryDataset
+from fastdata.datasets.parquet import ParquetImageDataset
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import SampleError
 from fastdata.images import kernel
 from support.numbered import TRAIN
+from support.parquets import write_columns
 from support.pictures import jpeg
-from support.tars import END, data, header
+from support.tars import END, data, header, packed
 
 HUGE = 8**11 - 1  # what a plain tar header can say: 8 GB
 
@@ -63,6 +66,41 @@ def test_in_a_shard(tmp_path: Path, target: Any) -> None:
     (error,) = errors(TarImageMapDataset(path, TRAIN, target=target))
     assert "a.tar" in error.where
     assert f"of {HUGE} bytes: more than 1073741824" in error.cause
+
+
+def of_two_sizes(root: Path, kind: str, limit: int, fields: Any = None) -> ImageDataset:
+    """A small sample `a` and a larger one, `b`, whose json is the larger one in `c`."""
+    images = {"a": jpeg(16, 16), "b": jpeg(200, 200), "c": jpeg(16, 16)}
+    jsons = {"a": b"{}", "b": b"{}", "c": b'{"a": "' + b"x" * 10_000 + b'"}'}
+    if kind == "parquet":
+        path = write_columns(root / "a.parquet", {"image": list(images.values()), "x.json": list(jsons.values())})
+        fields = None if fields is None else fd.Json("x.json")
+        return ParquetImageDataset(path, TRAIN, target=fields, max_bytes=limit)
+    if kind == "shard":
+        files = [(f"{key}.{name}", of[key]) for key in images for name, of in (("jpg", images), ("json", jsons))]
+        return TarImageMapDataset(packed(root / "a.tar", files), TRAIN, target=fields, max_bytes=limit)
+    for key, image in images.items():
+        (root / f"{key}.jpg").write_bytes(image)
+        (root / f"{key}.json").write_bytes(jsons[key])
+    return ImageDirectoryDataset(root, "*.jpg", TRAIN, labels=None, fields=fields, max_bytes=limit)
+
+
+@pytest.mark.parametrize("kind", ["folder", "shard", "parquet"])
+def test_what_has_more_than_max_bytes_is_not_read(tmp_path: Path, kind: str) -> None:
+    limit = len(jpeg(200, 200)) - 1
+    assert limit < 10_000
+    (error,) = errors(of_two_sizes(tmp_path, kind, limit))
+    assert f"has more than {limit} bytes" in error.cause
+    image, text = errors(of_two_sizes(tmp_path, kind, limit, "json"))
+    assert (image.cause, image.where) == (error.cause, error.where)
+    assert f"has more than {limit} bytes" in text.cause
+    assert not errors(of_two_sizes(tmp_path, kind, 10_009, "json"))
+
+
+@pytest.mark.parametrize("limit", [0, -1, (1 << 30) + 1])
+def test_max_bytes_is_from_one_to_a_gibibyte(tmp_path: Path, limit: int) -> None:
+    with pytest.raises(ValueError, match=f"max_bytes must be from 1 to 1073741824, got {limit}"):
+        of_two_sizes(tmp_path, "folder", limit)
 
 
 @pytest.mark.parametrize("make", [ImageDirectoryDataset, TarImageMapDataset])

@@ -33,6 +33,7 @@ from fastdata.sources.targets import read_field
 from fastdata.transforms.fields import Boxes, Field, Json, Label, Npy, Points, Text
 from support.corpus.archives import archives
 from support.corpus.jpegs import by_opencv
+from support.fuzzed import Fuzzed
 from support.pictures import encoded, photo
 from support.tars import END, data, header
 
@@ -158,6 +159,7 @@ TARGETS: dict[str, Target] = {
     "coco": (coco, lambda: [COCO]),
     "tables": (tables, lambda: [CSV, JSONL, CSV.replace(b",", b"\t")]),
     "jpeg": (jpeg, lambda: [by_opencv("4:2:0", interval=1)[:800], encoded(photo(9, 9), orientation=6)[:800]]),
+    **Fuzzed(SCRATCH).targets,
 }
 
 

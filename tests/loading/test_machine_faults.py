@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
-from support.numbered import COUNT, write_folder, write_shards
+from fastdata.packing.pack import pack
+from fastdata.packing.plan import ShardCount
+from fastdata.sources.folder import scan_pattern
+from support.numbered import COUNT, number_of, write_folder, write_shards
+from support.parquets import Row, write_parquet
 from support.processes import LIB, PATIENCE, PYTHONPATH
 from support.tars import tool
 
@@ -18,12 +22,23 @@ PROGRAM = """
 import resource, sys
 kind, root, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 from fastdata.loading.loader import Loader
-from support.numbered import iterable, map_style
+from support.numbered import TRAIN, iterable, map_style
 if limit:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 from pathlib import Path
 shards = sorted(map(str, Path(root).glob("*.tar")))
-dataset = iterable(shards, shuffle=True) if kind == "shards" else map_style(root)
+if kind == "parquet":
+    from fastdata.datasets.parquet import ParquetImageDataset
+    dataset = ParquetImageDataset(root + "/a.parquet", TRAIN)
+elif kind == "index":
+    dataset = iterable(root + "/train.json", shuffle=True)
+elif kind == "cache":
+    import fsspec
+    from fastdata.sources.node_cache import Cache
+    fsspec.filesystem("memory").put(root + "/", "/bucket/", recursive=True)
+    dataset = iterable("memory://bucket/train.json", shuffle=True, cache=Cache(root + "/cache"))
+else:
+    dataset = iterable(shards, shuffle=True) if kind == "shards" else map_style(root)
 try:
     loader = Loader(dataset, 4, num_threads=2, on_error="skip")
     targets = [target for _, targets in loader for target in targets.tolist()]
@@ -99,6 +114,28 @@ def test_a_disk_that_goes_on_failing_is_raised_as_what_it_is(
 
 def test_reading_that_gives_less_than_asked_for_is_gone_on_with(run: Run, kind: str, root: Path, shim: Path) -> None:
     assert run(kind, root, LD_PRELOAD=shim, FAULTY_PATH="samples", FAULTY_SHORT=100) == f"True {COUNT} []\n"
+
+
+@pytest.mark.parametrize("kernel", ["yes"], indirect=True)
+@pytest.mark.parametrize(
+    ("kind", "file"), [("parquet", "a.parquet"), ("index", "train.index.npy"), ("cache", "-train-000000.tar")]
+)
+def test_columns_indexes_and_caches_lose_no_sample_either(
+    run: Run, kind: str, file: str, tmp_path: Path, shim: Path
+) -> None:
+    root, log = tmp_path / "samples", tmp_path / "log"
+    folder = write_folder(tmp_path / "files")
+    if kind == "parquet":
+        root.mkdir()
+        rows = [Row(path.read_bytes(), number) for number, path in enumerate(sorted(folder.iterdir()))]
+        write_parquet(root / file, rows, compression="none")
+    else:
+        pack(scan_pattern(folder, "*", number_of), root, division=ShardCount(1), jobs=1)
+    faults: dict[str, Any] = {"FAULTY_PATH": file, "FAULTY_ERRNO": errno.EIO, "FAULTY_LOG": log}
+    faults["FAULTY_EVERY"] = 17  # more than making a dataset takes
+    assert run(kind, root, LD_PRELOAD=shim, **faults) == f"True {COUNT} []\n"
+    assert log.stat().st_size >= 1
+    assert run(kind, root, LD_PRELOAD=shim, FAULTY_PATH=file, FAULTY_SHORT=100) == f"True {COUNT} []\n"
 
 
 def test_many_shards_and_few_descriptors_lose_no_sample(run: Run, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ except OSError as error:
     print(error)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
-KINDS = ["jpeg", "progressive", "scans", "png", "palette", "16-bit", "gif"]
+KINDS = ["jpeg", "progressive", "scans", "png", "palette", "16-bit", "gif", "webp", "tiff"]
 
 
 def run(kind: str, root: Path, limit: int, kernel: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Shards are packed anew, in other numbers or some of them: every byte of each component stays."""
 
 import os
+import shutil
 import tarfile
 from fractions import Fraction
 from io import BytesIO
@@ -141,6 +142,20 @@ def test_samples_that_can_not_be_told_apart_or_have_no_image_are_refused(tmp_pat
     empty = tar(tmp_path / "4.tar", {"e.jpg": b""})
     with pytest.raises(PackError, match=r"4\.tar:512 is empty"):
         pack_by(collect_shards(empty), tmp_path / "out", Recipe(), HERE)
+
+
+def test_a_shard_that_has_not_the_samples_that_its_json_says_is_refused(old: Path, tmp_path: Path) -> None:
+    shutil.copytree(old, tmp_path / "packed")
+    tar(tmp_path / "packed/train-000004.tar", {"a.jpg": b"image"})
+    for urls in (tmp_path / "packed/train-000004.tar", tmp_path / "packed/train.json"):
+        with pytest.raises(PackError, match=r"train-000004\.tar has 1 samples, and its json says 5: copy both again"):
+            collect_shards(urls)
+
+
+def test_shards_without_any_sample_are_refused(tmp_path: Path) -> None:
+    path = tar(tmp_path / "1.tar", {})
+    with pytest.raises(PackError, match=r"there are no samples in .*1\.tar"):
+        collect_shards(path)
 
 
 def test_a_shard_that_changes_under_way_is_named(tmp_path: Path) -> None:

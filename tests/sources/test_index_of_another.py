@@ -146,3 +146,15 @@ def test_a_process_keeps_so_many_bytes_of_indexes(tmp_path: Path, monkeypatch: p
         assert len(shard) == 10
         assert sum(rows.nbytes for rows in index._memory.values()) <= 4 * size
     assert any(rows is shards[-1].rows for rows in index._memory.values())
+
+
+def test_an_index_that_is_far_too_large_for_its_shard_is_not_read(shard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = classes(shard)
+    rows = Shard(shard).rows
+    with index_path(shard).open("wb") as file:
+        header = {"descr": rows.dtype.descr, "fortran_order": False, "shape": (10**9,)}
+        np.lib.format.write_array_header_2_0(file, header)
+        file.truncate(rows.itemsize * 10**9)  # sparse: it takes no room on the disk, and all that there is in memory
+    index._memory.clear()
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("was read"))
+    assert classes(shard) == expected

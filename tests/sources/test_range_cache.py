@@ -362,3 +362,13 @@ def test_a_forked_child_opens_its_own_and_its_parents_leases_end_with_its_parent
             assert on_disk(tmp_path / "ranges") > 0
         assert on_disk(tmp_path / "ranges") == 0
     assert server.times_served() == 1
+
+
+def test_a_ledger_that_claims_more_regions_than_any_disk_has_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "ranges")):
+        pass
+    name = "0" * 32 + "-x"
+    (tmp_path / "ranges/files").write_text(f"0 {10**18 - 1} {name}\n{10**18 - 1} {10**18 - 1} {name}y\n")
+    (tmp_path / "ranges/ledger").write_bytes((5).to_bytes(8, "little"))
+    with closing(opened(tmp_path / "ranges", limit=0)) as each:
+        assert each._ledger.total() == 0

@@ -47,6 +47,10 @@ def write_large(root: Path, kind: str) -> None:
             data = _png(3, 8, 1, chunk(b"PLTE", bytes(768)), chunk(b"tRNS", bytes(256)))
         case "16-bit":
             data = _png(0, 16, 1)
+        case "webp":
+            data = saved(Image.new("RGB", (SIDE, SIDE)), "WEBP", lossless=True, quality=0, method=0)
+        case "tiff":
+            data = saved(Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)), "TIFF", compression="tiff_adobe_deflate")
         case _:
             data = saved(Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)), "GIF", transparency=0)
     (root / f"1.{kind}").write_bytes(data)
