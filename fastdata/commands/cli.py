@@ -133,6 +133,23 @@ def view(
 
 
 @app.command()
+def report(
+    src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
+    out: Annotated[Path, typer.Option(help="The page; what is there is replaced.")] = Path("report.html"),
+    samples: Annotated[int, typer.Option(min=0, help="Read and decode so many, evenly spread; 0: all.")] = 5000,
+    json: Annotated[bool, typer.Option("--json", help="As JSON on standard output, instead of the page.")] = False,
+) -> None:
+    """Make a page on a dataset: pictures, balance, sizes, duplicates, what is unreadable."""
+    from fastdata.commands.report.write import report_json, write_report
+
+    if json:
+        typer.echo(report_json(src, samples))
+        return
+    found = write_report(src, out, samples)
+    typer.echo(printable(f"{out}: {found.samples:,} samples, {found.looked_at:,} of them looked at"))
+
+
+@app.command()
 def bench(
     src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
     threads: Annotated[str, typer.Option(help="Of the Loader, as 1,2,4; without it 1, 2, 4, … and all CPUs.")] = "",

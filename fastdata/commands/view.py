@@ -88,7 +88,7 @@ def view(
     Raises what datasets raise, ValueError where there is no such step, no class of that name or no sample of these
     classes; what is wrong with a sample stands in its place.
     """
-    dataset = opened(what, TRANSFORMS[transform], target, run.seed)
+    dataset = opened(what, TRANSFORMS[transform], target or "cls", run.seed)
     numbers = _chosen(dataset, run, at, classes)
     tiles = [tile for number in numbers for tile in _tiles(dataset, number, run.epoch, compare)]
     return contact_sheet(tiles, columns)
