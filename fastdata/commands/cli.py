@@ -10,7 +10,7 @@ import typer
 from fastdata.commands.grouped import grouped
 from fastdata.commands.shard import shard
 from fastdata.commands.terminal import printable
-from fastdata.commands.view_options import ShownOptions, WhichOptions
+from fastdata.commands.view_options import FieldOptions, ShownOptions, WhichOptions
 
 app = typer.Typer(
     add_completion=False,
@@ -113,23 +113,26 @@ def verify(
 def view(
     src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
     shown: ShownOptions,
+    fields: FieldOptions,
     which: WhichOptions,
 ) -> None:
     """Draw a contact sheet of samples as training sees them, or of a past batch again."""
-    from fastdata.commands.view import view as sheet
+    from fastdata.commands.view import view as sheet_of
+    from fastdata.commands.view_picture import show_picture
 
-    picture = sheet(
+    run, at = which.run(), which.at(shown)
+    sheet = sheet_of(
         src,
         shown.transform.value,
-        which.run(),
-        which.at(shown),
+        run,
+        at,
         shown.columns,
         classes=which.names(),
-        target=shown.target,
+        fields=fields.fields(),
         compare=shown.compare,
+        pattern=which.pattern,
     )
-    picture.save(shown.out)
-    typer.echo(f"{printable(shown.out)}: {picture.width} x {picture.height} pixels")
+    show_picture(sheet, shown.out, shown.json)
 
 
 @app.command()

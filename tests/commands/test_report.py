@@ -25,7 +25,7 @@ from support.commands import Command
 from support.http_server import Server
 from support.packed import copy_of
 from support.pictures import encoded, jpeg, photo
-from support.processes import PATIENCE
+from support.processes import PATIENCE, read_terminal
 
 
 @pytest.fixture(scope="module")
@@ -197,17 +197,9 @@ def test_ctrl_c_says_how_many_were_looked_at(flawed: Path, tmp_path: Path) -> No
         said = os.read(ours, 1 << 16)  # a bar, and so it is at work
         running.send_signal(signal.SIGINT)
         assert running.wait(PATIENCE) == 130
-    while chunk := read(ours):
+    while chunk := read_terminal(ours):
         said += chunk
     os.close(ours)
     assert b" of 3,000 samples looked at; no report is written" in b" ".join(said.split())
     assert b"Traceback" not in said
     assert not (tmp_path / "a.html").exists()
-
-
-def read(terminal: int) -> bytes:
-    """What is left to read of it; nothing where its other end is closed."""
-    try:
-        return os.read(terminal, 1 << 16)
-    except OSError:
-        return b""

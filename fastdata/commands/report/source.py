@@ -45,7 +45,7 @@ def open_source(what: str) -> Source:
     that are."""
     try:
         dataset = opened(what, _THUMBNAIL, target=None)
-        return Source(dataset, _classes(dataset), [])
+        return Source(dataset, dataset.class_indexes(), [])
     except (TarError, OSError):
         shards = _shards(what)
         if not shards:
@@ -54,13 +54,7 @@ def open_source(what: str) -> Source:
     if not whole:
         return Source(None, np.zeros(0, np.int64), broken)
     dataset = TarImageMapDataset(whole, _THUMBNAIL, target=None)
-    return Source(dataset, _classes(dataset), broken)
-
-
-def _classes(dataset: ImageDirectoryDataset | TarImageMapDataset) -> npt.NDArray[np.int64]:
-    if isinstance(dataset, TarImageMapDataset):
-        return dataset.class_indexes()
-    return np.asarray(dataset.targets, np.int64)
+    return Source(dataset, dataset.class_indexes(), broken)
 
 
 def _shards(what: str) -> list[str]:
