@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fastdata.commands.grouped import grouped
+from fastdata.commands.grouped import grouped, listed, numbers, parsed
 from fastdata.commands.shard import shard
 from fastdata.commands.terminal import printable
 from fastdata.commands.view_options import FieldOptions, ShownOptions, WhichOptions
@@ -156,23 +156,33 @@ def report(
 def bench(
     src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
     threads: Annotated[str, typer.Option(help="Of the Loader, as 1,2,4; without it 1, 2, 4, … and all CPUs.")] = "",
-    against: Annotated[str, typer.Option(help="torch: its DataLoader; none.")] = "torch",
+    decoder: Annotated[str, typer.Option(help="Of the Loader, as cpu,dali.")] = "cpu",
+    against: Annotated[
+        str, typer.Option(help="Others on some of the photos: torch, webdataset, dali; none.")
+    ] = "torch",
     seconds: Annotated[float, typer.Option(min=0.1, help="For each of three turns of each way.")] = 1.0,
     model_rate: Annotated[float | None, typer.Option(min=0, help="Images/s that a model takes: is it fed?")] = None,
+    png: Annotated[Path | None, typer.Option(help="A chart, by matplotlib.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Measure how fast this machine loads this data, what limits it, and what would help."""
-    from fastdata.commands.bench import bench as measured
-    from fastdata.commands.bench import show, verdict
+    """Measure how fast this machine loads this data, what limits it, and what would help. Takes a minute."""
+    from fastdata.commands.as_json import as_json
+    from fastdata.commands.bench.measuring import bench as measured
+    from fastdata.commands.bench.show import check_chart, show, write_chart
+    from fastdata.commands.bench.verdict import verdict
+    from fastdata.commands.progress import interruptible
 
-    counts = [int(count) for count in threads.split(",") if count.strip()]
-    others = [name.strip() for name in against.split(",") if name.strip() not in ("", "none")]
-    report = measured(src, counts, others, seconds, lambda text: typer.echo(text, err=json))
+    counts = parsed(numbers, threads, "--threads")
+    others = [name for name in listed(against) if name not in ("", "none")]
+    if png is not None:
+        check_chart(png)
+    with interruptible(lambda: "nothing is reported, since speeds are compared when all ways have had their turns"):
+        report = measured(src, counts, others, seconds, lambda text: typer.echo(text, err=json), listed(decoder))
     said = verdict(report, model_rate)
+    if png is not None:
+        write_chart(report, png)
     if json:
-        from msgspec.json import encode
-
-        typer.echo(encode(report._asdict() | {"verdict": said}).decode())
+        typer.echo(as_json(report._asdict() | {"verdict": said}))
     else:
         show(report, said)
 
