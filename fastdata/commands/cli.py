@@ -13,7 +13,6 @@ from fastdata.commands.terminal import printable
 from fastdata.commands.view_options import FieldOptions, ShownOptions, WhichOptions
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,7 +28,7 @@ class IndexFormat(StrEnum):
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Runs a command line (default: the process's) and exits: 0, 1 for what went wrong, 2 for a wrong usage."""
+    """Runs a command line (default: the process's) and exits as docs/commands.md says."""
     try:
         app(arguments, prog_name="fastdata")
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -62,11 +61,17 @@ app.command()(shard)
 def info(
     dst: Annotated[str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path or glob).")],
     look_at: Annotated[int, typer.Option(min=0, help="Read the headers of so many images.")] = 1000,
+    json: Annotated[bool, typer.Option("--json", help="As JSON: a list of datasets.")] = False,
 ) -> None:
     """Show what is there: shards, samples, bytes, classes, image sizes."""
+    from fastdata.commands.as_json import as_json
     from fastdata.commands.info import describe, show
 
-    for described in describe(dst, look_at):
+    found = describe(dst, look_at)
+    if json:
+        typer.echo(as_json(found))
+        return
+    for described in found:
         show(described)
 
 
@@ -101,11 +106,12 @@ def verify(
     dst: Annotated[str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path, URL or glob).")],
     decode: Annotated[bool, typer.Option("--decode", help="Decode each image, too.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Threads (one for each CPU).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON, when all are read.")] = False,
 ) -> None:
     """Read shards to their ends: are they what their json says, whole, and what their indexes say?"""
     from fastdata.commands.verify import show_faults
 
-    show_faults(dst, decode=decode, jobs=jobs)
+    show_faults(dst, decode=decode, jobs=jobs, json=json)
 
 
 @app.command()
@@ -196,9 +202,9 @@ def doctor(
 
     found = findings()
     if json:
-        from msgspec.json import encode
+        from fastdata.commands.as_json import as_json
 
-        typer.echo(encode([finding._asdict() for finding in found]).decode())
+        typer.echo(as_json(found))
     else:
         show(found)
     if any(finding.state == "bad" for finding in found):
