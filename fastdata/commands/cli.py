@@ -218,5 +218,8 @@ def demo(
 ) -> None:
     """Make some photos, pack them, load them, and show how fast that is."""
     from fastdata.commands.demo import run_demo, show
+    from fastdata.commands.progress import interruptible
 
-    show(run_demo(directory, images, typer.echo))
+    with interruptible(lambda: f"what was made so far is in {directory}, and is used when it runs again"):
+        made = run_demo(directory, images, typer.echo)
+    show(made)

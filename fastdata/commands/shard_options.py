@@ -85,9 +85,8 @@ class ShardOptions:
 
         match self.division():
             case ShardSize(size) if size < _LEAST and (self.shard_size or "").strip().isdigit():
-                return [
-                    f"--shard-size {self.shard_size} is in bytes, less than an image has (was {self.shard_size}MB meant?)"
-                ]
+                given = self.shard_size
+                return [f"--shard-size {given} is in bytes, less than an image has (was {given}MB meant?)"]
             case ShardSize(size) if size > _MOST:
                 return [
                     f"--shard-size {self.shard_size}: one file of more than {_MOST // 10**9} GB can't be shared out"

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from fastdata.commands.opened import opened
+from fastdata.commands.progress import bar
 from fastdata.commands.sheet import Tile, contact_sheet, tile_of
 from fastdata.datasets.fields import Target
 from fastdata.epoch.order import EpochOrder, Ids
@@ -108,7 +109,11 @@ def view(
     dataset = opened(what, TRANSFORMS[transform], _target(what, fields or {}, pattern), run.seed, pattern)
     numbers = _chosen(dataset, run, at, classes)
     dataset.expect(numbers)
-    tiles = [tile for number in numbers for tile in _tiles(dataset, number, run.epoch, compare)]
+    tiles = []
+    with bar(len(numbers), "samples", "drawn; no picture is written") as advance:
+        for number in numbers:
+            tiles += _tiles(dataset, number, run.epoch, compare)
+            advance(1)
     samples = [ShownSample(dataset.key(number), dataset.where(number)) for number in numbers]
     return Sheet(contact_sheet(tiles, columns), samples)
 

@@ -87,7 +87,7 @@ def _figure(report: Report) -> "Figure":
 
 def _bars(axes: "Axes", title: str, values: dict[str, float], format: str) -> None:
     colours = [_OURS if name == "Loader" else _OTHERS for name in values]
-    bars = axes.barh(list(values), list(values.values()), color=colours)
+    bars = axes.barh([name.replace(" --", "\n--") for name in values], list(values.values()), color=colours)
     axes.bar_label(bars, [format.format(value) for value in values.values()], padding=3, fontsize=8)
     axes.set_title(title)
     axes.margins(x=0.2)
