@@ -7,13 +7,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fastdata.commands.grouped import grouped
+from fastdata.commands.grouped import grouped, listed, numbers, parsed
 from fastdata.commands.shard import shard
 from fastdata.commands.terminal import printable
-from fastdata.commands.view_options import ShownOptions, WhichOptions
+from fastdata.commands.view_options import FieldOptions, ShownOptions, WhichOptions
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -29,7 +28,7 @@ class IndexFormat(StrEnum):
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Runs a command line (default: the process's) and exits: 0, 1 for what went wrong, 2 for a wrong usage."""
+    """Runs a command line (default: the process's) and exits as docs/commands.md says."""
     try:
         app(arguments, prog_name="fastdata")
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -62,11 +61,17 @@ app.command()(shard)
 def info(
     dst: Annotated[str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path or glob).")],
     look_at: Annotated[int, typer.Option(min=0, help="Read the headers of so many images.")] = 1000,
+    json: Annotated[bool, typer.Option("--json", help="As JSON: a list of datasets.")] = False,
 ) -> None:
     """Show what is there: shards, samples, bytes, classes, image sizes."""
+    from fastdata.commands.as_json import as_json
     from fastdata.commands.info import describe, show
 
-    for described in describe(dst, look_at):
+    found = describe(dst, look_at)
+    if json:
+        typer.echo(as_json(found))
+        return
+    for described in found:
         show(described)
 
 
@@ -101,11 +106,12 @@ def verify(
     dst: Annotated[str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path, URL or glob).")],
     decode: Annotated[bool, typer.Option("--decode", help="Decode each image, too.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Threads (one for each CPU).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON, when all are read.")] = False,
 ) -> None:
     """Read shards to their ends: are they what their json says, whole, and what their indexes say?"""
     from fastdata.commands.verify import show_faults
 
-    show_faults(dst, decode=decode, jobs=jobs)
+    show_faults(dst, decode=decode, jobs=jobs, json=json)
 
 
 @app.command()
@@ -113,46 +119,76 @@ def verify(
 def view(
     src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
     shown: ShownOptions,
+    fields: FieldOptions,
     which: WhichOptions,
 ) -> None:
     """Draw a contact sheet of samples as training sees them, or of a past batch again."""
-    from fastdata.commands.view import view as sheet
+    from fastdata.commands.view import view as sheet_of
+    from fastdata.commands.view_picture import show_picture
 
-    picture = sheet(
+    run, at = which.run(), which.at(shown)
+    sheet = sheet_of(
         src,
         shown.transform.value,
-        which.run(),
-        which.at(shown),
+        run,
+        at,
         shown.columns,
         classes=which.names(),
-        target=shown.target,
+        fields=fields.fields(),
         compare=shown.compare,
+        pattern=which.pattern,
     )
-    picture.save(shown.out)
-    typer.echo(f"{printable(shown.out)}: {picture.width} x {picture.height} pixels")
+    show_picture(sheet, shown.out, shown.json)
+
+
+@app.command()
+def report(
+    src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
+    out: Annotated[Path, typer.Option(help="The page; what is there is replaced.")] = Path("report.html"),
+    samples: Annotated[int, typer.Option(min=0, help="Read and decode so many, evenly spread; 0: all.")] = 5000,
+    json: Annotated[bool, typer.Option("--json", help="As JSON on standard output, instead of the page.")] = False,
+) -> None:
+    """Make a page on a dataset: pictures, balance, sizes, duplicates, what is unreadable."""
+    from fastdata.commands.report.write import report_json, write_report
+
+    if json:
+        typer.echo(report_json(src, samples))
+        return
+    found = write_report(src, out, samples)
+    typer.echo(printable(f"{out}: {found.samples:,} samples, {found.looked_at:,} of them looked at"))
 
 
 @app.command()
 def bench(
     src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
     threads: Annotated[str, typer.Option(help="Of the Loader, as 1,2,4; without it 1, 2, 4, … and all CPUs.")] = "",
-    against: Annotated[str, typer.Option(help="torch: its DataLoader; none.")] = "torch",
+    decoder: Annotated[str, typer.Option(help="Of the Loader, as cpu,dali.")] = "cpu",
+    against: Annotated[
+        str, typer.Option(help="Others on some of the photos: torch, webdataset, dali; none.")
+    ] = "torch",
     seconds: Annotated[float, typer.Option(min=0.1, help="For each of three turns of each way.")] = 1.0,
     model_rate: Annotated[float | None, typer.Option(min=0, help="Images/s that a model takes: is it fed?")] = None,
+    png: Annotated[Path | None, typer.Option(help="A chart, by matplotlib.")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Measure how fast this machine loads this data, what limits it, and what would help."""
-    from fastdata.commands.bench import bench as measured
-    from fastdata.commands.bench import show, verdict
+    """Measure how fast this machine loads this data, what limits it, and what would help. Takes a minute."""
+    from fastdata.commands.as_json import as_json
+    from fastdata.commands.bench.measuring import bench as measured
+    from fastdata.commands.bench.show import check_chart, show, write_chart
+    from fastdata.commands.bench.verdict import verdict
+    from fastdata.commands.progress import interruptible
 
-    counts = [int(count) for count in threads.split(",") if count.strip()]
-    others = [name.strip() for name in against.split(",") if name.strip() not in ("", "none")]
-    report = measured(src, counts, others, seconds, lambda text: typer.echo(text, err=json))
+    counts = parsed(numbers, threads, "--threads")
+    others = [name for name in listed(against) if name not in ("", "none")]
+    if png is not None:
+        check_chart(png)
+    with interruptible(lambda: "nothing is reported, since speeds are compared when all ways have had their turns"):
+        report = measured(src, counts, others, seconds, lambda text: typer.echo(text, err=json), listed(decoder))
     said = verdict(report, model_rate)
+    if png is not None:
+        write_chart(report, png)
     if json:
-        from msgspec.json import encode
-
-        typer.echo(encode(report._asdict() | {"verdict": said}).decode())
+        typer.echo(as_json(report._asdict() | {"verdict": said}))
     else:
         show(report, said)
 
@@ -166,9 +202,9 @@ def doctor(
 
     found = findings()
     if json:
-        from msgspec.json import encode
+        from fastdata.commands.as_json import as_json
 
-        typer.echo(encode([finding._asdict() for finding in found]).decode())
+        typer.echo(as_json(found))
     else:
         show(found)
     if any(finding.state == "bad" for finding in found):
@@ -182,5 +218,8 @@ def demo(
 ) -> None:
     """Make some photos, pack them, load them, and show how fast that is."""
     from fastdata.commands.demo import run_demo, show
+    from fastdata.commands.progress import interruptible
 
-    show(run_demo(directory, images, typer.echo))
+    with interruptible(lambda: f"what was made so far is in {directory}, and is used when it runs again"):
+        made = run_demo(directory, images, typer.echo)
+    show(made)

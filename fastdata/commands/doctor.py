@@ -6,31 +6,23 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fastdata import __version__
+from fastdata.commands.doctor_storage import cache, object_stores
+from fastdata.commands.finding import Finding, in_gigabytes, version_of
 from fastdata.commands.terminal import printable
-from fastdata.cpus import available_cpus
+from fastdata.cpus import available_cpus, cpu_model
 
 _PACKAGES = ("torch", "numpy", "pillow", "opencv-python-headless", "simplejpeg")
 _SHARED = 1 << 30  # bytes in /dev/shm: some batches of each of a DataLoader's workers
 _DESCRIPTORS = 1024  # what most systems begin with
+_DRIVER = Path("/proc/driver/nvidia/version")
 _STYLES = {"good": "green", "note": "yellow", "bad": "red"}
-
-
-class Finding(NamedTuple):
-    """What was looked at, what it is, and what to do where it could be better (a note) or must be (bad)."""
-
-    what: str
-    state: Literal["good", "note", "bad"]
-    said: str
-    remedy: str = ""
 
 
 def findings() -> list[Finding]:
@@ -51,19 +43,28 @@ def _versions() -> Iterator[Finding]:
     yield Finding("fastdata", "good", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     known = {}
     for name in _PACKAGES:
-        try:
-            known[name] = version(name)
-        except PackageNotFoundError:
+        number = version_of(name)
+        if number is not None:
+            known[name] = number
+        else:
             yield Finding(name, "bad", "is not installed", "install fastdata again, with its dependencies")
     yield Finding("packages", "good", ", ".join(f"{name} {number}" for name, number in known.items()))
 
 
 def _opencv() -> Iterator[Finding]:
     """Several of these write into one folder, and what is left of them is the last one's, or no one's."""
-    others = [name for name in ("opencv-python", "opencv-contrib-python") if _version(name)]
+    others = [name for name in ("opencv-python", "opencv-contrib-python") if version_of(name)]
     if others:
         remedy = f"pip uninstall {others[0]} opencv-python-headless; pip install opencv-python-headless"
         yield Finding("opencv", "note", f"{others[0]} is installed beside opencv-python-headless", remedy)
+
+
+def _other_fastdata() -> Iterator[Finding]:
+    """On PyPI `fastdata` is another package, whose files would lie among these."""
+    other = version_of("fastdata")
+    if other is not None and version_of("fastdata-images"):
+        remedy = "pip uninstall fastdata fastdata-images; pip install fastdata-images"
+        yield Finding("fastdata", "bad", f"an unrelated package named fastdata ({other}) is installed, too", remedy)
 
 
 def _kernel() -> Iterator[Finding]:
@@ -81,11 +82,15 @@ def _kernel() -> Iterator[Finding]:
 
 def _cpus() -> Iterator[Finding]:
     mine, all_of_them = available_cpus(), os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_of_them
+    limits = [f"{affinity} by affinity"] if affinity < all_of_them else []
+    limits += [f"{mine} by the container's quota"] if mine < affinity else []
+    said = f"{mine} of {all_of_them} may be used" + (f" ({', '.join(limits)})" if limits else "")
     if mine == 1:
         remedy = "ask for more: by taskset, the container's --cpus, or Slurm's --cpus-per-task"
-        yield Finding("CPUs", "note", f"1 of {all_of_them} may be used: training and loading share it", remedy)
+        yield Finding("CPUs", "note", f"{said}: training and loading share it", remedy)
     else:
-        yield Finding("CPUs", "good", f"{mine} of {all_of_them} may be used: a Loader's num_threads by default")
+        yield Finding("CPUs", "good", f"{said}: a Loader's num_threads by default; {cpu_model()}")
 
 
 def _threads() -> Iterator[Finding]:
@@ -105,10 +110,12 @@ def _shared_memory(path: Path = Path("/dev/shm")) -> Iterator[Finding]:  # noqa:
     free = shutil.disk_usage(path).free
     if free < _SHARED:
         remedy = "docker run --shm-size=8g, or fd.Loader, whose threads need none"
-        said = f"{_bytes(free)} are free: DataLoader's workers end by a bus error when it is full"
+        said = f"{in_gigabytes(free)} are free: DataLoader's workers end by a bus error when it is full"
         yield Finding(str(path), "note", said, remedy)
     else:
-        yield Finding(str(path), "good", f"{_bytes(free)} are free for DataLoader's workers; fd.Loader needs none")
+        yield Finding(
+            str(path), "good", f"{in_gigabytes(free)} are free for DataLoader's workers; fd.Loader needs none"
+        )
 
 
 def _descriptors() -> Iterator[Finding]:
@@ -124,6 +131,10 @@ def _descriptors() -> Iterator[Finding]:
 def _gpu() -> Iterator[Finding]:
     import torch
 
+    if not torch.cuda.is_available() and _DRIVER.exists():
+        remedy = "pip install torch from the index that fits the driver: pytorch.org/get-started"
+        yield Finding("GPU", "note", f"NVIDIA's driver is here, and torch {torch.__version__} sees no GPU", remedy)
+        return
     if not torch.cuda.is_available():
         yield Finding("GPU", "good", f"none that torch {torch.__version__} sees")
         return
@@ -135,7 +146,7 @@ def _dali() -> Iterator[Finding]:
     try:
         number = import_module("nvidia.dali").__version__
     except ImportError as error:
-        if _version("nvidia-dali-cuda120"):
+        if version_of("nvidia-dali-cuda120"):
             yield Finding("DALI", "bad", f"is installed but can't be imported: {error}", "pip install it again")
         else:
             yield Finding("DALI", "good", "is not installed; decoder='dali' needs it, nothing else does")
@@ -149,19 +160,9 @@ def _environment() -> Iterator[Finding]:
         yield Finding("environment", "good", ", ".join(f"{name}={value}" for name, value in set_here.items()))
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
-
-
 _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _versions,
+    _other_fastdata,
     _opencv,
     _kernel,
     _cpus,
@@ -170,5 +171,7 @@ _CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _descriptors,
     _gpu,
     _dali,
+    object_stores,
+    cache,
     _environment,
 )

@@ -57,3 +57,11 @@ def parsed(parse: Callable[[str], T], text: str, option: str) -> T:
 def listed(text: str | None) -> list[str]:
     """The names in 'a,b'."""
     return [] if text is None else [name.strip() for name in text.split(",")]
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers in '1,2,4'; ValueError for one that is none, or less than 1."""
+    found = [int(number) for number in text.split(",") if number.strip()]
+    if any(number < 1 for number in found):
+        raise ValueError(f"{text!r} has a number below 1")
+    return found

@@ -56,6 +56,7 @@ class RunOptions:
         bool, option(_RUN, "Put together what all parts have written; with their other options.", "--commit")
     ] = False
     overwrite: Annotated[bool, option(_RUN, "Replace the datasets of these names.", "--overwrite")] = False
+    yes: Annotated[bool, option(_RUN, "Go on where an option looks like a mistake.", "--yes")] = False
     verify: Annotated[bool, option(_RUN, "Read the shards again, as fastdata verify does.", "--verify")] = False
 
     def pack(self, source: "Source", dst: str, recipe: "Recipe", progress: "Progress") -> "PartDone | list[Manifest]":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from fastdata.commands.doubt import ask
 from fastdata.commands.grouped import grouped
 from fastdata.commands.run_options import Destination, RunOptions
 from fastdata.commands.sample_options import SampleOptions, SourceArgument, kind_of
@@ -58,6 +59,7 @@ def shard(
     dst = run.destination(dst)
     recipe = shards.recipe(images)
     source = samples.source(src)
+    ask([*shards.doubts(len(source.scan)), *images.doubts()], run.yes)
     beside = extensions_beside(source.scan) if source.stored is None else Beside(Counter(), Counter())
     if kind_of(src) == "folder" and samples.labels == "folder":
         report.hint_at_parts(src.rstrip("/"), dst, source.scan.classes)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fastdata.packing.recipe import Recipe
 
 _SHARDS, _IMAGES = "Shards", "Images"
+_LEAST, _MOST = 10**6, 10**11  # bytes of a shard that are not asked about
+_FILES = 100_000
+_SIDE, _QUALITY = 32, 20  # from where on images are still to be recognized
 
 
 class Jpeg(StrEnum):
@@ -76,6 +79,24 @@ class ShardOptions:
             return SamplesPerShard(self.samples_per_shard)
         return ShardSize(parsed(parse_size, "1GB" if self.shard_size is None else self.shard_size, "--shard-size"))
 
+    def doubts(self, samples: int) -> list[str]:
+        """What is surely a mistake, for so many samples."""
+        from fastdata.packing.plan import SamplesPerShard, ShardCount, ShardSize
+
+        match self.division():
+            case ShardSize(size) if size < _LEAST and (self.shard_size or "").strip().isdigit():
+                given = self.shard_size
+                return [f"--shard-size {given} is in bytes, less than an image has (was {given}MB meant?)"]
+            case ShardSize(size) if size > _MOST:
+                return [
+                    f"--shard-size {self.shard_size}: one file of more than {_MOST // 10**9} GB can't be shared out"
+                ]
+            case SamplesPerShard(count) if samples > count * _FILES:
+                return [f"--samples-per-shard {count}: {samples} samples become more than {_FILES} shards"]
+            case ShardCount(count) if count > _FILES:
+                return [f"--shards {count}: a file each, for {samples} samples"]
+        return []
+
     def recipe(self, images: "ImageOptions") -> "Recipe":
         """All that determines the bytes besides the samples."""
         from fastdata.packing.check import can_check
@@ -119,6 +140,15 @@ class ImageOptions:
             "is no image, where images are checked.",
         ),
     ] = OnError.RAISE
+
+    def doubts(self) -> list[str]:
+        """What is surely a mistake."""
+        said = []
+        if self.max_side is not None and self.max_side < _SIDE:
+            said.append(f"--max-side {self.max_side} is in pixels, and leaves little of an image")
+        if self.quality is not None and self.quality < _QUALITY:
+            said.append(f"--quality {self.quality} is of 100, and leaves little of an image")
+        return said
 
     def conversion(self) -> "Conversion":
         """What images are converted to."""

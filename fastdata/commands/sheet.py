@@ -4,16 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from fastdata.commands.drawing import Drawing, as_array, drawn_in
 from fastdata.commands.terminal import printable
 from fastdata.sample import Batch
 
 _GAP = 6  # pixels around tiles
 _LINE = 14  # pixels for a line of text
-_NO_CLASS = 255  # of masks
-_COLOURS = np.array([(230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240)])
 
 
 class Tile(NamedTuple):
@@ -55,7 +53,7 @@ def show(batch: Batch, columns: int = 8, classes: Sequence[str] = ()) -> Image.I
 
     Images are uint8 of shape (N, 3, H, W); of several views, a dict of (N, count, 3, H, W), each is a tile. Below stand
     targets that are numbers (by name where `classes` has it) or texts, and the key. Masks of the images' size, boxes
-    (n, 4) and points (n, 2) or (n, 3) among the targets are drawn in.
+    (n, 4), with their labels, and points (n, 2) or (n, 3) among the targets are drawn in.
 
     ValueError for other images: what `normalize=` has made is no picture any more.
     """
@@ -72,7 +70,7 @@ def tile_of(image: Any, target: Any, key: str, classes: Sequence[str], view: str
     if str(image.dtype) != "torch.uint8":
         raise ValueError(f"images are shown as uint8, these are {image.dtype}: take the Loader's without normalize=")
     pixels = np.ascontiguousarray(image.cpu().numpy().transpose(1, 2, 0))
-    texts, drawings = [view] if view else [], []
+    texts, drawings = [view] if view else [], list[Drawing]()
     for value in _values(target):
         if isinstance(value, int) and not isinstance(value, bool):
             texts.append(classes[value] if 0 <= value < len(classes) else str(value))
@@ -81,9 +79,9 @@ def tile_of(image: Any, target: Any, key: str, classes: Sequence[str], view: str
         elif getattr(value, "ndim", 0) == 0 and hasattr(value, "item"):
             number = value.item()
             texts.append(classes[number] if isinstance(number, int) and 0 <= number < len(classes) else f"{number}")
-        elif getattr(value, "ndim", 0) == 2:
-            drawings.append(np.asarray(value.cpu() if hasattr(value, "cpu") else value))
-    return Tile(_drawn_in(pixels, drawings), (", ".join(texts), key))
+        elif isinstance(value, Drawing):
+            drawings.append(value)
+    return Tile(drawn_in(pixels, drawings), (", ".join(texts), key))
 
 
 def _views(images: Any, row: int) -> Iterator[tuple[str, Any]]:
@@ -100,31 +98,15 @@ def _of_row(targets: Any, row: int) -> Any:
 
 
 def _values(target: Any) -> Iterator[Any]:
-    """What a target consists of."""
+    """What a target consists of: numbers, texts, and what is to be drawn, boxes with their labels."""
     if isinstance(target, dict):
-        for value in target.values():
-            yield from _values(value)
+        of_boxes = target["labels"].tolist() if {"boxes", "labels"} <= target.keys() else []
+        for name, value in target.items():
+            if name == "boxes" and of_boxes:
+                yield Drawing(as_array(value), of_boxes)
+            else:
+                yield from _values(value)
+    elif getattr(target, "ndim", 0) == 2:
+        yield Drawing(as_array(target), [])
     else:
         yield target
-
-
-def _drawn_in(pixels: npt.NDArray[np.uint8], drawings: list[npt.NDArray[Any]]) -> Image.Image:
-    """The image with masks, boxes and points, told apart by their shapes."""
-    for mask in drawings:
-        if mask.shape == pixels.shape[:2]:
-            coloured = (_COLOURS[mask.astype(np.int64) % len(_COLOURS)] + pixels.astype(np.int64)) // 2
-            pixels = np.where(((mask != 0) & (mask != _NO_CLASS))[:, :, np.newaxis], coloured, pixels).astype(np.uint8)
-    image = Image.fromarray(pixels)
-    draw = ImageDraw.Draw(image)
-    for drawing in drawings:
-        colours = [tuple(_COLOURS[number % len(_COLOURS)].tolist()) for number in range(len(drawing))]
-        if drawing.shape == pixels.shape[:2]:
-            continue
-        if drawing.shape[1] == 4:
-            for (left, top, right, bottom), colour in zip(drawing.tolist(), colours, strict=True):
-                draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=2)
-        elif drawing.shape[1] in (2, 3):
-            for (x, y, *visible), colour in zip(drawing.tolist(), colours, strict=True):
-                if visible != [0]:
-                    draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
-    return image

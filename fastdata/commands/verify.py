@@ -2,23 +2,33 @@
 
 import typer
 
+from fastdata.commands.as_json import as_json
+from fastdata.commands.progress import bar
 from fastdata.commands.terminal import printable
 
 
-def show_faults(what: str, *, decode: bool, jobs: int | None) -> None:
-    """Verifies the shards that `what` stands for, and prints each fault, then a summary; typer.Exit(1) for faults."""
+def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False) -> None:
+    """Verifies the shards that `what` stands for, and prints each fault, then a summary; typer.Exit(1) for faults.
+
+    As JSON it is one object, at the end.
+    """
     from fastdata.cpus import available_cpus
     from fastdata.packing.to_verify import shards_of
     from fastdata.packing.verify import verify
 
     shards = shards_of(what)
-    faults = bad = 0
-    for found in verify(shards, decode=decode, jobs=available_cpus() if jobs is None else jobs):
-        for fault in found:
-            typer.echo(printable(fault))
-        faults += len(found)
-        bad += bool(found)
-    told = f"{faults} faults in {bad} of {len(shards)} shards" if faults else f"{len(shards)} shards, nothing wrong"
-    typer.echo(printable(f"{what}: {told}"))
+    faults, bad = [], 0
+    with bar(len(shards), "shards", "verified") as advance:
+        for found in verify(shards, decode=decode, jobs=available_cpus() if jobs is None else jobs):
+            for fault in [] if json else found:
+                typer.echo(printable(fault))
+            faults += found
+            bad += bool(found)
+            advance(1)
+    if json:
+        typer.echo(as_json({"shards": len(shards), "bad_shards": bad, "faults": faults}))
+    else:
+        said = f"{len(faults)} faults in {bad} of {len(shards)} shards"
+        typer.echo(printable(f"{what}: {said if faults else f'{len(shards)} shards, nothing wrong'}"))
     if faults:
         raise typer.Exit(1)

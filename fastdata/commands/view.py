@@ -2,20 +2,22 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
 from fastdata.commands.opened import opened
+from fastdata.commands.progress import bar
 from fastdata.commands.sheet import Tile, contact_sheet, tile_of
+from fastdata.datasets.fields import Target
 from fastdata.epoch.order import EpochOrder, Ids
 from fastdata.epoch.state import EpochState
 from fastdata.errors import SampleError, StateError
 from fastdata.images.decode import decode
+from fastdata.transforms.fields import Field, Label
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, TransformStep
 from fastdata.transforms.view import Box, View
 
@@ -69,6 +71,20 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     return Run(state.seed, state.epoch, state.shuffle)
 
 
+class ShownSample(NamedTuple):
+    """A sample of a sheet, and where it lies."""
+
+    key: str
+    where: str
+
+
+class Sheet(NamedTuple):
+    """A contact sheet, and its samples in their order."""
+
+    picture: Image.Image
+    samples: list[ShownSample]
+
+
 def view(
     what: str,
     transform: Named = "train",
@@ -77,21 +93,37 @@ def view(
     columns: int = 8,
     *,
     classes: Sequence[str] = (),
-    target: str | None = None,
+    fields: Mapping[str, Field] | None = None,
     compare: bool = False,
-) -> Image.Image:
+    pattern: str | None = None,
+) -> Sheet:
     """A contact sheet of samples of a folder or of shards, in an epoch's order: the first so many, or a step's batch.
 
-    Only those whose class is among `classes` where any are named. `target` is a component to be written below, instead
-    of the class. With `compare` each has its source beside it, with the box that was cut.
+    Only those whose class is among `classes` where any are named. `fields` are drawn in, or written below, besides the
+    class, which is left out where one is named "target". With `compare` each has its source beside it, with the box
+    that was cut. `pattern` says which files of a folder are images.
 
     Raises what datasets raise, ValueError where there is no such step, no class of that name or no sample of these
     classes; what is wrong with a sample stands in its place.
     """
-    dataset = opened(what, TRANSFORMS[transform], target, run.seed)
+    dataset = opened(what, TRANSFORMS[transform], _target(what, fields or {}, pattern), run.seed, pattern)
     numbers = _chosen(dataset, run, at, classes)
-    tiles = [tile for number in numbers for tile in _tiles(dataset, number, run.epoch, compare)]
-    return contact_sheet(tiles, columns)
+    dataset.expect(numbers)
+    tiles = []
+    with bar(len(numbers), "samples", "drawn; no picture is written") as advance:
+        for number in numbers:
+            tiles += _tiles(dataset, number, run.epoch, compare)
+            advance(1)
+    samples = [ShownSample(dataset.key(number), dataset.where(number)) for number in numbers]
+    return Sheet(contact_sheet(tiles, columns), samples)
+
+
+def _target(what: str, fields: Mapping[str, Field], pattern: str | None) -> Target:
+    """What is read with each image: the fields, and the class where there are any."""
+    if "target" in fields:
+        return fields
+    labelled = bool((opened(what, None, None, pattern=pattern).class_indexes() >= 0).any())
+    return {"class": Label(), **fields} if labelled else fields or None
 
 
 def _chosen(dataset: Any, run: Run, at: Step | int, classes: Sequence[str]) -> list[int]:
@@ -107,7 +139,7 @@ def _chosen(dataset: Any, run: Run, at: Step | int, classes: Sequence[str]) -> l
     missing = [name for name in classes if name not in dataset.class_to_idx]
     if missing:
         raise ValueError(f"no class {missing[0]!r}: there are {', '.join(dataset.classes[:20]) or 'none'}")
-    wanted = np.isin(dataset.targets, [dataset.class_to_idx[name] for name in classes])
+    wanted = np.isin(dataset.class_indexes(), [dataset.class_to_idx[name] for name in classes])
     found = [int(number) for number in order.samples(0, size) if wanted[number]]
     if not found:
         raise ValueError(f"no sample of {', '.join(classes)}")
@@ -122,7 +154,7 @@ def _tiles(dataset: Any, number: int, epoch: int, compare: bool) -> list[Tile]:
     try:
         image, target = dataset.pair(number, epoch)
         key = dataset.key(number)
-        shown = tile_of(_within(image), target, key, dataset.classes)
+        shown = _within(tile_of(image, target, key, dataset.classes))
         if not compare:
             return [shown]
         sample = dataset.read(number)
@@ -134,13 +166,11 @@ def _tiles(dataset: Any, number: int, epoch: int, compare: bool) -> list[Tile]:
         return [Tile(Image.new("RGB", (SIDE, SIDE), "lightgrey"), (error.cause, error.key))]
 
 
-def _within(image: Any) -> Any:
-    """The image, made smaller where its larger side is more than twice a tile's."""
-    if max(image.shape[1:]) <= 2 * SIDE:
-        return image
-    picture = Image.fromarray(np.ascontiguousarray(image.numpy().transpose(1, 2, 0)))
-    picture.thumbnail((SIDE, SIDE))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+def _within(tile: Tile) -> Tile:
+    """The tile, made smaller where its image's larger side is more than twice a tile's."""
+    if max(tile.image.size) > 2 * SIDE:
+        tile.image.thumbnail((SIDE, SIDE))
+    return tile
 
 
 def _with_box(source: Image.Image, box: Box) -> Image.Image:

@@ -5,12 +5,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from fastdata.commands.grouped import listed, option
 
 if TYPE_CHECKING:
     from fastdata.commands.view import Run, Step
+    from fastdata.transforms.fields import Field
 
-_SHOWN, _WHICH = "What is shown", "Which samples"
+_SHOWN, _FIELDS, _WHICH = "What is shown", "Fields drawn in", "Which samples"
 
 
 class ViewedTransform(StrEnum):
@@ -25,14 +28,74 @@ class ViewedTransform(StrEnum):
 class ShownOptions:
     """How samples are shown."""
 
-    out: Annotated[Path, option(_SHOWN, "The picture; its extension says the format.")] = Path("view.png")
+    out: Annotated[
+        Path | None,
+        option(
+            _SHOWN, "The picture; its extension says the format (view.png, or none where the terminal shows pictures)."
+        ),
+    ] = None
     transform: Annotated[ViewedTransform, option(_SHOWN, "Random crops, the centre, or whole photos.")] = (
         ViewedTransform.TRAIN
     )
     rows: Annotated[int, option(_SHOWN, "Of the sheet.", min=1)] = 4
     columns: Annotated[int, option(_SHOWN, "Of the sheet.", min=1)] = 8
-    target: Annotated[str | None, option(_SHOWN, "The component below each image, as txt, instead of cls.")] = None
     compare: Annotated[bool, option(_SHOWN, "Beside each its photo, with the box cut from it.", "--compare")] = False
+    json: Annotated[bool, option(_SHOWN, "Say as JSON which samples are shown, and where they lie.", "--json")] = False
+
+
+class BoxFormat(StrEnum):
+    """As `fd.Boxes` has them."""
+
+    XYXY = "xyxy"
+    XYWH = "xywh"
+    CXCYWH = "cxcywh"
+
+
+@dataclass(frozen=True)
+class FieldOptions:
+    """What is written below images and drawn into them: components, in JSON with the path of what is meant."""
+
+    target: Annotated[
+        str | None,
+        option(
+            _FIELDS, "What stands below each image, as txt or json:caption (the class).", metavar="COMPONENT[:PATH]"
+        ),
+    ] = None
+    masks: Annotated[
+        str | None, option(_FIELDS, "As seg.png; of a folder with --pattern, say.", metavar="COMPONENT")
+    ] = None
+    boxes: Annotated[str | None, option(_FIELDS, "As json:objects.bbox, or box.npy.", metavar="COMPONENT[:PATH]")] = (
+        None
+    )
+    box_format: Annotated[BoxFormat, option(_FIELDS, "Of the boxes' four numbers.")] = BoxFormat.XYXY
+    box_labels: Annotated[str | None, option(_FIELDS, "Numbers at the boxes, as objects.category.", metavar="PATH")] = (
+        None
+    )
+    points: Annotated[str | None, option(_FIELDS, "As npy, or json:keypoints.", metavar="COMPONENT[:PATH]")] = None
+
+    def fields(self) -> "dict[str, Field]":
+        """What a dataset is to read besides the image, by name; the class, which may be missing, is not among it."""
+        from fastdata.transforms.fields import Boxes, Json, Mask, Points, field_of
+
+        if self.boxes is None and (self.box_labels is not None or self.box_format is not BoxFormat.XYXY):
+            raise typer.BadParameter("--box-format and --box-labels belong to --boxes")
+        fields: dict[str, Field] = {}
+        if self.target not in (None, "cls"):
+            component, path = _parted(self.target)
+            fields["target"] = Json(component, path) if path else field_of(component)
+        if self.masks is not None:
+            fields["masks"] = Mask(self.masks)
+        if self.boxes is not None:
+            fields["boxes"] = Boxes(*_parted(self.boxes), self.box_format.value, self.box_labels)
+        if self.points is not None:
+            fields["points"] = Points(*_parted(self.points))
+        return fields
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Component and path of 'json:objects.bbox'."""
+    component, _, path = text.partition(":")
+    return component, path
 
 
 @dataclass(frozen=True)
@@ -40,6 +103,7 @@ class WhichOptions:
     """Which samples are shown: the first of an epoch, of some classes, or a batch of the past."""
 
     classes: Annotated[str | None, option(_WHICH, "Only these, as cat,dog.")] = None
+    pattern: Annotated[str | None, option(_WHICH, "A folder's files that match, as '**/*.jpg'.")] = None
     epoch: Annotated[int, option(_WHICH, "Of the order and the views.", min=0)] = 0
     seed: Annotated[int, option(_WHICH, "Of the order and the views.", min=0)] = 0
     state: Annotated[Path | None, option(_WHICH, "Seed and epoch from a Loader's state in JSON.")] = None

@@ -73,6 +73,10 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
         self.classes = (target and target.classes) or self._scan.classes
         self.class_to_idx = {name: index for index, name in enumerate(self.classes)}
 
+    def class_indexes(self) -> npt.NDArray[np.int64]:
+        """The class of every sample, whatever the target is: int64, -1 where there is none."""
+        return self._scan.targets
+
     @functools.cached_property
     def targets(self) -> npt.NDArray[np.int64] | list[Any]:
         """The target of every sample, as torchvision's: int64 where it is the label.

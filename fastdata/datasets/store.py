@@ -119,6 +119,11 @@ class ShardStore(ImageDataset):
             targets[number] = self._target_of(number)
         return targets
 
+    def class_indexes(self) -> npt.NDArray[np.int64]:
+        """The class of every sample as the indexes know it, whatever the target is: int64, -1 where they know none."""
+        known = self._kept_of(self._places.column("cls")).astype(np.int64, copy=False)
+        return np.where(known == NO_CLASS, -1, known)
+
     def where(self, number: int) -> str:
         path = self._places.path(self._stored(number))
         try:

@@ -4,14 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from fastdata.commands.bench import Report, _doubled, bench, verdict
+from fastdata.commands.bench.measuring import Report, bench, doubled
+from fastdata.commands.bench.show import write_chart
+from fastdata.commands.bench.verdict import verdict
 from support.commands import Command
 
 REPORT = Report(
     "2 CPUs",
     100,
-    {1: 1000.0, 2: 1500.0},
+    False,
+    {"cpu": {1: 1000.0, 2: 1500.0}},
+    1600.0,
+    1800.0,
     {"torch": 900.0},
     {"read": 0.1, "decode": 0.6, "resize": 0.3},
     {"antialias=False": 1.2, "fastdata shard --jpeg crop-ready": 1.5, "decoder='dali'": 0.4},
@@ -24,10 +30,30 @@ def test_the_verdict_names_what_limits_and_what_helps_most_first() -> None:
     assert said == [
         "Decoding JPEGs takes most of the threads' time, 60% of it.",
         "2 threads are 1.50 times as fast as 1: 75% of what they could be.",
+        "It has 94% of what its threads only decode, 1,600 images/s: only decoding less makes it faster.",
         "fastdata shard --jpeg crop-ready makes it 1.50 times as fast, on some of the photos.",
         "antialias=False makes it 1.20 times as fast, on some of the photos.",
+        "It is 2.00 times as fast as torch's DataLoader, on some of the photos.",
     ]
-    assert verdict(REPORT._replace(changes={"antialias=False": 1.0}))[-1].startswith("Of what was tried nothing")
+    alone = REPORT._replace(changes={"antialias=False": 1.0}, against={})
+    assert verdict(alone)[-1].startswith("Of what was tried nothing")
+    assert verdict(alone._replace(step=1.3))[-1].startswith("A step of many small operations takes 1.30 times")
+    far = REPORT._replace(far=True, stages={"read": 0.9, "decode": 0.1}, ceiling=3000.0)
+    assert verdict(far)[0] == "Reading, over the network, takes most of the threads' time, 90% of it."
+    assert verdict(far)[2].endswith("the rest goes into reading and handing over.")
+
+
+def test_of_several_decoders_the_fastest_is_judged() -> None:
+    both = REPORT._replace(by_threads={"cpu": {1: 1000.0, 2: 1500.0}, "dali": {1: 1000.0, 2: 2000.0}})
+    assert verdict(both, 1800)[-1] == "A model of 1,800 images/s is fed, by 2 threads."
+    assert verdict(both)[1].startswith("2 threads are 2.00 times")
+
+
+def test_the_chart_is_a_picture(tmp_path: Path) -> None:
+    write_chart(REPORT, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (1320, 840)
+        assert len(set(picture.convert("L").resize((66, 42)).tobytes())) > 10
 
 
 @pytest.mark.parametrize(
@@ -44,23 +70,52 @@ def test_it_says_whether_a_model_is_fed(rate: float, expected: str) -> None:
 
 @pytest.mark.parametrize(("cpus", "expected"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
 def test_threads_are_doubled_up_to_all_cpus(cpus: int, expected: list[int]) -> None:
-    assert _doubled(cpus) == expected
+    assert doubled(cpus) == expected
 
 
 @pytest.mark.slow
-def test_a_folder_is_measured(folder: Path) -> None:
+def test_a_folder_is_measured_against_all_that_are_here(folder: Path) -> None:
     told: list[str] = []
-    report = bench(str(folder), [1], seconds=0.1, tell=told.append)
-    assert (report.samples, list(report.by_threads), list(report.against)) == (12, [1], ["torch"])
+    report = bench(str(folder), [1], ["torch", "webdataset"], 0.1, told.append)
+    assert (report.samples, list(report.by_threads["cpu"])) == (12, [1])
+    assert list(report.against) == ["torch", "webdataset"]
     assert sum(report.stages.values()) == pytest.approx(1)
     assert {"antialias=False", "fastdata shard --jpeg encode --max-side 320"} <= set(report.changes)
-    assert all(speed > 0 for speed in [*report.by_threads.values(), *report.changes.values(), report.step])
+    speeds = [*report.by_threads["cpu"].values(), *report.against.values(), *report.changes.values()]
+    assert all(speed > 0 for speed in [*speeds, report.step, report.ceiling, report.sampled])
     assert told[0].startswith("measuring 12 samples for about ")
 
 
 @pytest.mark.slow
-def test_the_command_prints_json_and_only_that(fastdata: Command, dataset: Path) -> None:
-    done = fastdata("bench", dataset, "--seconds", 0.1, "--threads", 1, "--against", "none", "--json")
+def test_dali_is_measured_as_a_decoder_and_by_itself(folder: Path) -> None:
+    pytest.importorskip("nvidia.dali")
+    report = bench(str(folder), [1], ["dali"], 0.1, lambda text: None, ["cpu", "dali"])
+    assert list(report.by_threads) == ["cpu", "dali"]
+    assert report.against["dali"] > 0
+
+
+@pytest.mark.slow
+def test_the_command_prints_json_and_only_that(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
+    options = ["--seconds", 0.1, "--threads", 1, "--against", "none", "--png", tmp_path / "a.png"]
+    done = fastdata("bench", dataset, *options, "--json")
     assert done.status == 0
     assert set(json.loads(done.out)) == {*Report._fields, "verdict"}
-    assert fastdata("bench", dataset, "--against", "ffcv").err.startswith("fastdata: there is no 'ffcv' here")
+    assert (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "problem"),
+    [
+        (["--against", "ffcv"], 1, "fastdata: there is no 'ffcv' here"),
+        (["--decoder", "gpu"], 1, "fastdata: there is no decoder 'gpu'"),
+        (["--png", "a.svg"], 1, "fastdata: a.svg: a chart is a PNG"),
+        (["--threads", "0"], 2, "below 1"),
+        (["--threads", "two"], 2, "two"),
+    ],
+)
+def test_what_can_not_be_measured_is_said_at_once(
+    fastdata: Command, dataset: Path, options: list[str], status: int, problem: str
+) -> None:
+    done = fastdata("bench", dataset, *options)
+    assert done.status == status
+    assert problem in done.err

@@ -124,6 +124,11 @@ def test_a_flat_folder_is_packed_by_the_option_that_the_error_names(
         (["--quality", "90"], "belong to --jpeg encode"),
         (["--jpeg", "smaller"], "'smaller'"),
         (["--jobs", "0"], "for '--jobs'"),
+        (["--shard-size", "10"], "less than an image has (was 10MB meant?); say --yes if that is meant"),
+        (["--shard-size", "1TB"], "one file of more than 100 GB"),
+        (["--shards", "200000"], "a file each, for 12 samples"),
+        (["--jpeg", "encode", "--max-side", "5"], "leaves little of an image"),
+        (["--jpeg", "encode", "--quality", "2"], "leaves little of an image"),
     ],
 )
 def test_a_wrong_usage_is_told_from_what_goes_wrong(
@@ -174,7 +179,7 @@ def test_other_classes_are_not_asked_about(fastdata: Command, folder: Path, tmp_
 
 
 def test_shards_that_are_larger_than_asked_are_told(fastdata: Command, folder: Path, tmp_path: Path) -> None:
-    result = fastdata("shard", folder, tmp_path, "--shard-size", "10")
+    result = fastdata("shard", folder, tmp_path, "--shard-size", "10", "--yes")
     assert (result.status, result.err.count("\n")) == (0, 1)
     assert "warning: 11 of 11 shards have more than 10 bytes" in result.err
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fastdata.commands.doctor import _shared_memory
+from fastdata.commands.doctor_storage import cache
 from support.commands import Command
 
 PROGRAM = """
@@ -38,9 +39,8 @@ def test_a_machine_in_order_is_described(fastdata: Command) -> None:
     for name in ("torch", "numpy", "pillow"):
         assert f"{name} {version(name)}" in " ".join(done.out.split())
     found = json.loads(fastdata("doctor", "--json").out)
-    assert {"fastdata", "packages", "kernel", "CPUs", "torch's threads", "open files", "GPU", "DALI"} <= {
-        finding["what"] for finding in found
-    }
+    looked_at = {"fastdata", "packages", "kernel", "CPUs", "torch's threads", "open files", "GPU", "DALI"}
+    assert {*looked_at, "object stores", "cache"} <= {finding["what"] for finding in found}
 
 
 def test_what_it_lacks_is_named_with_its_remedy() -> None:
@@ -71,3 +71,17 @@ def test_little_shared_memory_is_said_with_the_way_out() -> None:
     (finding,) = _shared_memory(Path("/proc"))  # which has no room at all
     assert (finding.state, finding.remedy[:26]) == ("note", "docker run --shm-size=8g, ")
     assert list(_shared_memory(Path("/there/is/no/such/folder"))) == []
+
+
+def test_the_caches_disk_is_looked_at_without_making_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTDATA_CACHE", str(tmp_path / "not" / "there"))
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/home {tmp_path} nfs4 rw 0 0\n")
+    (finding,) = cache(mounts)
+    assert (finding.state, finding.remedy) == ("note", "FASTDATA_CACHE=/a/folder/on/this/node's/disk")
+    assert "on nfs4" in finding.said
+    (near,) = cache(tmp_path / "no mounts")
+    assert near.said.startswith(f"{tmp_path}/not/there, ")
+    assert list(tmp_path.iterdir()) == [mounts]
+    monkeypatch.setenv("FASTDATA_CACHE", "/proc/cache")  # where there is no room at all, and no one writes
+    assert next(iter(cache())).state in ("bad", "note")

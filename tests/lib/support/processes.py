@@ -54,3 +54,11 @@ def run_python(program: str, *arguments: object) -> str:
     run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     assert (run.returncode, run.stderr) == (0, ""), f"exit status {run.returncode}: {run.stdout}\n{run.stderr}"
     return run.stdout
+
+
+def read_terminal(terminal: int) -> bytes:
+    """What was written to a pseudo terminal since it was read last, or b"" once its other end is closed everywhere."""
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # which is how Linux says so
+        return b""

@@ -1,0 +1,25 @@
+"""What commands print as JSON."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.json import encode
+
+from fastdata.commands.terminal import printable
+
+
+def as_json(value: Any) -> str:
+    """One line: named tuples as objects, and texts that were read so that a terminal shows them."""
+    return encode(_plain(value)).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {printable(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value

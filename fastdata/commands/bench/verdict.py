@@ -1,0 +1,73 @@
+"""What a bench has found, in words."""
+
+import math
+
+from fastdata.commands.bench.measuring import Report
+from fastdata.loading.stats import Stage
+
+_WORTH = 1.05  # what gains less is not advised
+_NEAR = 0.85  # of the ceiling, from where on only decoding less helps
+_SLOW = 1.1  # times as long, from where on a step beside a Loader is worth a word
+
+_IN_WORDS = {
+    Stage.READ.value: "Reading",
+    Stage.DRAW.value: "Drawing views",
+    Stage.DECODE.value: "Decoding JPEGs",
+    Stage.RESIZE.value: "Resizing",
+    Stage.MAP.value: "Colour, or map=,",
+}
+
+
+def verdict(report: Report, model_rate: float | None = None) -> list[str]:
+    """What limits, what would help most, and whether a model of so many images/s would be fed, in words."""
+    said = _limits(report)
+    helps = {change: gain for change, gain in report.changes.items() if gain > _WORTH}
+    for change, gain in sorted(helps.items(), key=lambda each: -each[1]):
+        said.append(f"{change} makes it {gain:.2f} times as fast, on some of the photos.")
+    if not helps:
+        said.append("Of what was tried nothing makes it faster: more CPUs will.")
+    for name, speed in report.against.items():
+        said.append(f"It is {report.sampled / speed:.2f} times as fast as {_NAMES[name]}, on some of the photos.")
+    if report.step > _SLOW:
+        said.append(f"A step of many small operations takes {report.step:.2f} times as long beside one loading thread.")
+    if model_rate is not None:
+        said.append(_fed(report, model_rate))
+    return said
+
+
+_NAMES = {"torch": "torch's DataLoader", "webdataset": "webdataset in torch's DataLoader", "dali": "DALI's pipeline"}
+
+
+def fastest(report: Report) -> tuple[str, int, float]:
+    """Decoder, threads and images/s of the fastest Loader."""
+    each = [(d, count, speed) for d, speeds in report.by_threads.items() for count, speed in speeds.items()]
+    return max(each, key=lambda one: one[2])
+
+
+def _limits(report: Report) -> list[str]:
+    stage, share = max(report.stages.items(), key=lambda each: each[1])
+    where = ", over the network," if report.far and stage == Stage.READ.value else ""
+    said = [f"{_IN_WORDS[stage]}{where} takes most of the threads' time, {share:.0%} of it."]
+    decoder, threads, best = fastest(report)
+    speeds = report.by_threads[decoder]
+    least = min(speeds)
+    if threads > least:
+        times = best / speeds[least]
+        gain = times / (threads / least)
+        said.append(f"{threads} threads are {times:.2f} times as fast as {least}: {gain:.0%} of what they could be.")
+    if decoder == "cpu" and report.ceiling:
+        reached = best / report.ceiling
+        rest = (
+            "only decoding less makes it faster" if reached > _NEAR else "the rest goes into reading and handing over"
+        )
+        said.append(f"It has {reached:.0%} of what its threads only decode, {report.ceiling:,.0f} images/s: {rest}.")
+    return said
+
+
+def _fed(report: Report, model_rate: float) -> str:
+    decoder, threads, best = fastest(report)
+    if best >= model_rate:
+        enough = min(count for count, speed in report.by_threads[decoder].items() if speed >= model_rate)
+        return f"A model of {model_rate:,.0f} images/s is fed, by {enough} threads."
+    wanted = math.ceil(model_rate / (best / threads))
+    return f"A model of {model_rate:,.0f} images/s waits: it needs some {wanted} CPUs like these."

@@ -1,0 +1,51 @@
+"""Where the picture of `fastdata view` goes: into a file, or into the terminal."""
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import typer
+from PIL import Image
+
+from fastdata.commands.as_json import as_json
+from fastdata.commands.inline import inline, protocol
+from fastdata.commands.terminal import printable
+from fastdata.commands.view import Sheet
+from fastdata.files import whole_file
+
+_DEFAULT = Path("view.png")
+
+
+def show_picture(sheet: Sheet, out: Path | None, json: bool) -> None:
+    """Writes it to `out`, or without that shows it in a terminal that can, else writes view.png; says where it is.
+
+    ValueError for an extension that Pillow has no format for.
+    """
+    by = protocol(os.environ) if out is None and not json and sys.stdout.isatty() else None
+    if by is not None:
+        sys.stdout.write(inline(_encoded(sheet.picture, "PNG"), by))
+        return
+    path = out or _DEFAULT
+    picture = _encoded(sheet.picture, _format_of(path))
+    with whole_file(path) as file:
+        file.write(picture)
+    size = sheet.picture.size
+    if json:
+        typer.echo(as_json({"out": str(path), "width": size[0], "height": size[1], "samples": sheet.samples}))
+    else:
+        typer.echo(f"{printable(path)}: {size[0]} x {size[1]} pixels")
+
+
+def _encoded(picture: Image.Image, format: str) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format)
+    return file.getvalue()
+
+
+def _format_of(path: Path) -> str:
+    formats = Image.registered_extensions()
+    try:
+        return formats[path.suffix.lower()]
+    except KeyError:
+        raise ValueError(f"{path}: no picture is written with this extension: say .png, .jpg or .webp") from None
