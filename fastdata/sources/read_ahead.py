@@ -90,14 +90,16 @@ class ReadAhead:
             batches = {number: self._batch_of.pop(number) for number in pieces if number in self._batch_of}
             for number, batch in batches.items():
                 del batch.left[number]
-            overtaken = any(not batch.begun for batch in batches.values())
+            expected = set(batches.values())
+            overtaken = any(not batch.begun for batch in expected)
             forgotten = next(iter(self._kept), None) if overtaken else None
+        held = [batch.lease for batch in expected if batch.lease is not None]
         try:
-            return self._cache().lease(pieces.values())
+            return self._cache().lease(pieces.values(), held)
         finally:
-            for number, batch in batches.items():
-                if batch.lease is not None:
-                    batch.lease.drop([pieces[number]])
+            for batch in expected:
+                if batch.lease is not None:  # which it may have been given just now
+                    batch.lease.drop(pieces.values())
                 self._settle(batch)
             if forgotten is not None:  # nobody may ever ask for it: it must not take the place of what is asked for
                 self._give_up(forgotten)
