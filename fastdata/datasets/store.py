@@ -182,13 +182,14 @@ class ShardStore(ImageDataset):
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
             return super()._read_some(numbers, look_for)
-        placed = self._placed(numbers)
         if self._far is None:
-            return self._read_placed(numbers, placed, {}, look_for)
+            return self._read_placed(numbers, self._placed(numbers), {}, look_for)
         stored = list(map(self._stored, numbers))
-        with self._far.there(dict(zip(stored, placed, strict=True))) as errors:
+        find = partial(self._far.placed, stored)
+        placed = patiently(find, find)
+        with self._far.there(placed) as errors:
             missing = {number: errors[each] for number, each in zip(numbers, stored, strict=True) if each in errors}
-            return self._read_placed(numbers, placed, missing, look_for)
+            return self._read_placed(numbers, [placed[each].place for each in stored], missing, look_for)
 
     def _read_placed(
         self, numbers: Sequence[int], placed: list[Place], missing: Mapping[int, OSError], look_for: LookFor | None

@@ -11,6 +11,7 @@ Locks on ranges of bytes (`piece_locks`) say who may do what, between processes,
 - exclusive: a piece is fetched, checked and written, or a region of pieces is removed.
 Who wants a lease asks for a shared lock without waiting, and looks. What is not there he asks for the exclusive lock
 on, which no moment separates from the shared one, fetches it, and turns the lock into a shared one in the same way.
+(What lies in a hole of the sparse file is asked for under the exclusive lock at once, and looked for again under it.)
 Who is refused one of the two lets go and waits, asleep, for a shared lock: then the piece is there, as a rule. If it
 is not, since whoever fetched it failed, or two had looked for it at the same time, he waits for the exclusive lock,
 and looks again. Nobody waits for a lock while he has an exclusive one, so that nobody waits for ever. Threads of a
@@ -198,7 +199,7 @@ class RangeCache:
                     self._end(piece, pin)
 
     def _look(self, piece: Piece, pin: _Pin, file: SparseFile) -> _Found:
-        """Looks for a piece, without waiting: it is there and leased, missing and under an exclusive lock, or contested.
+        """Looks for a piece, without waiting: it is there and leased, missing and locked exclusively, or contested.
 
         A hole is told from a piece without a lock, and then by who has the exclusive one.
         """
