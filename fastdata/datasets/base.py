@@ -7,6 +7,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -130,6 +131,10 @@ class ImageDataset(ABC):
 
     def expect_nothing(self) -> None:  # noqa: B027
         """Ends reading ahead, until something is expected again."""
+
+    def together(self, numbers: Sequence[int]) -> AbstractContextManager[None]:
+        """A block in which these samples are at hand: those that lie elsewhere are all fetched at once, before it."""
+        return nullcontext()
 
     def check_size(self, size: Size) -> None:
         """ValueError where images can't come out in another size, (height, width), than the transform's own."""
@@ -329,6 +334,10 @@ class ImageDataset(ABC):
     def pairs(self, numbers: Sequence[int], epochs: int | Sequence[int], size: Size | None = None) -> list[Pair]:
         """The same of some samples at once. SampleError for the first that can't be read or decoded."""
         _stay_in_one_thread(os.getpid())
+        with self.together(numbers):
+            return self._pairs(numbers, epochs, size)
+
+    def _pairs(self, numbers: Sequence[int], epochs: int | Sequence[int], size: Size | None) -> list[Pair]:
         pairs: list[Pair] = []
         while left := numbers[len(pairs) : len(pairs) + _SAMPLES_AT_ONCE]:
             good = []

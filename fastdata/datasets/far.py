@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.places import Place, Places
 from fastdata.epoch.order import Picks
+from fastdata.sources.faults import patiently
 from fastdata.sources.listing import Listing
 from fastdata.sources.node_cache import Cache, range_cache
 from fastdata.sources.range_cache import RangeCache
@@ -68,6 +69,18 @@ class FarSamples:
         with self.there(self.placed([number])) as errors:
             for error in errors.values():
                 raise error
+            yield
+
+    @contextmanager
+    def together(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Keeps these samples on disk in its block, which reads some of them at a time: all come in one go.
+
+        What can't be had is tried once more where it is read, and is an error there. OSError where the machine fails.
+        """
+        find = partial(self._look_up, numbers)
+        placed = patiently(find, find)
+        self._found |= placed
+        with self.there(placed):
             yield
 
     def expect(self, numbers: Sequence[int]) -> None:

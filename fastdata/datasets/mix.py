@@ -5,7 +5,8 @@ So are torch's Subset and ConcatDataset of this package's datasets taken.
 
 import functools
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import groupby, takewhile
 from typing import Any
 
@@ -59,11 +60,23 @@ class _OtherNumbers(ImageDataset):
 
     def expect(self, numbers: Sequence[int]) -> None:
         """As of every dataset; each part is told of its own."""
+        for part, of_part in self._by_part(numbers):
+            part.expect(of_part)
+
+    @contextmanager
+    def together(self, numbers: Sequence[int]) -> Iterator[None]:
+        """As of every dataset; one part after the other."""
+        with ExitStack() as stack:
+            for part, of_part in self._by_part(numbers):
+                stack.enter_context(part.together(of_part))
+            yield
+
+    def _by_part(self, numbers: Sequence[int]) -> Iterable[tuple[ImageDataset, list[int]]]:
+        """The parts that have these samples, and their numbers there."""
         by_part: dict[int, tuple[ImageDataset, list[int]]] = {}
         for part, own in map(self._locate, numbers):
             by_part.setdefault(id(part), (part, []))[1].append(own)
-        for part, of_part in by_part.values():
-            part.expect(of_part)
+        return by_part.values()
 
     def expect_nothing(self) -> None:
         """As of every dataset."""

@@ -153,6 +153,10 @@ class ShardStore(ImageDataset):
         if self._far is not None:
             self._far.expect_nothing()
 
+    def together(self, numbers: Sequence[int]) -> AbstractContextManager[None]:
+        """As of every dataset."""
+        return nullcontext() if self._far is None else self._far.together(list(map(self._stored, numbers)))
+
     def _there(self, number: int) -> AbstractContextManager[None]:
         """A block in which a sample's bytes are on disk. OSError where they can't be had."""
         return nullcontext() if self._far is None else self._far.one_there(self._stored(number))
