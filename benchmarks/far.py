@@ -33,6 +33,7 @@ from options import parser, use_cpus
 from report import show, store
 from rounds import Contest, Measure, Measured, compete
 
+BLOCKS = fd.Window(streams=16, window=200)  # open are far fewer than an epoch has, as in real ones
 WARM_UP = 3072  # images: more than are expected and fetched ahead
 AHEAD = 4096  # that an epoch has besides those that are measured
 SPEED, ALONE, CPU, SERVER, REQUESTS = "images/s", "without the server", "µs of CPU", "server's", "requests/image"
@@ -107,7 +108,7 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.01)
 
 
-def epoch(url: str, server: Served, shuffle: bool | str, cache: Path, cold: bool, images: int) -> Measured:
+def epoch(url: str, server: Served, shuffle: bool | fd.Window, cache: Path, cold: bool, images: int) -> Measured:
     """The middle of an epoch."""
     if cold:
         shutil.rmtree(cache, ignore_errors=True)
@@ -128,7 +129,7 @@ def epoch(url: str, server: Served, shuffle: bool | str, cache: Path, cold: bool
     return Measured(figures | {SERVER: busy / measured * 1e6, REQUESTS: asked / measured})
 
 
-def contest(shuffle: bool | str, shards: Path, served: Served, cache: Path, images: int, rounds: int) -> Contest:
+def contest(shuffle: bool | fd.Window, shards: Path, served: Served, cache: Path, images: int, rounds: int) -> Contest:
     url = f"{served.url}/train.json"
     entries: dict[str, Measure] = {
         "local": partial(epoch, str(shards / "train.json"), served, shuffle, cache, False, images),
@@ -161,7 +162,7 @@ def main() -> None:
         with serving(directory / "shards", given.latency, directory / "nginx", given.modules) as served:
             contests = [
                 contest(shuffle, directory / "shards", served, cache, given.images, given.rounds)
-                for shuffle in (True, "window")
+                for shuffle in (True, BLOCKS)
             ]
     for each in contests:
         show(each)

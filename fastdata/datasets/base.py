@@ -126,8 +126,17 @@ class ImageDataset(ABC):
         """Whether samples are read ahead when they are expected: some lie elsewhere."""
         return False
 
-    def expect(self, numbers: Sequence[int]) -> None:  # noqa: B027 - as a rule all is near
-        """Says which samples are read next, after those that were expected before; does not wait."""
+    def has_room(self, samples: int) -> bool:
+        """Whether so many samples that lie elsewhere can be kept here until they are read."""
+        return False
+
+    def expect(  # noqa: B027 - as a rule all is near
+        self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()
+    ) -> None:
+        """Says which samples are read next, after those that were expected before; does not wait.
+
+        Of `blocks` of neighbours each is fetched as a whole before, since all of it will be read.
+        """
 
     def expect_nothing(self) -> None:  # noqa: B027
         """Ends reading ahead, until something is expected again."""

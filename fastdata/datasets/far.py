@@ -12,6 +12,8 @@ import numpy as np
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.places import Place, Places
 from fastdata.epoch.order import Picks
+from fastdata.epoch.orders import OneEpoch
+from fastdata.epoch.window import WindowEpoch
 from fastdata.sources.faults import patiently
 from fastdata.sources.listing import Listing
 from fastdata.sources.node_cache import Cache, range_cache
@@ -22,6 +24,7 @@ from fastdata.sources.sparse import Piece
 
 _SAMPLES_AHEAD = 1024  # that are expected before their batch is begun: at 4,000 a second a quarter of one
 
+_BLOCKS = 1 << 16  # of which it is kept that they were fetched: more than are ever open
 _EXPECTED = 1 << 16  # samples of which it is kept where they lie
 _FILES = 4096  # of which it is kept that they are remote: telling it takes as long as a tenth of a fetch
 
@@ -83,11 +86,11 @@ class FarSamples:
         with self.there(placed):
             yield
 
-    def expect(self, numbers: Sequence[int]) -> None:
-        """Says which samples are read next; does not wait."""
+    def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
+        """Says which samples are read next, and which blocks are fetched whole before; does not wait."""
         if self._ahead is None:
-            self._ahead = ReadAhead(self._opened, self._pieces_ahead)
-        self._ahead.expect(numbers)
+            self._ahead = ReadAhead(self._opened, self._pieces_ahead, self._pieces_of)
+        self._ahead.expect(numbers, blocks)
 
     def expect_nothing(self) -> None:
         """Ends reading ahead."""
@@ -110,6 +113,10 @@ class FarSamples:
         self._found |= placed
         return {number: piece for number, (_, piece) in placed.items() if piece is not None}
 
+    def _pieces_of(self, numbers: Sequence[int]) -> dict[int, Piece]:
+        placed = self._look_up(numbers)
+        return {number: piece for number, (_, piece) in placed.items() if piece is not None}
+
     def _look_up(self, numbers: Sequence[int]) -> dict[int, Placed]:
         places = self._places.some(np.array(numbers, np.int64)) if numbers else []
         return {number: Placed(place, self._piece(place)) for number, place in zip(numbers, places, strict=True)}
@@ -125,22 +132,35 @@ class FarSamples:
         return Piece(file, start, end - start, hashed) if is_within else None
 
 
-def expected(dataset: ImageDataset, batches: Iterator[Picks]) -> Iterator[Picks]:
-    """The batches, after the dataset was told of the samples in them and in some that follow, if that is of use.
+def expected(dataset: ImageDataset, batches: Iterator[Picks], order: OneEpoch) -> Iterator[Picks]:
+    """The batches of an epoch, after the dataset was told of the samples in them and in some that follow, if that is
+    of use; and of blocks of neighbours, if the order is one by blocks.
 
     Whoever is done with the batches calls `dataset.expect_nothing()`.
     """
-    return _expected(dataset, batches) if dataset.is_far else batches
+    return _expected(dataset, batches, order) if dataset.is_far else batches
 
 
-def _expected(dataset: ImageDataset, batches: Iterator[Picks]) -> Iterator[Picks]:
+def _expected(dataset: ImageDataset, batches: Iterator[Picks], order: OneEpoch) -> Iterator[Picks]:
     waiting: deque[Picks] = deque()
     samples = 0
+    by_blocks = order if isinstance(order, WindowEpoch) and dataset.has_room(order.open_samples) else None
+    begun: dict[int, None] = {}
     for picks in batches:
-        dataset.expect(picks.numbers.tolist())
+        blocks = [] if by_blocks is None else _new_blocks(by_blocks, picks, begun)
+        dataset.expect(picks.numbers.tolist(), blocks)
         waiting.append(picks)
         samples += len(picks.numbers)
         while samples - len(waiting[0].numbers) >= _SAMPLES_AHEAD:
             samples -= len(waiting[0].numbers)
             yield waiting.popleft()
     yield from waiting
+
+
+def _new_blocks(order: WindowEpoch, picks: Picks, begun: dict[int, None]) -> list[range]:
+    """The blocks of samples of which none has come before; the first ones of those that have are added to `begun`."""
+    found = {begin: end for begin, end in order.blocks(picks.numbers).tolist() if begin not in begun}
+    begun |= dict.fromkeys(found)
+    while len(begun) > _BLOCKS:
+        del begun[next(iter(begun))]
+    return [range(begin, end) for begin, end in found.items()]

@@ -58,10 +58,18 @@ class _OtherNumbers(ImageDataset):
     def is_far(self) -> bool:
         return any(part.is_far for part in self._parts_used())
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def has_room(self, samples: int) -> bool:
+        """As of every dataset."""
+        return all(part.has_room(samples) for part in self._parts_used() if part.is_far)
+
+    def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
         """As of every dataset; each part is told of its own."""
+        of_parts: dict[int, list[list[int]]] = {}
+        for block in blocks:
+            for part, own in self._by_part(block):
+                of_parts.setdefault(id(part), []).append(own)
         for part, of_part in self._by_part(numbers):
-            part.expect(of_part)
+            part.expect(of_part, of_parts.get(id(part), ()))
 
     @contextmanager
     def together(self, numbers: Sequence[int]) -> Iterator[None]:

@@ -143,10 +143,16 @@ class ShardStore(ImageDataset):
     def is_far(self) -> bool:
         return self._far is not None
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def has_room(self, samples: int) -> bool:
+        """As of every dataset: by the cache's limit."""
+        limit = self._listing.cache.limit
+        return limit is None or limit >= samples * self.bytes_per_sample
+
+    def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
         """As of every dataset."""
         if self._far is not None:
-            self._far.expect(list(map(self._stored, numbers)))
+            stored = [list(map(self._stored, block)) for block in blocks]
+            self._far.expect(list(map(self._stored, numbers)), stored)
 
     def expect_nothing(self) -> None:
         """As of every dataset."""

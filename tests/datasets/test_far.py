@@ -199,3 +199,24 @@ def test_a_network_that_fails_is_no_samples_fault(
         next(iter(loader))
     assert caught.value.errno == errno.EIO
     assert "bucket/train-" in str(caught.value)
+
+
+@pytest.mark.parametrize("is_joined", [False, True])
+@pytest.mark.parametrize("limit", [None, 0])
+def test_blocks_of_neighbours_are_fetched_whole_where_the_cache_has_room_for_them(
+    far: Far, http_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_joined: bool, limit: int | None
+) -> None:
+    window = fd.Window(block_size=10, streams=4, window=20, global_batch=32)
+    ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path, limit))
+    theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)
+    expect, expected = ours.expect, list[int]()
+
+    def told(numbers: Any, blocks: Any = ()) -> None:
+        expected.extend(number for block in blocks for number in block)
+        expect(numbers, blocks)
+
+    monkeypatch.setattr(ours, "expect", told)
+    both: list[Any] = [ConcatDataset([each]) if is_joined else each for each in (ours, theirs)]
+    assert_same(batches(both[0], shuffle=window), batches(both[1], shuffle=window))
+    assert sorted(expected) == ([] if limit == 0 else list(range(COUNT)))
+    assert set(shards_served(http_server).values()) == {1}
