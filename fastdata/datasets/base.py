@@ -7,6 +7,7 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -143,11 +144,24 @@ class ImageDataset(ABC):
         """Whether samples are read ahead when they are expected: some lie elsewhere."""
         return False
 
-    def expect(self, numbers: Sequence[int]) -> None:  # noqa: B027 - as a rule all is near
-        """Says which samples are read next, after those that were expected before; does not wait."""
+    def has_room(self, samples: int) -> bool:
+        """Whether so many samples that lie elsewhere can be kept here until they are read."""
+        return False
+
+    def expect(  # noqa: B027 - as a rule all is near
+        self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()
+    ) -> None:
+        """Says which samples are read next, after those that were expected before; does not wait.
+
+        Of `blocks` of neighbours each is fetched as a whole before, since all of it will be read.
+        """
 
     def expect_nothing(self) -> None:  # noqa: B027
         """Ends reading ahead, until something is expected again."""
+
+    def together(self, numbers: Sequence[int]) -> AbstractContextManager[None]:
+        """A block in which these samples are at hand: those that lie elsewhere are all fetched at once, before it."""
+        return nullcontext()
 
     def check_size(self, size: Size) -> None:
         """ValueError where images can't come out in another size, (height, width), than the transform's own."""
@@ -347,6 +361,10 @@ class ImageDataset(ABC):
     def pairs(self, numbers: Sequence[int], epochs: int | Sequence[int], size: Size | None = None) -> list[Pair]:
         """The same of some samples at once. SampleError for the first that can't be read or decoded."""
         _stay_in_one_thread(os.getpid())
+        with self.together(numbers):
+            return self._pairs(numbers, epochs, size)
+
+    def _pairs(self, numbers: Sequence[int], epochs: int | Sequence[int], size: Size | None) -> list[Pair]:
         pairs: list[Pair] = []
         while left := numbers[len(pairs) : len(pairs) + _SAMPLES_AT_ONCE]:
             good = []

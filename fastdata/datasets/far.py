@@ -1,22 +1,39 @@
 """Samples whose shards lie elsewhere: their bytes are in the node's cache while they are read, and before."""
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.places import Place, Places
 from fastdata.epoch.order import Picks
+from fastdata.epoch.orders import OneEpoch
+from fastdata.epoch.window import WindowEpoch
+from fastdata.sources.faults import patiently
 from fastdata.sources.listing import Listing
 from fastdata.sources.node_cache import Cache, range_cache
+from fastdata.sources.range_cache import RangeCache
 from fastdata.sources.read_ahead import ReadAhead
 from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.sparse import Piece
 
 _SAMPLES_AHEAD = 1024  # that are expected before their batch is begun: at 4,000 a second a quarter of one
+
+_BLOCKS = 1 << 16  # of which it is kept that they were fetched: more than are ever open
+_EXPECTED = 1 << 16  # samples of which it is kept where they lie
+_FILES = 4096  # of which it is kept that they are remote: telling it takes as long as a tenth of a fetch
+
+
+class Placed(NamedTuple):
+    """Where a sample lies, and its piece if it is read by range."""
+
+    place: Place
+    piece: Piece | None
 
 
 class FarSamples:
@@ -25,76 +42,125 @@ class FarSamples:
     def __init__(self, listing: Listing, places: Places, cache: Cache) -> None:
         self._listing, self._places, self._cache = listing, places, cache
         self._ahead: ReadAhead | None = None
+        self._file = lru_cache(_FILES)(listing.remote_file)
+        self._open: tuple[int, RangeCache] | None = None  # and the process that opened it
+        self._found: dict[int, Placed] = {}  # of samples that are expected
 
     def __reduce__(self) -> tuple[type["FarSamples"], tuple[object, ...]]:
         return FarSamples, (self._listing, self._places, self._cache)
 
+    def placed(self, numbers: Sequence[int]) -> dict[int, Placed]:
+        """Where samples lie, by number. OSError where a dataset's index can't be read."""
+        found = {number: self._found.pop(number, None) for number in numbers}
+        known = {number: placed for number, placed in found.items() if placed is not None}
+        return known | self._look_up([number for number, placed in found.items() if placed is None])
+
     @contextmanager
-    def there(self, places: Mapping[int, Place]) -> Iterator[Mapping[int, OSError]]:
-        """Keeps the samples at these places on disk in its block, and gives what is wrong with those that can't be had.
+    def there(self, placed: Mapping[int, Placed]) -> Iterator[Mapping[int, OSError]]:
+        """Keeps these samples on disk in its block, and gives what is wrong with those that can't be had.
 
         OSError where the machine fails.
         """
-        pieces = self._pieces(places)
+        pieces = {number: piece for number, (_, piece) in placed.items() if piece is not None}
         ahead = self._ahead
-        with range_cache(self._cache).lease(pieces.values()) if ahead is None else ahead.lease(pieces) as lease:
+        with self._opened().lease(pieces.values()) if ahead is None else ahead.lease(pieces) as lease:
             yield {number: lease.errors[piece] for number, piece in pieces.items() if piece in lease.errors}
 
     @contextmanager
     def one_there(self, number: int) -> Iterator[None]:
         """The same of one sample. OSError where it can't be had."""
-        with self.there(self._placed([number])) as errors:
+        with self.there(self.placed([number])) as errors:
             for error in errors.values():
                 raise error
             yield
 
-    def expect(self, numbers: Sequence[int]) -> None:
-        """Says which samples are read next; does not wait."""
+    @contextmanager
+    def together(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Keeps these samples on disk in its block, which reads some of them at a time: all come in one go.
+
+        What can't be had is tried once more where it is read, and is an error there. OSError where the machine fails.
+        """
+        find = partial(self._look_up, numbers)
+        placed = patiently(find, find)
+        self._found |= placed
+        with self.there(placed):
+            yield
+
+    def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
+        """Says which samples are read next, and which blocks are fetched whole before; does not wait."""
         if self._ahead is None:
-            self._ahead = ReadAhead(partial(range_cache, self._cache), lambda some: self._pieces(self._placed(some)))
-        self._ahead.expect(numbers)
+            self._ahead = ReadAhead(self._opened, self._pieces_ahead, self._pieces_of)
+        self._ahead.expect(numbers, blocks)
 
     def expect_nothing(self) -> None:
         """Ends reading ahead."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             ahead.close()
+            self._found.clear()
 
-    def _placed(self, numbers: Sequence[int]) -> dict[int, Place]:
-        return dict(zip(numbers, self._places.some(np.array(numbers, np.int64)), strict=True))
+    def _opened(self) -> RangeCache:
+        """The cache as this process has it open; it is not looked for each time, which takes 50 µs."""
+        if self._open is None or self._open[0] != os.getpid():
+            self._open = os.getpid(), range_cache(self._cache)
+        return self._open[1]
 
-    def _pieces(self, places: Mapping[int, Place]) -> dict[int, Piece]:
-        """The pieces of those samples that are read by range.
+    def _pieces_ahead(self, numbers: Sequence[int]) -> dict[int, Piece]:
+        """The pieces of samples that are expected, of which is kept where they lie, as a rule until they are read."""
+        placed = self._look_up(numbers)
+        if len(self._found) > _EXPECTED:
+            self._found.clear()  # they were expected, and nobody asked for them
+        self._found |= placed
+        return {number: piece for number, (_, piece) in placed.items() if piece is not None}
 
-        Not of one that by its row lies outside of its shard: whoever reads it says so.
-        """
-        pieces = {}
-        for number, (position, _, entry) in places.items():
-            file = self._listing.remote_file(position)
-            if file is None or entry is None:
-                continue
-            start, (end, hashed) = entry[1], entry[-2:]
-            if 0 <= start < end <= file.size and end - start <= MAX_BYTES:
-                pieces[number] = Piece(file, start, end - start, hashed)
-        return pieces
+    def _pieces_of(self, numbers: Sequence[int]) -> dict[int, Piece]:
+        placed = self._look_up(numbers)
+        return {number: piece for number, (_, piece) in placed.items() if piece is not None}
+
+    def _look_up(self, numbers: Sequence[int]) -> dict[int, Placed]:
+        places = self._places.some(np.array(numbers, np.int64)) if numbers else []
+        return {number: Placed(place, self._piece(place)) for number, place in zip(numbers, places, strict=True)}
+
+    def _piece(self, place: Place) -> Piece | None:
+        """The sample's piece if it is read by range, and does not by its row lie outside of its shard, which whoever
+        reads it says."""
+        file, entry = self._file(place.position), place.entry
+        if file is None or entry is None:
+            return None
+        start, (end, hashed) = entry[1], entry[-2:]
+        is_within = 0 <= start < end <= file.size and end - start <= MAX_BYTES
+        return Piece(file, start, end - start, hashed) if is_within else None
 
 
-def expected(dataset: ImageDataset, batches: Iterator[Picks]) -> Iterator[Picks]:
-    """The batches, after the dataset was told of the samples in them and in some that follow, if that is of use.
+def expected(dataset: ImageDataset, batches: Iterator[Picks], order: OneEpoch) -> Iterator[Picks]:
+    """The batches of an epoch, after the dataset was told of the samples in them and in some that follow, if that is
+    of use; and of blocks of neighbours, if the order is one by blocks.
 
     Whoever is done with the batches calls `dataset.expect_nothing()`.
     """
-    return _expected(dataset, batches) if dataset.is_far else batches
+    return _expected(dataset, batches, order) if dataset.is_far else batches
 
 
-def _expected(dataset: ImageDataset, batches: Iterator[Picks]) -> Iterator[Picks]:
+def _expected(dataset: ImageDataset, batches: Iterator[Picks], order: OneEpoch) -> Iterator[Picks]:
     waiting: deque[Picks] = deque()
     samples = 0
+    by_blocks = order if isinstance(order, WindowEpoch) and dataset.has_room(order.open_samples) else None
+    begun: dict[int, None] = {}
     for picks in batches:
-        dataset.expect(picks.numbers.tolist())
+        blocks = [] if by_blocks is None else _new_blocks(by_blocks, picks, begun)
+        dataset.expect(picks.numbers.tolist(), blocks)
         waiting.append(picks)
         samples += len(picks.numbers)
         while samples - len(waiting[0].numbers) >= _SAMPLES_AHEAD:
             samples -= len(waiting[0].numbers)
             yield waiting.popleft()
     yield from waiting
+
+
+def _new_blocks(order: WindowEpoch, picks: Picks, begun: dict[int, None]) -> list[range]:
+    """The blocks of samples of which none has come before; the first ones of those that have are added to `begun`."""
+    found = {begin: end for begin, end in order.blocks(picks.numbers).tolist() if begin not in begun}
+    begun |= dict.fromkeys(found)
+    while len(begun) > _BLOCKS:
+        del begun[next(iter(begun))]
+    return [range(begin, end) for begin, end in found.items()]

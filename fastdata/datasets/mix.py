@@ -5,7 +5,8 @@ So are torch's Subset and ConcatDataset of this package's datasets taken.
 
 import functools
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import groupby, takewhile
 from typing import Any
 
@@ -57,13 +58,33 @@ class _OtherNumbers(ImageDataset):
     def is_far(self) -> bool:
         return any(part.is_far for part in self._parts_used())
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def has_room(self, samples: int) -> bool:
+        """As of every dataset."""
+        return all(part.has_room(samples) for part in self._parts_used() if part.is_far)
+
+    def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
         """As of every dataset; each part is told of its own."""
+        of_parts: dict[int, list[list[int]]] = {}
+        for block in blocks:
+            for part, own in self._by_part(block):
+                of_parts.setdefault(id(part), []).append(own)
+        for part, of_part in self._by_part(numbers):
+            part.expect(of_part, of_parts.get(id(part), ()))
+
+    @contextmanager
+    def together(self, numbers: Sequence[int]) -> Iterator[None]:
+        """As of every dataset; one part after the other."""
+        with ExitStack() as stack:
+            for part, of_part in self._by_part(numbers):
+                stack.enter_context(part.together(of_part))
+            yield
+
+    def _by_part(self, numbers: Sequence[int]) -> Iterable[tuple[ImageDataset, list[int]]]:
+        """The parts that have these samples, and their numbers there."""
         by_part: dict[int, tuple[ImageDataset, list[int]]] = {}
         for part, own in map(self._locate, numbers):
             by_part.setdefault(id(part), (part, []))[1].append(own)
-        for part, of_part in by_part.values():
-            part.expect(of_part)
+        return by_part.values()
 
     def expect_nothing(self) -> None:
         """As of every dataset."""

@@ -151,15 +151,25 @@ class ShardStore(ImageDataset):
     def is_far(self) -> bool:
         return self._far is not None
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def has_room(self, samples: int) -> bool:
+        """As of every dataset: by the cache's limit."""
+        limit = self._listing.cache.limit
+        return limit is None or limit >= samples * self.bytes_per_sample
+
+    def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
         """As of every dataset."""
         if self._far is not None:
-            self._far.expect(list(map(self._stored, numbers)))
+            stored = [list(map(self._stored, block)) for block in blocks]
+            self._far.expect(list(map(self._stored, numbers)), stored)
 
     def expect_nothing(self) -> None:
         """As of every dataset."""
         if self._far is not None:
             self._far.expect_nothing()
+
+    def together(self, numbers: Sequence[int]) -> AbstractContextManager[None]:
+        """As of every dataset."""
+        return nullcontext() if self._far is None else self._far.together(list(map(self._stored, numbers)))
 
     def _there(self, number: int) -> AbstractContextManager[None]:
         """A block in which a sample's bytes are on disk. OSError where they can't be had."""
@@ -191,13 +201,14 @@ class ShardStore(ImageDataset):
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
             return super()._read_some(numbers, look_for)
-        placed = self._placed(numbers)
         if self._far is None:
-            return self._read_placed(numbers, placed, {}, look_for)
+            return self._read_placed(numbers, self._placed(numbers), {}, look_for)
         stored = list(map(self._stored, numbers))
-        with self._far.there(dict(zip(stored, placed, strict=True))) as errors:
+        find = partial(self._far.placed, stored)
+        placed = patiently(find, find)
+        with self._far.there(placed) as errors:
             missing = {number: errors[each] for number, each in zip(numbers, stored, strict=True) if each in errors}
-            return self._read_placed(numbers, placed, missing, look_for)
+            return self._read_placed(numbers, [placed[each].place for each in stored], missing, look_for)
 
     def _read_placed(
         self, numbers: Sequence[int], placed: list[Place], missing: Mapping[int, OSError], look_for: LookFor | None

@@ -142,6 +142,19 @@ class WindowEpoch:
         line[is_rest] = in_streams + rest.at(positions[is_rest] - in_streams)
         return Picks(self._samples(line), self.epoch)
 
+    def blocks(self, numbers: Ids) -> Ids:
+        """The block that each of these samples is in: its first sample's number and the one behind its last, (n, 2)."""
+        size, short_block, short = self.orders.block_size, self._short_block, self._short
+        shifts = np.where(numbers < short_block + short, 0, short)
+        begins = (numbers - shifts) // size * size + shifts
+        is_short = (numbers >= short_block) & (numbers < short_block + short)
+        return np.stack([begins, begins + np.where(is_short, short, size)], 1)
+
+    @property
+    def open_samples(self) -> int:
+        """The most samples that blocks have of which some have come and others have not, over all ranks."""
+        return min(self.orders.window.streams * self.orders.window_size, self.orders.num_positions)
+
     def _in_streams(self, positions: Ids) -> Ids:
         """The places in the line of positions at which streams take turns."""
         window, size = self.orders.window, self.orders.stream_size

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from fastdata.errors import ManifestError, TarError
+from fastdata.sources.byte_locks import wait_for_lock
 from fastdata.sources.faults import machines
 from fastdata.sources.index_layout import CHUNK, IndexEntry, read_layout
 from fastdata.sources.regular import open_regular
@@ -123,16 +124,33 @@ class _Opened:
     def check(self, chunk: int, fetch: Fetch | None) -> None:
         """Compares a chunk with its hash; fetches one that lacks or is damaged. OSError where it can't be had."""
         if not self.has(chunk):
-            offset, size = self.layout.chunk(chunk)
+            if fetch is None:
+                raise self._damaged(chunk)
+            self._fill(chunk, fetch)
+        self.checked[chunk] = True
+
+    def _fill(self, chunk: int, fetch: Fetch) -> None:
+        """Fetches a chunk into the file; of threads and processes that lack it at the same time, one does."""
+        offset, size = self.layout.chunk(chunk)
+        fd = os.open(self.path, os.O_WRONLY)
+        try:
+            wait_for_lock(fd, offset, offset + size, exclusive=True)  # closing lets go of it
+            if self.has(chunk):
+                return
             try:
-                data = fetch(size, offset) if fetch else b""
+                data = fetch(size, offset)
             except OSError as error:
                 raise machines(error, self.path) from error
             if not self._is_sound(chunk, data):
-                problem = f"its bytes from {offset} on are not those that were written: copy it again, or verify"
-                raise OSError(errno.EIO, f"damaged index: {problem}", self.path)
-            _write(self.path, data, offset)
-        self.checked[chunk] = True
+                raise self._damaged(chunk)
+            _write(fd, data, offset)
+        finally:
+            os.close(fd)
+
+    def _damaged(self, chunk: int) -> OSError:
+        begin = self.layout.chunk(chunk)[0]
+        problem = f"its bytes from {begin} on are not those that were written: copy it again, or verify"
+        return OSError(errno.EIO, f"damaged index: {problem}", self.path)
 
     def has(self, chunk: int) -> bool:
         """Whether a chunk is in the file as it was written."""
@@ -147,15 +165,10 @@ class _Opened:
             close(self.fd)
 
 
-def _write(path: str, data: bytes, offset: int) -> None:
-    """Puts bytes into a file, where others may put the same at the same time."""
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        while data:
-            written = os.pwrite(fd, data, offset)
-            data, offset = data[written:], offset + written
-    finally:
-        os.close(fd)
+def _write(fd: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written
 
 
 class IndexPart:

@@ -32,7 +32,7 @@ def evict_regions(ledger: Ledger, folder: Path, regions: Iterable[Region]) -> No
 
 
 def _remove(ledger: Ledger, folder: Path, locks: PieceLocks, region: Region) -> None:
-    span = locks.of(region.name, region.first, region.start, region.start + REGION)
+    span = locks.of(region.name, region.first).span(region.start, region.start + REGION)
     if not span.try_to_have(exclusive=True):
         return
     try:
@@ -54,7 +54,7 @@ def _remove(ledger: Ledger, folder: Path, locks: PieceLocks, region: Region) -> 
 def _empty(ledger: Ledger, locks: PieceLocks, region: Region, fd: int) -> None:
     """Removes the whole of a file, where the file system has no holes; nothing where any of it is in use."""
     size = os.fstat(fd).st_size
-    whole = locks.of(region.name, region.first, 0, size)
+    whole = locks.of(region.name, region.first).span(0, size)
     if not whole.try_to_have(exclusive=True):
         return
     os.ftruncate(fd, 0)

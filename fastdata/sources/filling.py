@@ -42,11 +42,12 @@ class Filler:
         for run in runs(pieces):
             by_file.setdefault(run[0].file, []).append(run)
         self._count(by_file, files)
-        if len(by_file) == 1:
-            ((file, of_file),) = by_file.items()
+        (file, of_file), *others = by_file.items()
+        under_way = [self._pool.submit(self._fill_file, files[other], each, settled) for other, each in others]
+        try:
             self._fill_file(files[file], of_file, settled)
-            return
-        _wait([self._pool.submit(self._fill_file, files[file], each, settled) for file, each in by_file.items()])
+        finally:
+            _wait(under_way)
 
     def trim(self, ended: Iterable[Piece], files: Callable[[RemoteFile], SparseFile]) -> None:
         """Removes what is over the limit, after leases on these pieces have ended."""

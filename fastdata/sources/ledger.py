@@ -21,6 +21,7 @@ REGION = 1 << 20
 
 _ENTRY = np.dtype([("used", "<u8"), ("bytes", "<u8")])
 _NUMBER = struct.Struct("<Q")
+_USED_AND_BYTES = struct.Struct("<QQ")
 _HEADER = 4096  # the sum of all `bytes` stands at its beginning
 _LINE = re.compile(rb"(\d{1,18}) (\d{1,18}) ([0-9a-f]{32}-[\w.-]{0,100})\n", re.ASCII)
 
@@ -112,12 +113,13 @@ class Ledger:
         return self._number(0)
 
     def add(self, sizes: Mapping[int, int]) -> None:
-        """Adds bytes to regions, by their numbers; none has more than REGION."""
-        for number, size in sizes.items():
-            before = self._number(_at(number) + 8)
-            after = min(before + size, REGION)
-            self._set(0, self.total() + after - before)
-            self._set(_at(number) + 8, after)
+        """Adds bytes to regions that are in use now, by their numbers; none has more than REGION."""
+        before = {number: self._number(_at(number) + 8) for number in sizes}
+        after = {number: min(before[number] + size, REGION) for number, size in sizes.items()}
+        self._set(0, self.total() + sum(after.values()) - sum(before.values()))
+        now = time.time_ns()
+        for number, size in after.items():
+            os.pwrite(self._fd, _USED_AND_BYTES.pack(now, size), _at(number))
 
     def removed(self, number: int) -> None:
         """Says that nothing of a region is on disk any more."""

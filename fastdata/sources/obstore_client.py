@@ -29,6 +29,7 @@ class Place(NamedTuple):
     path: str
 
 
+@lru_cache(4096)
 def place(url: str) -> Place:
     """Paths of s3, gs and az URLs are taken literally, as those of boto3 and fsspec; http's are percent-encoded."""
     if url.partition("://")[0].lower() in ("http", "https"):
@@ -88,8 +89,16 @@ def _own_retries() -> dict[str, Any]:
 
 def _environment() -> tuple[tuple[str, str], ...]:
     """The variables that clients are made from: whoever changes them gets other clients."""
-    ours = ("AWS_", "GOOGLE_", "AZURE_")
-    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(ours)))
+    global _seen
+    raw = os.environ._data  # type: ignore[attr-defined]  # going through it by its public face takes half a fetch's time
+    if raw != _seen[0]:
+        ours = ("AWS_", "GOOGLE_", "AZURE_")
+        found = sorted((name, value) for name, value in os.environ.items() if name.startswith(ours))
+        _seen = raw.copy(), tuple(found)
+    return _seen[1]
+
+
+_seen: tuple[object, tuple[tuple[str, str], ...]] = None, ()
 
 
 class _Process:

@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from fastdata.sources.byte_locks import try_lock, unlock, wait_for_lock
@@ -32,6 +33,17 @@ class Span:
         unlock(self.fd, self.start, self.end)
 
 
+class FileLocks(NamedTuple):
+    """Where the bytes of one cached file stand in the lock file that is open as `fd`."""
+
+    fd: int
+    base: int
+
+    def span(self, start: int, end: int) -> Span:
+        """Of the bytes [start, end) of the cached file."""
+        return Span(self.fd, self.base + start, self.base + end)
+
+
 class PieceLocks:
     """The lock files of a cache's folder, as one owner of locks has them open.
 
@@ -43,14 +55,14 @@ class PieceLocks:
         self._folder = folder
         self._fds: dict[int, int] = {}
 
-    def of(self, name: str, first_region: int, start: int, end: int) -> Span:
-        """Of the bytes [start, end) of the cached file `name`, whose first region has that number."""
-        number, base = crc32(name.encode()) % _FILES, first_region * REGION
+    def of(self, name: str, first_region: int) -> FileLocks:
+        """Those on the cached file `name`, whose first region has that number."""
+        number = crc32(name.encode()) % _FILES
         if number not in self._fds:
             fd = open_private(self._folder / f"locks-{number:02}")
             if self._fds.setdefault(number, fd) != fd:  # another thread was first
                 os.close(fd)
-        return Span(self._fds[number], base + start, base + end)
+        return FileLocks(self._fds[number], first_region * REGION)
 
     def close(self) -> None:
         """Lets go of all locks."""

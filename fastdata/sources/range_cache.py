@@ -11,6 +11,7 @@ Locks on ranges of bytes (`piece_locks`) say who may do what, between processes,
 - exclusive: a piece is fetched, checked and written, or a region of pieces is removed.
 Who wants a lease asks for a shared lock without waiting, and looks. What is not there he asks for the exclusive lock
 on, which no moment separates from the shared one, fetches it, and turns the lock into a shared one in the same way.
+(What lies in a hole of the sparse file is asked for under the exclusive lock at once, and looked for again under it.)
 Who is refused one of the two lets go and waits, asleep, for a shared lock: then the piece is there, as a rule. If it
 is not, since whoever fetched it failed, or two had looked for it at the same time, he waits for the exclusive lock,
 and looks again. Nobody waits for a lock while he has an exclusive one, so that nobody waits for ever. Threads of a
@@ -25,6 +26,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -43,17 +45,36 @@ _MAX_OPEN = 64  # files of data that a process keeps open
 class _Pin:
     """A piece in use in this process: how many leases there are on it, and their lock."""
 
-    __slots__ = ("abandoned", "error", "leases", "settled", "span")
+    __slots__ = ("_turn", "abandoned", "error", "is_settled", "leases", "span")
 
     def __init__(self, span: Span) -> None:
         self.span = span
         self.leases = 1
-        self.settled = threading.Event()
+        self._turn = threading.Lock()  # held until it is settled; an Event takes a dozen times as long to make
+        self._turn.acquire()
+        self.is_settled = False
         self.error: OSError | None = None
         self.abandoned = False  # by a thread that was interrupted: others try again
 
+    def settle(self) -> None:
+        """Says that the piece is there, or can't be had; once."""
+        self.is_settled = True
+        self._turn.release()
+
+    def wait(self) -> None:
+        """Until it is settled."""
+        if not self.is_settled:
+            with self._turn:
+                pass
+
 
 _Pins = Mapping[Piece, _Pin]
+
+
+class _Found(IntEnum):
+    THERE = 0
+    MISSING = 1
+    CONTESTED = 2
 
 
 class RangeCache:
@@ -82,20 +103,23 @@ class RangeCache:
         """The sparse file, to be read where a lease says what is there."""
         return self._open(file).path
 
-    def lease(self, pieces: Iterable[Piece]) -> "Lease":
+    def lease(self, pieces: Iterable[Piece], held: Iterable["Lease"] = ()) -> "Lease":
         """Makes sure that the pieces are on disk, until the lease is closed: what is missing is fetched.
 
-        What can't be had is in the lease's `errors`, by piece. OSError where the machine fails.
+        Of the leases that are `held` already it takes the pieces over. What can't be had is in the lease's `errors`, by
+        piece. OSError where the machine fails.
         """
         wanted = list(dict.fromkeys(pieces))
-        files = {file: self._open(file) for file in {piece.file for piece in wanted}}
         pins: dict[Piece, _Pin] = {}
         try:
+            for lease in held:
+                pins |= lease.taken(wanted)
             while left := [piece for piece in wanted if piece not in pins]:
+                files = {file: self._open(file) for file in {piece.file for piece in left}}
                 mine = self._pin(left, files, pins)
                 self._settle(mine, files)
                 for piece in left:
-                    pins[piece].settled.wait()
+                    pins[piece].wait()
                     if pins[piece].abandoned:
                         del pins[piece]
         except BaseException:
@@ -113,7 +137,7 @@ class RangeCache:
 
     def _release(self, pins: _Pins) -> None:
         """Ends one lease on each of the pieces."""
-        if os.getpid() != self._pid:
+        if not pins or os.getpid() != self._pid:
             return  # the locks did not come along through a fork
         ended = []
         with self._turn:
@@ -144,13 +168,12 @@ class RangeCache:
         A lease is counted on each.
         """
         mine = {}
+        locks = {file: self._locks.of(opened.path.name, opened.first_region) for file, opened in files.items()}
         with self._turn:
             for piece in pieces:
                 pin = self._pins.get(piece)
                 if pin is None:
-                    file = files[piece.file]
-                    span = self._locks.of(file.path.name, file.first_region, piece.offset, piece.end)
-                    pin = self._pins[piece] = mine[piece] = _Pin(span)
+                    pin = self._pins[piece] = mine[piece] = _Pin(locks[piece.file].span(piece.offset, piece.end))
                 else:
                     pin.leases += 1
                 pins[piece] = pin
@@ -159,25 +182,40 @@ class RangeCache:
     def _settle(self, mine: _Pins, files: Files) -> None:
         """Leaves each of the pieces on disk and under a shared lock, or with an error."""
         try:
-            contested: list[Piece] = []
+            there: list[Piece] = []
             missing: list[Piece] = []
+            contested: list[Piece] = []
             for piece, pin in mine.items():
-                if not pin.span.try_to_have(exclusive=False):
-                    contested.append(piece)
-                elif files[piece.file].has(piece):
-                    pin.settled.set()
-                else:
-                    (missing if pin.span.try_to_have(exclusive=True) else contested).append(piece)
+                (there, missing, contested)[self._look(piece, pin, files[piece.file])].append(piece)
             if missing:
                 self._filler.fill(missing, files, self._settled)
             for piece in contested:
                 self._get_after_others(piece, mine[piece], files)
-            self._ledger.used({number for piece in mine for number in files[piece.file].regions(piece)})
+            self._ledger.used({number for piece in there for number in files[piece.file].regions(piece)})
         finally:
             for piece, pin in mine.items():
-                if not pin.settled.is_set():
+                if not pin.is_settled:
                     pin.abandoned = True
                     self._end(piece, pin)
+
+    def _look(self, piece: Piece, pin: _Pin, file: SparseFile) -> _Found:
+        """Looks for a piece, without waiting: it is there and leased, missing and locked exclusively, or contested.
+
+        A hole is told from a piece without a lock, and then by who has the exclusive one.
+        """
+        if file.lacks(piece):
+            if not pin.span.try_to_have(exclusive=True):
+                return _Found.CONTESTED
+            if file.lacks(piece) or not file.has(piece):
+                return _Found.MISSING
+            self._settled(piece, None)
+            return _Found.THERE
+        if not pin.span.try_to_have(exclusive=False):
+            return _Found.CONTESTED
+        if file.has(piece):
+            pin.settle()
+            return _Found.THERE
+        return _Found.MISSING if pin.span.try_to_have(exclusive=True) else _Found.CONTESTED
 
     def _get_after_others(self, piece: Piece, pin: _Pin, files: Files) -> None:
         pin.span.let_go()  # two that look for it at the same time would else keep each other from fetching it
@@ -195,7 +233,7 @@ class RangeCache:
         pin = self._pins[piece]
         if error is None:
             pin.span.try_to_have(exclusive=False)
-            pin.settled.set()
+            pin.settle()
         else:
             pin.error = error
             self._end(piece, pin)
@@ -204,7 +242,7 @@ class RangeCache:
         with self._turn:
             pin.span.let_go()
             del self._pins[piece]
-        pin.settled.set()
+        pin.settle()
 
 
 class Lease:
@@ -215,10 +253,14 @@ class Lease:
         self._pins = {piece: pin for piece, pin in pins.items() if pin.error is None}
         self.errors = {piece: pin.error for piece, pin in pins.items() if pin.error is not None}
 
+    def taken(self, pieces: Iterable[Piece]) -> dict[Piece, _Pin]:
+        """Those of the pieces that it has, which whoever takes them has to release."""
+        pins = {piece: self._pins.pop(piece, None) for piece in pieces}
+        return {piece: pin for piece, pin in pins.items() if pin is not None}
+
     def drop(self, pieces: Iterable[Piece]) -> None:
         """Lets go of some of the pieces, at most once of each, whoever says so."""
-        pins = {piece: self._pins.pop(piece, None) for piece in pieces}
-        self._release({piece: pin for piece, pin in pins.items() if pin is not None})
+        self._release(self.taken(pieces))
 
     def close(self) -> None:
         """Lets go of all."""

@@ -12,6 +12,7 @@ from fastdata.sources.range_cache import Lease, RangeCache
 from fastdata.sources.sparse import Piece
 
 _AT_ONCE = 64  # pieces of a batch: as many files are asked for them at the same time
+_BLOCKS_AT_ONCE = 8  # of about 1 MiB, by each thread
 _SHARE = 1 << 20  # bytes of room are counted in these
 
 PiecesOf = Callable[[Sequence[int]], Mapping[int, Piece]]
@@ -20,8 +21,9 @@ PiecesOf = Callable[[Sequence[int]], Mapping[int, Piece]]
 class _Batch:
     """Pieces by number that are fetched together, and the numbers that nobody has asked for yet."""
 
-    def __init__(self, numbers: Sequence[int]) -> None:
+    def __init__(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]]) -> None:
         self.left = dict.fromkeys(numbers)
+        self.blocks = blocks  # that are fetched before
         self.shares = 0  # of the room
         self.lease: Lease | None = None
         self.begun = self.fetched = self.over = False
@@ -36,15 +38,21 @@ class ReadAhead:
     with nothing expected.
 
     `cache` gives this process's cache, and `pieces_of` the pieces with some numbers, without those that there are none
-    for; both are called in the threads, which are begun when something is expected.
+    for; both are called in the threads, which are begun when something is expected. `of_blocks` is the same for what is
+    in blocks, if that is another.
 
     Callers take a lock for no longer than a few lines, and no Condition: see `Crew`.
     """
 
     def __init__(
-        self, cache: Callable[[], RangeCache], pieces_of: PiecesOf, max_bytes: int = 64 << 20, num_threads: int = 8
+        self,
+        cache: Callable[[], RangeCache],
+        pieces_of: PiecesOf,
+        of_blocks: PiecesOf | None = None,
+        max_bytes: int = 64 << 20,
+        num_threads: int = 8,
     ) -> None:
-        self._cache, self._pieces_of = cache, pieces_of
+        self._cache, self._pieces_of, self._of_blocks = cache, pieces_of, of_blocks or pieces_of
         self._shares = max(max_bytes // _SHARE, 1)
         self._num_threads = num_threads
         self.forget()
@@ -64,14 +72,17 @@ class ReadAhead:
         self._defect: Exception | None = None
         self._closed = False
 
-    def expect(self, numbers: Sequence[int]) -> None:
-        """Says what will be leased next, after what was expected before. Does not wait."""
+    def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
+        """Says what will be leased next, after what was expected before. Does not wait.
+
+        `blocks` of numbers are fetched before, each as a whole, and left in the cache as anything that was used.
+        """
         with self._turn:
             if self._closed:
                 return
             new = [number for number in dict.fromkeys(numbers) if number not in self._batch_of]
             for first in range(0, len(new), _AT_ONCE):
-                batch = _Batch(new[first : first + _AT_ONCE])
+                batch = _Batch(new[first : first + _AT_ONCE], blocks if first == 0 else ())
                 self._batch_of |= dict.fromkeys(batch.left, batch)
                 self._queue.put(batch)
             if not self._threads:
@@ -90,14 +101,16 @@ class ReadAhead:
             batches = {number: self._batch_of.pop(number) for number in pieces if number in self._batch_of}
             for number, batch in batches.items():
                 del batch.left[number]
-            overtaken = any(not batch.begun for batch in batches.values())
+            expected = set(batches.values())
+            overtaken = any(not batch.begun for batch in expected)
             forgotten = next(iter(self._kept), None) if overtaken else None
+        held = [batch.lease for batch in expected if batch.lease is not None]
         try:
-            return self._cache().lease(pieces.values())
+            return self._cache().lease(pieces.values(), held)
         finally:
-            for number, batch in batches.items():
-                if batch.lease is not None:
-                    batch.lease.drop([pieces[number]])
+            for batch in expected:
+                if batch.lease is not None:  # which it may have been given just now
+                    batch.lease.drop(pieces.values())
                 self._settle(batch)
             if forgotten is not None:  # nobody may ever ask for it: it must not take the place of what is asked for
                 self._give_up(forgotten)
@@ -141,6 +154,7 @@ class ReadAhead:
                 with self._turn:
                     batch.begun = True
                     pieces = {number: piece for number, piece in pieces.items() if number in batch.left}
+                self._fetch_blocks(batch.blocks)
                 lease = self._cache().lease(pieces.values())
         finally:
             with self._turn:
@@ -149,6 +163,14 @@ class ReadAhead:
                 self._kept[batch] = None
             if lease is not None:
                 lease.drop(taken)
+
+    def _fetch_blocks(self, blocks: Sequence[Sequence[int]]) -> None:
+        """Fetches them, some at a time: all of these are in memory at once."""
+        for first in range(0, len(blocks), _BLOCKS_AT_ONCE):
+            if self._closed:
+                return
+            numbers = [number for block in blocks[first : first + _BLOCKS_AT_ONCE] for number in block]
+            self._cache().lease(self._of_blocks(numbers).values()).close()
 
     def _wait_for_room(self, batch: _Batch, size: int) -> None:
         """One thread after the other: two that had got half of what they need would wait for each other."""

@@ -1,5 +1,6 @@
 """A remote file's local counterpart: a sparse file with the same offsets, of which some pieces are there."""
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -78,7 +79,9 @@ class SparseFile:
     def __init__(self, path: Path, size: int, first_region: int) -> None:
         self.path, self.first_region = path, first_region
         self.fd = open_private(path)
-        if os.fstat(self.fd).st_size != size:
+        status = os.fstat(self.fd)
+        self._block = max(status.st_blksize, 1)
+        if status.st_size != size:
             os.ftruncate(self.fd, size)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
@@ -98,6 +101,23 @@ class SparseFile:
             return pread(self.fd, piece.size, piece.offset)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def lacks(self, piece: Piece) -> bool:
+        """Whether the piece is not there for sure, since it would begin with a hole: asks the file system alone.
+
+        False where that does not know holes, and for what shares its blocks of the disk with its neighbours.
+        """
+        begin = -(-piece.offset // self._block) * self._block
+        if begin + self._block > piece.end:
+            return False
+        try:
+            return os.lseek(self.fd, begin, os.SEEK_DATA) != begin
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return False
+            if error.errno == errno.ENXIO:  # nothing but a hole is left
+                return True
+            raise
 
     def write(self, data: memoryview, offset: int) -> None:
         """Writes all of it. The caller has an exclusive lock on these bytes."""

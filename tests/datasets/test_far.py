@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 import fastdata as fd
+from fastdata.datasets.mix import as_image_dataset
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources import retry
@@ -110,6 +111,40 @@ def test_subsets_and_joined_datasets_read_ahead_as_well(far: Far, http_server: S
     assert set(shards_served(http_server).values()) == {1}
 
 
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_a_batch_by_number_is_fetched_all_at_once(
+    far: Far, http_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_joined: bool
+) -> None:
+    ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path))
+    theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)
+    dataset = as_image_dataset(ConcatDataset([ours, ours])) if is_joined else ours
+    numbers = np.random.default_rng(0).permutation(COUNT)[:64].tolist()
+    decode, came = dataset.decode_into, []
+
+    def decode_into(*given: Any) -> Any:
+        came.append(sum(shards_served(http_server).values()))
+        return decode(*given)
+
+    monkeypatch.setattr(dataset, "decode_into", decode_into)
+    pairs = dataset.pairs(numbers, 3)
+    assert len(came) > 1
+    assert len(set(came)) == 1, "something was fetched after the first was decoded"
+    assert all(torch.equal(mine[0], other[0]) for mine, other in zip(pairs, theirs.pairs(numbers, 3), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_a_dataloader_of_samples_by_number(far: Far, http_server: Server, tmp_path: Path, context: str) -> None:
+    def loader(dataset: fd.TarImageMapDataset, **options: Any) -> DataLoader[Any]:
+        return DataLoader(dataset, 32, sampler=fd.EpochSampler(dataset, 32), collate_fn=fd.collate, **options)
+
+    ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path))
+    received = loader(ours, num_workers=2, multiprocessing_context=context)
+    pairs = zip(received, loader(fd.TarImageMapDataset(far.local, transform=TRAIN)), strict=True)
+    assert all(mine.keys == other.keys and torch.equal(mine.images, other.images) for mine, other in pairs)
+    assert set(shards_served(http_server).values()) == {1}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_a_dataloader_with_workers(far: Far, http_server: Server, tmp_path: Path, context: str) -> None:
@@ -164,3 +199,24 @@ def test_a_network_that_fails_is_no_samples_fault(
         next(iter(loader))
     assert caught.value.errno == errno.EIO
     assert "bucket/train-" in str(caught.value)
+
+
+@pytest.mark.parametrize("is_joined", [False, True])
+@pytest.mark.parametrize("limit", [None, 0])
+def test_blocks_of_neighbours_are_fetched_whole_where_the_cache_has_room_for_them(
+    far: Far, http_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_joined: bool, limit: int | None
+) -> None:
+    window = fd.Window(block_size=10, streams=4, window=20, global_batch=32)
+    ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path, limit))
+    theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)
+    expect, expected = ours.expect, list[int]()
+
+    def told(numbers: Any, blocks: Any = ()) -> None:
+        expected.extend(number for block in blocks for number in block)
+        expect(numbers, blocks)
+
+    monkeypatch.setattr(ours, "expect", told)
+    both: list[Any] = [ConcatDataset([each]) if is_joined else each for each in (ours, theirs)]
+    assert_same(batches(both[0], shuffle=window), batches(both[1], shuffle=window))
+    assert sorted(expected) == ([] if limit == 0 else list(range(COUNT)))
+    assert set(shards_served(http_server).values()) == {1}

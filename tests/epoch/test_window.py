@@ -103,6 +103,21 @@ def test_ranks_share_an_epoch_however_it_ends(
         assert counts.total() == -(-samples // plan.global_batch) * plan.global_batch
 
 
+@given(window=windows(), samples=st.integers(1, 500), epoch=st.integers(0, 1000))
+@settings(deadline=None)
+def test_every_sample_is_in_one_block_and_all_but_one_block_are_full(window: Window, samples: int, epoch: int) -> None:
+    order = orders(window, samples).of(epoch)
+    numbers = np.arange(samples)
+    begins, ends = order.blocks(numbers).T
+    assert np.all((begins <= numbers) & (numbers < ends))
+    sizes = Counter((ends - begins)[numbers == begins].tolist())
+    assert sum(size * count for size, count in sizes.items()) == samples
+    assert sizes.pop(window.block_size or 0, 0) == samples // (window.block_size or 1)
+    assert sizes in ({}, {samples % (window.block_size or 1): 1})
+    in_streams = order.picks(np.arange(order.orders.stream_size * window.streams)).numbers
+    assert not np.isin(in_streams, numbers[ends - begins != window.block_size]).any()
+
+
 def test_the_largest_windows_are_windows_of_everything() -> None:
     numbers = epoch_of(Window(7, 2**16, 2**40, 2**40), 10**6)
     assert np.array_equal(np.sort(numbers), np.arange(10**6))

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from fastdata.sources import index_layout
 from fastdata.sources.dataset_index import DatasetIndex, read_each
 from fastdata.sources.index_layout import CHUNK, IndexEntry, Layout, read_layout
 from fastdata.sources.index_writer import widened, write_index
-from fastdata.sources.rows import ABSENT, NO_CLASS, Rows, dtype_of
+from fastdata.sources.rows import ABSENT, NO_CLASS, Entry, Rows, dtype_of
 
 
 def rows_of(count: int, extensions: list[str], seed: int = 0) -> Rows:
@@ -117,6 +119,30 @@ def test_what_lacks_or_is_damaged_is_fetched_and_kept(tmp_path: Path, large: Dat
     wrong = DatasetIndex(str(sparse), large.entry, lambda size, offset: bytes(size))
     with pytest.raises(OSError, match="damaged index"):
         wrong.entries(np.array([0]))
+
+
+def test_of_several_that_lack_the_same_part_one_fetches_it(tmp_path: Path, large: DatasetIndex) -> None:
+    content = Path(large.path).read_bytes()
+    layout, _ = read_layout(lambda size, offset: content[offset : offset + size], large.entry)
+    sparse = tmp_path / "sparse.npy"
+    sparse.write_bytes(layout.head + bytes(layout.size) + content[layout.begin + layout.size :])
+    fetched: list[int] = []
+    together = threading.Barrier(8)
+
+    def fetch(size: int, offset: int) -> bytes:
+        fetched.append(offset)
+        for _ in range(1000):
+            os.sched_yield()
+        return content[offset : offset + size]
+
+    def read(_: int) -> list[Entry]:
+        index = DatasetIndex(str(sparse), large.entry, fetch)
+        together.wait()
+        return index.entries(np.arange(0, len(index), 100))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(rows == large.entries(np.arange(0, len(large), 100)) for rows in pool.map(read, range(8)))
+    assert sorted(fetched) == [layout.chunk(number)[0] for number in range(layout.chunks)]
 
 
 def test_a_copy_in_another_process_reads_on_its_own(large: DatasetIndex) -> None:

@@ -78,6 +78,19 @@ def test_what_is_expected_comes_before_it_is_asked_for(server: RangeServer, cach
     assert server.times_served() == 1
 
 
+def test_a_block_comes_in_one_range_with_the_first_of_it_that_is_expected(
+    server: RangeServer, cache: RangeCache
+) -> None:
+    pieces, contents = shuffled(server)
+    file = pieces[0].file
+    block = [number for number, piece in enumerate(pieces) if piece.file == file]
+    with closing(ReadAhead(lambda: cache, pieces_of(pieces))) as ahead:
+        ahead.expect([0], [block])
+        wait_until_asked(server, 1)
+        assert received(ahead, cache, pieces, block) == expected(pieces, contents, block)
+    assert len(server.ranges) == 1
+
+
 def test_no_more_than_max_bytes_are_ahead(server: RangeServer, cache: RangeCache) -> None:
     pieces, contents = shuffled(server, 2, 4 << 20)
     with closing(ReadAhead(lambda: cache, pieces_of(pieces), max_bytes=2 << 20, num_threads=3)) as ahead:
