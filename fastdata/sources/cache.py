@@ -92,7 +92,10 @@ def _compare(url: str, part: Path, content: str) -> None:
 
 
 def cache_folder(cache_dir: CacheDir = None) -> Path:
-    """The folder that `local` copies into, made where it is not there; PermissionError where others can write in it."""
+    """The folder that `local` copies into, made where it is not there.
+
+    PermissionError where others can write in it, another OSError where it can't be made.
+    """
     given = cache_dir or os.environ.get("FASTDATA_CACHE")
     cache = Path(given).expanduser() if given else platformdirs.user_cache_path("fastdata", appauthor=False)
     _make_private(cache)
@@ -105,10 +108,13 @@ def _make_private(cache: Path) -> None:
     A file's name in the cache is a function of its URL, so whoever can write there could have laid another's shard
     under it. A sticky bit does not help against that.
     """
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    cache.mkdir(mode=0o700, exist_ok=True)
+    todo = "say another by FASTDATA_CACHE or fd.Cache(dir)"
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, making the cache's folder: {todo}", str(cache)) from error
     status = cache.stat()
-    todo = "say another by FASTDATA_CACHE"
     if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
         raise PermissionError(f"the cache {cache} belongs to user {status.st_uid}, who could plant shards: {todo}")
     if status.st_mode & stat.S_IWOTH:

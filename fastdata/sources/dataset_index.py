@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from fastdata.errors import ManifestError, TarError
-from fastdata.sources.faults import machines
+from fastdata.sources.faults import as_machines
 from fastdata.sources.index_layout import CHUNK, IndexEntry, read_layout
 from fastdata.sources.regular import open_regular
 from fastdata.sources.rows import Entry, Rows, are_within
@@ -117,10 +117,8 @@ class _Opened:
         """Compares a chunk with its hash; fetches one that lacks or is damaged. OSError where it can't be had."""
         if not self.has(chunk):
             offset, size = self.layout.chunk(chunk)
-            try:
+            with as_machines(self.path):
                 data = fetch(size, offset) if fetch else b""
-            except OSError as error:
-                raise machines(error, self.path) from error
             if not self._is_sound(chunk, data):
                 problem = f"its bytes from {offset} on are not those that were written: copy it again, or verify"
                 raise OSError(errno.EIO, f"damaged index: {problem}", self.path)

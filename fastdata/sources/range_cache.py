@@ -32,9 +32,10 @@ from typing import Self
 
 from fastdata.sources.cache import cached_name
 from fastdata.sources.fetching import Ranges
-from fastdata.sources.filling import Files, Filler
+from fastdata.sources.filling import Filler
 from fastdata.sources.ledger import Ledger
 from fastdata.sources.piece_locks import PieceLocks, Span
+from fastdata.sources.regular import share_of_files
 from fastdata.sources.sparse import Piece, RemoteFile, SparseFile
 
 _MAX_OPEN = 64  # files of data that a process keeps open
@@ -56,6 +57,19 @@ class _Pin:
 _Pins = Mapping[Piece, _Pin]
 
 
+class _LastUsed:
+    """Files of which the last used ones stay open: what is read ahead may lie in hundreds, and 256 have to suffice."""
+
+    def __init__(self, opened: Callable[[RemoteFile], SparseFile]) -> None:
+        self._open = lru_cache(min(_MAX_OPEN, share_of_files(8)))(opened)
+
+    def __getitem__(self, file: RemoteFile) -> SparseFile:
+        return self._open(file)
+
+    def close(self) -> None:
+        self._open.cache_clear()
+
+
 class RangeCache:
     """The cache in `folder`, as this process has it open.
 
@@ -74,13 +88,13 @@ class RangeCache:
         self._filler = Filler(folder, limit, storage, self._ledger)
         self._turn = threading.Lock()  # of who changes the table, for microseconds
         self._pins: dict[Piece, _Pin] = {}
-        self._open = lru_cache(_MAX_OPEN)(self._opened)
+        self._files = _LastUsed(self._opened)
         self._pid = os.getpid()
         self._filler.trim_all()
 
     def path(self, file: RemoteFile) -> Path:
         """The sparse file, to be read where a lease says what is there."""
-        return self._open(file).path
+        return self._files[file].path
 
     def lease(self, pieces: Iterable[Piece]) -> "Lease":
         """Makes sure that the pieces are on disk, until the lease is closed: what is missing is fetched.
@@ -88,12 +102,12 @@ class RangeCache:
         What can't be had is in the lease's `errors`, by piece. OSError where the machine fails.
         """
         wanted = list(dict.fromkeys(pieces))
-        files = {file: self._open(file) for file in {piece.file for piece in wanted}}
         pins: dict[Piece, _Pin] = {}
+        places = {file: self._place(file) for file in {piece.file for piece in wanted}}
         try:
             while left := [piece for piece in wanted if piece not in pins]:
-                mine = self._pin(left, files, pins)
-                self._settle(mine, files)
+                mine = self._pin(left, places, pins)
+                self._settle(mine)
                 for piece in left:
                     pins[piece].settled.wait()
                     if pins[piece].abandoned:
@@ -107,7 +121,7 @@ class RangeCache:
         """Closes its files, which ends all leases; nobody may use it any more. In a forked child, the child's files."""
         if os.getpid() == self._pid:
             self._filler.close()
-        self._open.cache_clear()
+        self._files.close()
         self._locks.close()
         self._ledger.close()
 
@@ -125,7 +139,7 @@ class RangeCache:
                     pin.span.let_go()
                     del self._pins[piece]
                     ended.append(piece)
-        self._filler.trim(ended, self._open)
+        self._filler.trim(ended, self._files)
 
     def _opened(self, file: RemoteFile) -> SparseFile:
         name = cached_name(file.url, f"{file.size} {file.content}")
@@ -138,7 +152,14 @@ class RangeCache:
                     first = self._ledger.register(name, file.size)
         return SparseFile(self._folder / name, file.size, first)
 
-    def _pin(self, pieces: Iterable[Piece], files: Files, pins: dict[Piece, _Pin]) -> dict[Piece, _Pin]:
+    def _place(self, file: RemoteFile) -> tuple[str, int]:
+        """What the locks and the ledger know a file by: its name here, and its first region."""
+        opened = self._files[file]
+        return opened.path.name, opened.first_region
+
+    def _pin(
+        self, pieces: Iterable[Piece], places: Mapping[RemoteFile, tuple[str, int]], pins: dict[Piece, _Pin]
+    ) -> dict[Piece, _Pin]:
         """Adds to `pins` those of the pieces, and gives those that nobody in this process had: they are to be settled.
 
         A lease is counted on each.
@@ -148,15 +169,14 @@ class RangeCache:
             for piece in pieces:
                 pin = self._pins.get(piece)
                 if pin is None:
-                    file = files[piece.file]
-                    span = self._locks.of(file.path.name, file.first_region, piece.offset, piece.end)
+                    span = self._locks.of(*places[piece.file], piece.offset, piece.end)
                     pin = self._pins[piece] = mine[piece] = _Pin(span)
                 else:
                     pin.leases += 1
                 pins[piece] = pin
         return mine
 
-    def _settle(self, mine: _Pins, files: Files) -> None:
+    def _settle(self, mine: _Pins) -> None:
         """Leaves each of the pieces on disk and under a shared lock, or with an error."""
         try:
             contested: list[Piece] = []
@@ -164,31 +184,31 @@ class RangeCache:
             for piece, pin in mine.items():
                 if not pin.span.try_to_have(exclusive=False):
                     contested.append(piece)
-                elif files[piece.file].has(piece):
+                elif self._files[piece.file].has(piece):
                     pin.settled.set()
                 else:
                     (missing if pin.span.try_to_have(exclusive=True) else contested).append(piece)
             if missing:
-                self._filler.fill(missing, files, self._settled)
+                self._filler.fill(missing, self._files, self._settled)
             for piece in contested:
-                self._get_after_others(piece, mine[piece], files)
-            self._ledger.used({number for piece in mine for number in files[piece.file].regions(piece)})
+                self._get_after_others(piece, mine[piece])
+            self._ledger.used({number for piece in mine for number in self._files[piece.file].regions(piece)})
         finally:
             for piece, pin in mine.items():
                 if not pin.settled.is_set():
                     pin.abandoned = True
                     self._end(piece, pin)
 
-    def _get_after_others(self, piece: Piece, pin: _Pin, files: Files) -> None:
+    def _get_after_others(self, piece: Piece, pin: _Pin) -> None:
         pin.span.let_go()  # two that look for it at the same time would else keep each other from fetching it
         for exclusive in (False, True):
             pin.span.wait(exclusive)
-            if files[piece.file].has(piece):
+            if self._files[piece.file].has(piece):
                 self._settled(piece, None)
                 return
             if not exclusive:
                 pin.span.let_go()
-        self._filler.fill([piece], files, self._settled)
+        self._filler.fill([piece], self._files, self._settled)
 
     def _settled(self, piece: Piece, error: OSError | None) -> None:
         """The piece is there, and others may read it as well; or it can't be had."""

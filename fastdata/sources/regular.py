@@ -1,6 +1,7 @@
-"""Files that are read whole: regular ones of a bounded size."""
+"""Files that are read whole: regular ones of a bounded size. And how many a process may have open."""
 
 import os
+import resource
 from stat import S_ISREG
 from typing import Final
 
@@ -36,3 +37,9 @@ def read_regular(path: str, limit: int = MAX_BYTES) -> bytes:
     if size > limit:
         raise OSError(f"{path} has more than {limit} bytes")
     return data
+
+
+def share_of_files(parts: int) -> int:
+    """One of so many parts of the descriptors that this process may have, by `ulimit -n`; at least 1."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, soft // parts) if soft != resource.RLIM_INFINITY else 1 << 20

@@ -45,7 +45,11 @@ def remote_index(url: str, entry: IndexEntry, cache_dir: CacheDir = None) -> Dat
             storage_of(source).get_file(source, part)
         else:
             _make_sparse(part, source, entry)
-        DatasetIndex(str(part), entry)  # raises where it is another's
+        try:
+            DatasetIndex(str(part), entry)
+        except ManifestError as error:
+            todo = "copy both there again, or open it again if it was replaced just now"
+            raise ManifestError(f"{str(error).replace(str(part), source)}: {todo}") from None
 
     make_once(cached, copy)
     return DatasetIndex(str(cached), entry, partial(_fetch, source))

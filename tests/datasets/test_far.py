@@ -16,9 +16,9 @@ from fastdata.packing.plan import ShardCount
 from fastdata.sources import retry
 from fastdata.sources.folder import scan_classes
 from support.classes import TRAIN
-from support.http_server import Fault, Server
+from support.http_server import Fault, Files, Server
 from support.pictures import jpeg
-from support.processes import assert_no_more_threads_than, threads
+from support.processes import assert_no_more_threads_than, run_python, threads
 
 COUNT = 300
 
@@ -164,3 +164,36 @@ def test_a_network_that_fails_is_no_samples_fault(
         next(iter(loader))
     assert caught.value.errno == errno.EIO
     assert "bucket/train-" in str(caught.value)
+
+
+def test_shards_that_are_deleted_under_way_are_an_error_that_names_them(
+    far: Far, http_server: Server, tmp_path: Path
+) -> None:
+    dataset = fd.TarImageDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path, 0))
+    assert isinstance(http_server.answer, Files)
+    http_server.answer.contents.clear()
+    with pytest.raises(fd.ReadError, match=r"no file http://\S+/bucket/train-00000\d\.tar: check the URL"):
+        batches(dataset)
+
+
+MANY_SHARDS = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+import fastdata as fd
+dataset = fd.TarImageDataset(sys.argv[1], fd.RandomResizedCrop(8), cache=fd.Cache(sys.argv[2], 0))
+with fd.Loader(dataset, 64, shuffle=True, num_threads=16) as loader:
+    print(sum(len(batch.keys) for batch in loader))
+"""
+
+
+def test_samples_of_hundreds_of_shards_are_read_with_256_open_files(
+    tmp_path_factory: pytest.TempPathFactory, http_server: Server, tmp_path: Path
+) -> None:
+    folder, shards = tmp_path_factory.mktemp("folder"), tmp_path_factory.mktemp("shards")
+    (folder / "ant").mkdir()
+    for number in range(COUNT):
+        (folder / "ant" / f"{number:03}.jpg").write_bytes(jpeg(16, 12, number))
+    pack(scan_classes(folder), shards, division=ShardCount(COUNT), jobs=1)
+    for path in shards.iterdir():
+        http_server.put(f"bucket/{path.name}", path.read_bytes())
+    assert run_python(MANY_SHARDS, http_server.url("bucket/train.json"), tmp_path) == f"{COUNT}\n"

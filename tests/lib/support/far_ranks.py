@@ -1,12 +1,14 @@
 """Ranks that train from a URL: real processes, each told what to deliver next by a line of JSON.
 
-    with ranks(2, environment) as both:
-        for number, rank in enumerate(both):
-            rank.begin(Job(url, cache, rank=number, world_size=2))
-        delivered = [rank.delivered() for rank in both]
+with ranks(2, environment) as both:
+    for number, rank in enumerate(both):
+        rank.begin(Job(url, cache, rank=number, world_size=2))
+    delivered = [rank.delivered() for rank in both]
 """
 
+import gc
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -144,7 +146,13 @@ def deliver(job: Job) -> Delivered:
             with fd.Loader(dataset, BATCH_SIZE, **how) as loader:
                 return _run(job, loader, loader, found)
         dataset = fd.TarImageDataset(
-            job.url, TRAIN, shuffle=shuffle, batch_size=BATCH_SIZE, cache=cache, rank=job.rank, world_size=job.world_size
+            job.url,
+            TRAIN,
+            shuffle=shuffle,
+            batch_size=BATCH_SIZE,
+            cache=cache,
+            rank=job.rank,
+            world_size=job.world_size,
         )
         return _run(job, dataset, DataLoader(dataset, batch_size=None, num_workers=2), found)
     except Exception as error:  # noqa: BLE001 - told to the test, with what was delivered before
@@ -170,7 +178,10 @@ def main() -> None:
     """Jobs by lines of standard input, what came of them by lines of standard output."""
     retry.policy = retry.Policy(first_delay=0.01, longest_delay=0.1)
     for line in sys.stdin:
-        print(json.dumps(asdict(deliver(Job(**json.loads(line))))), flush=True)
+        delivered = deliver(Job(**json.loads(line)))
+        gc.collect()  # a DataLoader that an error ended has its workers go on until it is gone
+        assert not multiprocessing.active_children()
+        print(json.dumps(asdict(delivered)), flush=True)
 
 
 if __name__ == "__main__":

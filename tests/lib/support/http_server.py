@@ -13,6 +13,7 @@ test can look into it. Thousands of requests a second are no burden to it.
 import http.client
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -139,6 +140,17 @@ class Server:
 
     def count(self, method: str = "GET") -> int:
         return sum(request.method == method for request in self.requests)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """A block in which nothing is answered."""
+        self.together = sys.maxsize
+        try:
+            yield
+        finally:
+            with self._came:
+                self.together = 0
+                self._came.notify_all()
 
     @property
     def connections(self) -> int:
