@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ from rich.table import Table
 
 from fastdata.commands.mixing import Mixing, mixing, pairs_alike
 from fastdata.commands.terminal import printable
-from fastdata.errors import DecodeError
+from fastdata.errors import DecodeError, ReadError
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.header import read_header
 from fastdata.sample import IMAGE_EXTENSIONS
@@ -21,10 +23,14 @@ from fastdata.sources.cache import local
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.listing import list_shards
 from fastdata.sources.manifest import Manifest
+from fastdata.sources.remote_dataset import remote_manifest
 from fastdata.sources.shard import Shard
-from fastdata.sources.urls import Urls, expand
+from fastdata.sources.urls import Urls, expand, is_manifest, is_remote
 
 _NAMED = 30  # of many classes or samples, so many are shown
+_FETCHED = 100  # images at most that are fetched to look at them
+
+_Image = tuple[str, bytes]  # a sample's key and image
 
 
 class Images(NamedTuple):
@@ -61,11 +67,15 @@ class Info(NamedTuple):
 def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
     """Each dataset in `what`: a json, a folder with some (or with shards only), or shards by path, glob or braces.
 
-    Of each, the headers of `look_at` images are read, evenly spread; nothing is written beside them.
+    Of each, the headers of `look_at` images are read, evenly spread; nothing is written beside them. A json may lie at
+    a URL: then so many of its images are fetched, but 100 at most, and of its shards nothing else.
     FileNotFoundError where there is none, ManifestError or TarError where it is damaged, ValueError where a shard is
     not the json's.
     """
-    path = Path(what)
+    path, url = Path(what), os.fspath(what)
+    if is_remote(url) and is_manifest(url):
+        found = remote_manifest(url)
+        return [_info(found.name, _shards(url), found, _far_images(url, found.nsamples, min(look_at, _FETCHED)))]
     if path.is_dir():
         jsons = [file for file in sorted(path.glob("*.json")) if manifest.is_ours(file)]
         if jsons:
@@ -77,7 +87,7 @@ def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
         return [_of_json(path, look_at)]
     else:
         shards = expand(what)
-    return [_info(os.fspath(what), _shards(shards), None, look_at)]
+    return [_info_here(url, _shards(shards), None, look_at)]
 
 
 def show(info: Info) -> None:
@@ -119,7 +129,7 @@ def _of_json(file: Path, look_at: int) -> Info:
         size = shard.stat().st_size
         if size != entry.filesize:
             raise ValueError(f"{shard} has {size} bytes, not {entry.filesize} as {file} says: copy or pack it again")
-    return _info(found.name, _shards(file), found, look_at)
+    return _info_here(found.name, _shards(file), found, look_at)
 
 
 def _shards(urls: Urls) -> list[Shard]:
@@ -129,7 +139,11 @@ def _shards(urls: Urls) -> list[Shard]:
     return [Shard(shard, keep_index=False, known=one) for shard, one in zip(listing.shards, known, strict=True)]
 
 
-def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int) -> Info:
+def _info_here(name: str, shards: list[Shard], found: Manifest | None, look_at: int) -> Info:
+    return _info(name, shards, found, _images(shards, sum(map(len, shards)), look_at))
+
+
+def _info(name: str, shards: list[Shard], found: Manifest | None, images: Iterator[_Image]) -> Info:
     names = found.classes if found else ()
     classes, extensions = Counter[int](), Counter[str]()
     samples = size = 0
@@ -137,7 +151,7 @@ def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int) 
     for shard in shards:
         rows = shard.rows
         samples += len(rows)
-        in_shard = Path(local(shard.path)).stat().st_size
+        in_shard = shard.known.entry.filesize if shard.known else Path(local(shard.path)).stat().st_size
         size += in_shard
         pairs += pairs_alike(rows["cls"], in_shard)
         values, counts = np.unique(rows["cls"], return_counts=True)
@@ -149,31 +163,57 @@ def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int) 
     unlabelled = classes.pop(NO_CLASS, 0)
     named = {names[c] if 0 <= c < len(names) else str(c): classes[c] for c in sorted(classes)}
     made = f"fastdata {found.made.version}, seed {found.made.seed}, images: {found.made.jpeg}" if found else ""
-    images = _look(shards, samples, look_at)
-    return Info(name, len(shards), samples, size, named, unlabelled, dict(extensions), images, window, made)
+    counted = dict(extensions)
+    return Info(name, len(shards), samples, size, named, unlabelled, counted, _look(images), window, made)
 
 
-def _look(shards: list[Shard], samples: int, look_at: int) -> Images:
-    """The headers of `look_at` of the samples, evenly spread over all shards."""
-    wanted = iter(np.unique(np.linspace(0, samples - 1, min(look_at, samples)).astype(np.int64)).tolist())
-    sizes: list[tuple[int, int]] = []
-    unreadable: list[str] = []
-    crop_ready = first = 0
-    following = next(wanted, None)
+def _evenly(samples: int, look_at: int) -> list[int]:
+    """So many numbers of samples, evenly spread."""
+    numbers: list[int] = np.unique(np.linspace(0, samples - 1, min(look_at, samples)).astype(np.int64)).tolist()
+    return numbers
+
+
+def _images(shards: list[Shard], samples: int, look_at: int) -> Iterator[_Image]:
+    """`look_at` of the samples that have an image."""
+    wanted = iter(_evenly(samples, look_at))
+    following, first = next(wanted, None), 0
     for shard in shards:
         while following is not None and following < first + len(shard):
             row = following - first
             extension = next((e for e in IMAGE_EXTENSIONS if shard.has(row, e)), None)
             if extension is not None:
-                key, image = shard.read_sample(row, extension)
-                try:
-                    sizes.append(read_header(image).size)
-                except DecodeError:
-                    unreadable.append(key)
-                crop_ready += is_crop_ready(image)
+                yield shard.read_sample(row, extension)
             following = next(wanted, None)
         first += len(shard)
         shard.close()
+
+
+def _far_images(url: str, samples: int, look_at: int) -> Iterator[_Image]:
+    """The same of a dataset at a URL: they are fetched together."""
+    from fastdata.datasets.store import TarImageMapDataset  # which imports torch
+
+    dataset, wanted = TarImageMapDataset(url, target=None), _evenly(samples, look_at)
+    dataset.expect(wanted)
+    try:
+        for number in wanted:
+            with suppress(ReadError):  # it has no image
+                sample = dataset.read(number)
+                yield sample.key, sample.image
+    finally:
+        dataset.expect_nothing()
+
+
+def _look(images: Iterator[_Image]) -> Images:
+    """What the headers say."""
+    sizes: list[tuple[int, int]] = []
+    unreadable: list[str] = []
+    crop_ready = 0
+    for key, image in images:
+        try:
+            sizes.append(read_header(image).size)
+        except DecodeError:
+            unreadable.append(key)
+        crop_ready += is_crop_ready(image)
     widths, heights = (_spread([size[axis] for size in sizes]) for axis in (0, 1))
     return Images(len(sizes) + len(unreadable), widths, heights, crop_ready, unreadable)
 

@@ -12,6 +12,7 @@ from fastdata.packing.plan import ShardCount
 from fastdata.sources import index
 from fastdata.sources.folder import scan_classes
 from support.commands import Command
+from support.http_server import Server
 from support.pictures import jpeg
 from support.tars import packed
 from support.tars import samples as members_of
@@ -123,3 +124,16 @@ def test_shards_of_a_packed_dataset_are_not_indexed_again(tmp_path: Path, monkey
     by_json, by_glob = (describe(tmp_path / "out" / what)[0] for what in ("train.json", "*.tar"))
     assert (by_json.samples, by_json.classes, by_json.extensions) == (4, {"ant": 4}, {"jpg": 4, "cls": 4})
     assert (by_glob.samples, by_glob.extensions) == (4, by_json.extensions)
+
+
+def test_of_a_dataset_at_a_url_no_shard_is_fetched_as_a_whole(
+    dataset: Path, http_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTDATA_CACHE", str(tmp_path))
+    for path in dataset.iterdir():
+        http_server.put(f"bucket/{path.name}", path.read_bytes())
+    (here,), (there,) = describe(dataset, 5), describe(http_server.url("bucket/train.json"), 5)
+    assert there == here
+    of_shards = [request for request in http_server.requests if request.path.endswith(".tar")]
+    assert len(of_shards) <= 5
+    assert all(request.range for request in of_shards)
