@@ -31,6 +31,7 @@ from fastdata.images.header import Header, read_header
 from fastdata.images.reference import Encoded
 from fastdata.sample import Pair, Pixels, Sample, Size, key_hash
 from fastdata.sources.faults import is_machines, patiently
+from fastdata.sources.read_ahead import NONE_BESIDE, Beside
 from fastdata.transforms.draw import draw, sample_rng, sample_rngs
 from fastdata.transforms.sized import sized
 from fastdata.transforms.steps import TransformStep
@@ -125,8 +126,11 @@ class ImageDataset(ABC):
         """Whether samples are read ahead when they are expected: some lie elsewhere."""
         return False
 
-    def expect(self, numbers: Sequence[int]) -> None:  # noqa: B027 - as a rule all is near
-        """Says which samples are read next, after those that were expected before; does not wait."""
+    def expect(self, numbers: Sequence[int], beside: Beside = NONE_BESIDE) -> None:  # noqa: B027 - as a rule all is near
+        """Says which samples are read next, after those that were expected before; does not wait.
+
+        `beside` are the neighbours with which some of them are fetched in one go, by number, since they come later on.
+        """
 
     def expect_nothing(self) -> None:  # noqa: B027
         """Ends reading ahead, until something is expected again."""

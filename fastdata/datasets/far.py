@@ -9,10 +9,13 @@ import numpy as np
 
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.places import Place, Places
-from fastdata.epoch.order import Picks
+from fastdata.epoch.cursor import Run
+from fastdata.epoch.order import Ids, Picks
+from fastdata.epoch.orders import OneEpoch
+from fastdata.epoch.window import WindowEpoch
 from fastdata.sources.listing import Listing
 from fastdata.sources.node_cache import Cache, range_cache
-from fastdata.sources.read_ahead import ReadAhead
+from fastdata.sources.read_ahead import NONE_BESIDE, Beside, ReadAhead
 from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.sparse import Piece
 
@@ -48,11 +51,11 @@ class FarSamples:
                 raise error
             yield
 
-    def expect(self, numbers: Sequence[int]) -> None:
-        """Says which samples are read next; does not wait."""
+    def expect(self, numbers: Sequence[int], beside: Beside = NONE_BESIDE) -> None:
+        """Says which samples are read next, and with which neighbours some of them are fetched; does not wait."""
         if self._ahead is None:
             self._ahead = ReadAhead(partial(range_cache, self._cache), lambda some: self._pieces(self._placed(some)))
-        self._ahead.expect(numbers)
+        self._ahead.expect(numbers, beside if self._cache.limit != 0 else NONE_BESIDE)  # else none would be kept
 
     def expect_nothing(self) -> None:
         """Ends reading ahead."""
@@ -79,22 +82,41 @@ class FarSamples:
         return pieces
 
 
-def expected(dataset: ImageDataset, batches: Iterator[Picks]) -> Iterator[Picks]:
-    """The batches, after the dataset was told of the samples in them and in some that follow, if that is of use.
+def expected(dataset: ImageDataset, run: Run, made: int = 0) -> Iterator[Picks]:
+    """The batches of a run behind those that are made, after the dataset was told of the samples in them and in some
+    that follow, if that is of use.
 
     Whoever is done with the batches calls `dataset.expect_nothing()`.
     """
-    return _expected(dataset, batches) if dataset.is_far else batches
+    batches = run.batches(made)
+    return _expected(dataset, run.order, batches) if dataset.is_far else batches
 
 
-def _expected(dataset: ImageDataset, batches: Iterator[Picks]) -> Iterator[Picks]:
+def _expected(dataset: ImageDataset, order: OneEpoch, batches: Iterator[Picks]) -> Iterator[Picks]:
     waiting: deque[Picks] = deque()
     samples = 0
+    begun: set[int] = set()
     for picks in batches:
-        dataset.expect(picks.numbers.tolist())
+        dataset.expect(picks.numbers.tolist(), _new_blocks(order, picks.numbers, begun))
         waiting.append(picks)
         samples += len(picks.numbers)
         while samples - len(waiting[0].numbers) >= _SAMPLES_AHEAD:
             samples -= len(waiting[0].numbers)
             yield waiting.popleft()
     yield from waiting
+
+
+def _new_blocks(order: OneEpoch, numbers: Ids, begun: set[int]) -> Beside:
+    """Of samples by block the first one of each block that was not begun before, with all of that block.
+
+    So a block is fetched whole, by one request, where it is needed first, and once: where the cache could not keep it,
+    its other samples are fetched one by one.
+    """
+    if not isinstance(order, WindowEpoch):
+        return NONE_BESIDE
+    found: dict[int, Sequence[int]] = {}
+    for number, begin, end in zip(numbers.tolist(), *(each.tolist() for each in order.blocks_of(numbers)), strict=True):
+        if begin not in begun:
+            begun.add(begin)
+            found[number] = range(begin, end)
+    return found

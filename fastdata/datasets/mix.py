@@ -23,6 +23,7 @@ from fastdata.epoch.sampler import EpochIndex
 from fastdata.errors import ReadError, SampleError
 from fastdata.images.header import Header
 from fastdata.sample import Sample, Size, key_hash
+from fastdata.sources.read_ahead import NONE_BESIDE, Beside
 from fastdata.transforms.view import View
 
 
@@ -57,8 +58,8 @@ class _OtherNumbers(ImageDataset):
     def is_far(self) -> bool:
         return any(part.is_far for part in self._parts_used())
 
-    def expect(self, numbers: Sequence[int]) -> None:
-        """As of every dataset; each part is told of its own."""
+    def expect(self, numbers: Sequence[int], beside: Beside = NONE_BESIDE) -> None:
+        """As of every dataset; each part is told of its own. Neighbours here need not be neighbours there."""
         by_part: dict[int, tuple[ImageDataset, list[int]]] = {}
         for part, own in map(self._locate, numbers):
             by_part.setdefault(id(part), (part, []))[1].append(own)

@@ -30,6 +30,7 @@ from fastdata.sources.faults import is_machines, patiently
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.listing import Listing, list_shards
 from fastdata.sources.node_cache import Cache
+from fastdata.sources.read_ahead import NONE_BESIDE, Beside
 from fastdata.sources.shard import Component, Shard
 from fastdata.sources.tar import pread
 from fastdata.sources.targets import read_field
@@ -143,10 +144,11 @@ class ShardStore(ImageDataset):
     def is_far(self) -> bool:
         return self._far is not None
 
-    def expect(self, numbers: Sequence[int]) -> None:
+    def expect(self, numbers: Sequence[int], beside: Beside = NONE_BESIDE) -> None:
         """As of every dataset."""
         if self._far is not None:
-            self._far.expect(list(map(self._stored, numbers)))
+            stored = {self._stored(number): list(map(self._stored, some)) for number, some in beside.items()}
+            self._far.expect(list(map(self._stored, numbers)), stored)
 
     def expect_nothing(self) -> None:
         """As of every dataset."""

@@ -142,6 +142,15 @@ class WindowEpoch:
         line[is_rest] = in_streams + rest.at(positions[is_rest] - in_streams)
         return Picks(self._samples(line), self.epoch)
 
+    def blocks_of(self, numbers: Ids) -> tuple[Ids, Ids]:
+        """Where the blocks that samples are in begin, and end, by number; the samples that fill none are one, too."""
+        size, short, at = self.orders.block_size, self._short, self._short_block
+        shift = np.where(numbers >= at + short, short, 0)
+        begins: Ids = (numbers - shift) // size * size + shift
+        in_short = (numbers >= at) & (numbers < at + short)
+        begins[in_short] = at
+        return begins, begins + np.where(in_short, short, size)
+
     def _in_streams(self, positions: Ids) -> Ids:
         """The places in the line of positions at which streams take turns."""
         window, size = self.orders.window, self.orders.stream_size

@@ -208,7 +208,7 @@ class Loader:
 
 
 def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dali | None) -> BatchCrew:
-    batches = expected(setup.dataset, run.batches())
+    batches = expected(setup.dataset, run)
     if dali is None:
         kind = MappedJob if setup.dataset.is_mapped else BatchJob
         return Crew((kind(setup, picks) for picks in batches), num_threads, prefetch)

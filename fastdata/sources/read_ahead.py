@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
+from types import MappingProxyType
 
 from fastdata.sources.range_cache import Lease, RangeCache
 from fastdata.sources.sparse import Piece
@@ -16,12 +17,21 @@ _SHARE = 1 << 20  # bytes of room are counted in these
 
 PiecesOf = Callable[[Sequence[int]], Mapping[int, Piece]]
 
+Beside = Mapping[int, Sequence[int]]
+"""By number the numbers of the pieces with which one is fetched."""
+
+NONE_BESIDE: Beside = MappingProxyType({})
+
 
 class _Batch:
-    """Pieces by number that are fetched together, and the numbers that nobody has asked for yet."""
+    """Pieces by number that are fetched together, and the numbers that nobody has asked for yet.
 
-    def __init__(self, numbers: Sequence[int]) -> None:
+    With them come those `beside` them, which are left in the cache without a lease.
+    """
+
+    def __init__(self, numbers: Sequence[int], beside: Sequence[int]) -> None:
         self.left = dict.fromkeys(numbers)
+        self.beside = beside
         self.shares = 0  # of the room
         self.lease: Lease | None = None
         self.begun = self.fetched = self.over = False
@@ -64,14 +74,19 @@ class ReadAhead:
         self._defect: Exception | None = None
         self._closed = False
 
-    def expect(self, numbers: Sequence[int]) -> None:
-        """Says what will be leased next, after what was expected before. Does not wait."""
+    def expect(self, numbers: Sequence[int], beside: Beside = NONE_BESIDE) -> None:
+        """Says what will be leased next, after what was expected before. Does not wait.
+
+        With some of it others are fetched, `beside` it, which are expected later on; they count as bytes only while
+        they are fetched.
+        """
         with self._turn:
             if self._closed:
                 return
             new = [number for number in dict.fromkeys(numbers) if number not in self._batch_of]
             for first in range(0, len(new), _AT_ONCE):
-                batch = _Batch(new[first : first + _AT_ONCE])
+                some = new[first : first + _AT_ONCE]
+                batch = _Batch(some, [each for number in some for each in beside.get(number, ())])
                 self._batch_of |= dict.fromkeys(batch.left, batch)
                 self._queue.put(batch)
             if not self._threads:
@@ -137,11 +152,15 @@ class ReadAhead:
         try:
             with suppress(OSError):  # whoever needs them tries again, and says which sample it was
                 pieces = self._pieces_of(list(batch.left))
-                self._wait_for_room(batch, sum(piece.size for piece in pieces.values()))
+                own = sum(piece.size for piece in pieces.values())
+                beside = self._pieces_of(batch.beside).values() if batch.beside else ()
+                self._wait_for_room(batch, own + sum(piece.size for piece in beside))
                 with self._turn:
                     batch.begun = True
                     pieces = {number: piece for number, piece in pieces.items() if number in batch.left}
-                lease = self._cache().lease(pieces.values())
+                lease = self._cache().lease([*pieces.values(), *beside])
+                lease.drop(set(beside) - set(pieces.values()))
+                self._give_back_room(batch, own)
         finally:
             with self._turn:
                 batch.lease, batch.fetched = lease, True
@@ -156,6 +175,12 @@ class ReadAhead:
             for _ in range(min(-(-size // _SHARE), self._shares)):
                 self._room.get()
                 batch.shares += 1
+
+    def _give_back_room(self, batch: _Batch, size: int) -> None:
+        """What it has beyond so many bytes."""
+        for _ in range(batch.shares - min(-(-size // _SHARE), batch.shares)):
+            batch.shares -= 1
+            self._room.put(None)
 
     def _settle(self, batch: _Batch) -> None:
         """Where nothing of a batch is kept any more, its room is free."""
