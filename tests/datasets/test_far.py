@@ -88,6 +88,27 @@ def test_with_a_cache_of_next_to_nothing(far: Far, tmp_path: Path) -> None:
         assert_same(batches(ours, shuffle=True, epochs=2), batches(theirs, shuffle=True, epochs=2))
 
 
+WINDOW = fd.Window(block_size=10, streams=4, window=30, global_batch=32)
+
+
+def test_a_window_shuffle_fetches_its_blocks_whole(far: Far, http_server: Server, tmp_path: Path) -> None:
+    ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path))
+    theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)
+    assert_same(batches(ours, shuffle=WINDOW), batches(theirs, shuffle=WINDOW))
+    assert set(shards_served(http_server).values()) == {1}
+    of_shards = sum(request.path.endswith(".tar") for request in http_server.requests)
+    assert of_shards < COUNT / 2  # of blocks of 10, some of which others are fetching or cross the end of a shard
+
+
+def test_where_nothing_is_kept_a_window_shuffle_fetches_no_more_than_it_reads(
+    far: Far, http_server: Server, tmp_path: Path
+) -> None:
+    ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path, 0))
+    theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)
+    assert_same(batches(ours, shuffle=WINDOW), batches(theirs, shuffle=WINDOW))
+    assert set(shards_served(http_server).values()) == {1}
+
+
 def test_by_number_and_whatever_is_asked_of_it(far: Far, tmp_path: Path) -> None:
     ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path))
     theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)

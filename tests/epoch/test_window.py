@@ -1,5 +1,6 @@
 """Shuffling by blocks: each sample once, few blocks at a time, ranks with blocks of their own; how well it mixes."""
 
+import itertools
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
@@ -55,6 +56,19 @@ def most_open(sequence: Ids) -> int:
     np.add.at(changes, first, 1)
     np.add.at(changes, last + 1, -1)
     return int(np.cumsum(changes).max())
+
+
+@given(windows(), st.integers(1, 400), st.integers(0, 3))
+def test_each_sample_is_told_the_block_that_it_comes_with(window: Window, samples: int, epoch: int) -> None:
+    of_epoch = orders(window, samples).of(epoch)
+    begins, ends = of_epoch.blocks_of(np.arange(samples))
+    blocks = sorted({*zip(begins.tolist(), ends.tolist(), strict=True)})
+    assert [end for _, end in blocks] == [begin for begin, _ in blocks[1:]] + [samples]
+    assert np.all((begins <= np.arange(samples)) & (np.arange(samples) < ends))
+    line = of_epoch._samples(np.arange(samples))
+    stops = [*range(0, samples, of_epoch.orders.block_size), samples]
+    pairs = itertools.pairwise(stops)
+    assert blocks == sorted((int(line[first]), int(line[stop - 1]) + 1) for first, stop in pairs)
 
 
 # --- each sample once

@@ -90,6 +90,20 @@ def test_no_more_than_max_bytes_are_ahead(server: RangeServer, cache: RangeCache
     assert server.times_served() == 1
 
 
+def test_what_lies_beside_comes_by_the_same_request_and_takes_room_no_longer_than_that(
+    server: RangeServer, cache: RangeCache
+) -> None:
+    data = content(0, 4 << 20)
+    pieces = cut(server.add("train-0.tar", data), data)
+    with closing(ReadAhead(lambda: cache, pieces_of(pieces), max_bytes=2 << 20, num_threads=1)) as ahead:
+        ahead.expect([3], {3: range(60)})  # more than 1 MiB
+        ahead.expect([80])
+        wait_until_asked(server, 2)
+        assert [end - first for _, first, end in server.ranges] == [pieces[59].end, pieces[80].size]
+        with cache.lease(pieces[:60]):
+            assert len(server.ranges) == 2
+
+
 def test_whoever_asks_first_is_served_first(server: RangeServer, cache: RangeCache) -> None:
     pieces, contents = shuffled(server)
     with closing(ReadAhead(lambda: cache, pieces_of(pieces), max_bytes=1 << 20, num_threads=1)) as ahead:
