@@ -134,3 +134,9 @@ def test_a_cache_of_somebody_else_is_refused(remote: Remote, tmp_path: Path, mon
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(PermissionError, match=f"cache {tmp_path}/cache belongs to user {os.getuid()}, who could plant"):
         local(remote.url("1.tar"), tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_made_is_an_error_that_says_what_to_do(remote: Remote, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"making the cache's folder: say another by FASTDATA_CACHE .*/file/cache'"):
+        local(remote.url("1.tar"), tmp_path / "file" / "cache")
