@@ -5,7 +5,9 @@ from typing import Self
 
 def forget_frames(error: BaseException | None) -> None:
     """Leaves an error, and what caused it, without the frames that they were raised in, and what these hold."""
-    while error is not None:
+    seen: set[int] = set()  # `raise error from error` makes a circle
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
 

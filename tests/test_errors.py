@@ -35,3 +35,10 @@ def test_an_error_that_is_kept_holds_no_frames() -> None:
     kept = caught.value.without_frames()
     assert isinstance(kept.__cause__, OSError)
     assert kept.__traceback__ is kept.__cause__.__traceback__ is None
+
+
+def test_frames_are_forgotten_of_an_error_that_is_its_own_cause() -> None:
+    error = SampleError("it has no bytes")
+    with pytest.raises(SampleError):
+        raise error from error
+    assert error.without_frames().__traceback__ is None

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +14,7 @@ from rich.table import Table
 
 from fastdata.commands.mixing import Mixing, mixing, pairs_alike
 from fastdata.commands.terminal import printable
-from fastdata.datasets.store import TarImageMapDataset
-from fastdata.errors import DecodeError
+from fastdata.errors import DecodeError, ReadError
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.header import read_header
 from fastdata.sample import IMAGE_EXTENSIONS
@@ -23,14 +22,13 @@ from fastdata.sources import manifest
 from fastdata.sources.cache import local
 from fastdata.sources.index import NO_CLASS
 from fastdata.sources.listing import list_shards
-from fastdata.sources.manifest import Manifest, ShardEntry
+from fastdata.sources.manifest import Manifest
 from fastdata.sources.remote_dataset import remote_manifest
 from fastdata.sources.remote_glob import remote_matches
 from fastdata.sources.shard import Shard
-from fastdata.sources.storage import storage_of
-from fastdata.sources.urls import Urls, beside, expand, is_manifest, is_remote
+from fastdata.sources.urls import Urls, expand, is_manifest, is_remote
 
-_ASKED = 32  # shards at URLs whose sizes are asked for at the same time
+_FETCHED = 100  # images at most that are fetched to look at them
 _NAMED = 30  # of many classes or samples, so many are shown
 
 
@@ -68,8 +66,8 @@ class Info(NamedTuple):
 def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
     """Each dataset in `what`: a json, a folder with some (or with shards only), or shards by path, glob or braces.
 
-    A json and shards may lie at URLs. Of each dataset the headers of `look_at` images are read, evenly spread; nothing
-    is written beside them.
+    A json and shards may lie at URLs: of a json there 100 images are fetched at most, and of its shards nothing else.
+    Of each dataset the headers of `look_at` images are read, evenly spread; nothing is written beside them.
     FileNotFoundError where there is none, ManifestError or TarError where it is damaged, ValueError where a shard is
     not the json's.
     """
@@ -128,23 +126,15 @@ def _of_json(file: Path, look_at: int) -> Info:
     found = manifest.load(file)
     for entry in found.shards:
         shard = file.parent / entry.url
-        _compare(str(shard), shard.stat().st_size, entry, str(file))
+        size = shard.stat().st_size
+        if size != entry.filesize:
+            raise ValueError(f"{shard} has {size} bytes, not {entry.filesize} as {file} says: copy or pack it again")
     return _info(found.name, _shards(file), found, look_at)
 
 
 def _of_remote_json(url: str, look_at: int) -> Info:
     found = remote_manifest(url)
-    shards = [beside(url, entry.url) for entry in found.shards]
-    with ThreadPoolExecutor(_ASKED) as pool:
-        sizes = pool.map(lambda shard: storage_of(shard).size(shard), shards)
-        for shard, size, entry in zip(shards, sizes, found.shards, strict=True):
-            _compare(shard, size, entry, url)
-    return _info(found.name, _shards(url), found, look_at, TarImageMapDataset(url, target=None))
-
-
-def _compare(shard: str, size: int, entry: ShardEntry, json: str) -> None:
-    if size != entry.filesize:
-        raise ValueError(f"{shard} has {size} bytes, not {entry.filesize} as {json} says: copy or pack it again")
+    return _info(found.name, _shards(url), found, min(look_at, _FETCHED), far=url)
 
 
 def _shards(urls: Urls) -> list[Shard]:
@@ -154,10 +144,8 @@ def _shards(urls: Urls) -> list[Shard]:
     return [Shard(shard, keep_index=False, known=one) for shard, one in zip(listing.shards, known, strict=True)]
 
 
-def _info(
-    name: str, shards: list[Shard], found: Manifest | None, look_at: int, far: TarImageMapDataset | None = None
-) -> Info:
-    """What these shards hold; `far` reads samples of theirs where they are elsewhere."""
+def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int, far: str | None = None) -> Info:
+    """What these shards hold; `far` is their json's URL where they are elsewhere."""
     names = found.classes if found else ()
     classes, extensions = Counter[int](), Counter[str]()
     samples = size = 0
@@ -212,13 +200,19 @@ def _images_of(shards: list[Shard], numbers: Iterable[int]) -> Iterator[tuple[st
         shard.close()
 
 
-def _far_images(dataset: TarImageMapDataset, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
-    """The same of a dataset that lies elsewhere; they are read ahead."""
+def _far_images(url: str, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+    """The same of a dataset that lies elsewhere; they are fetched together."""
+    from fastdata.datasets.store import TarImageMapDataset  # which imports torch
+
+    dataset = TarImageMapDataset(url, target=None)
     dataset.expect(numbers)
-    for number in numbers:
-        sample = dataset.read(number)
-        yield sample.key, sample.image
-    dataset.expect_nothing()
+    try:
+        for number in numbers:
+            with suppress(ReadError):  # it has no image
+                sample = dataset.read(number)
+                yield sample.key, sample.image
+    finally:
+        dataset.expect_nothing()
 
 
 def _spread(values: list[int]) -> tuple[int, int, int]:

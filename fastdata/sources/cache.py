@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +12,9 @@ from pathlib import Path
 import platformdirs
 
 from fastdata.errors import ReplacedError
+from fastdata.sources.byte_locks import wait_for_lock
 from fastdata.sources.content_hash import hash_of
+from fastdata.sources.regular import open_private
 from fastdata.sources.storage import storage_of
 from fastdata.sources.urls import is_remote, plain_path, refuse_pipe
 
@@ -35,24 +37,49 @@ def local(url: str, cache_dir: CacheDir = None, content: str = "") -> str:
     refuse_pipe(url)
     if not is_remote(url):
         return plain_path(url)
+
+    def copy(part: Path) -> None:
+        storage_of(url).get_file(url, part)
+        if content:
+            _compare(url, part, content)
+
     cached = cache_folder(cache_dir) / cached_name(url, content)
-    if not cached.exists():
-        with arriving(cached) as part:
-            storage_of(url).get_file(url, part)
-            if content:
-                _compare(url, part, content)
+    make_once(cached, copy)
     return str(cached)
 
 
+def make_once(cached: Path, make: Callable[[Path], None]) -> None:
+    """Has a file made that is not in the cache yet: by one thread of all processes of this node, others wait for it.
+
+    What `make` writes at the path that it is given appears whole, and is removed where it raises; then the next one
+    tries. OSError where the folder's file system has no locks.
+    """
+    if cached.exists():
+        return
+    with _alone(cached.with_name(f".{cached.name}.lock")):
+        if cached.exists():
+            return
+        part = cached.with_name(f".{cached.name}.{secrets.token_hex(8)}.part")
+        try:
+            make(part)
+            part.replace(cached)
+        finally:
+            part.unlink(missing_ok=True)
+
+
 @contextmanager
-def arriving(cached: Path) -> Iterator[Path]:
-    """Where to put a file that has its place in the cache when the block ends, and is removed where that raises."""
-    part = cached.with_name(f".{cached.name}.{secrets.token_hex(8)}.part")
+def _alone(lock: Path) -> Iterator[None]:
+    """A block that no other thread or process is in at the same time, unless one before has failed.
+
+    Its lock file is removed. Those who have it open by then come one after another, too, and find what was made.
+    """
+    fd = open_private(lock)
     try:
-        yield part
-        part.replace(cached)
+        wait_for_lock(fd, 0, 1, exclusive=True)
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        os.close(fd)
 
 
 def _compare(url: str, part: Path, content: str) -> None:
@@ -65,7 +92,10 @@ def _compare(url: str, part: Path, content: str) -> None:
 
 
 def cache_folder(cache_dir: CacheDir = None) -> Path:
-    """The folder that `local` copies into, made where it is not there; PermissionError where others can write in it."""
+    """The folder that `local` copies into, made where it is not there.
+
+    PermissionError where others can write in it, another OSError where it can't be made.
+    """
     given = cache_dir or os.environ.get("FASTDATA_CACHE")
     cache = Path(given).expanduser() if given else platformdirs.user_cache_path("fastdata", appauthor=False)
     _make_private(cache)
@@ -78,10 +108,13 @@ def _make_private(cache: Path) -> None:
     A file's name in the cache is a function of its URL, so whoever can write there could have laid another's shard
     under it. A sticky bit does not help against that.
     """
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    cache.mkdir(mode=0o700, exist_ok=True)
+    todo = "say another by FASTDATA_CACHE or fd.Cache(dir)"
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}, making the cache's folder: {todo}", str(cache)) from error
     status = cache.stat()
-    todo = "say another by FASTDATA_CACHE"
     if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
         raise PermissionError(f"the cache {cache} belongs to user {status.st_uid}, who could plant shards: {todo}")
     if status.st_mode & stat.S_IWOTH:

@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 
 from fastdata.errors import ManifestError, TarError
 from fastdata.sources.byte_locks import wait_for_lock
-from fastdata.sources.faults import machines
+from fastdata.sources.faults import as_machines
 from fastdata.sources.index_layout import CHUNK, IndexEntry, read_layout
 from fastdata.sources.regular import open_regular
 from fastdata.sources.rows import Entry, Rows, are_within
@@ -137,10 +137,8 @@ class _Opened:
             wait_for_lock(fd, offset, offset + size, exclusive=True)  # closing lets go of it
             if self.has(chunk):
                 return
-            try:
+            with as_machines(self.path):
                 data = fetch(size, offset)
-            except OSError as error:
-                raise machines(error, self.path) from error
             if not self._is_sound(chunk, data):
                 raise self._damaged(chunk)
             _write(fd, data, offset)

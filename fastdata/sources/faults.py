@@ -2,7 +2,8 @@
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -36,11 +37,18 @@ def is_machines(error: OSError) -> bool:
     return error.errno is not None and error.errno not in OF_A_SAMPLE
 
 
-def machines(error: OSError, where: str) -> OSError:
-    """A fault of a network, which says no errno, as one of the machine's; what is not there stays what it is."""
-    if error.errno is not None or isinstance(error, FileNotFoundError | PermissionError):
-        return error
-    return OSError(errno.EIO, str(error), where)
+@contextmanager
+def as_machines(where: str) -> Iterator[None]:
+    """In its block a network's fault, which says no errno, is raised as one of the machine's.
+
+    What is not there, or not to be read, stays what it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None or isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise OSError(errno.EIO, str(error), where) from error
 
 
 def patiently(attempt: Callable[[], T], again: Callable[[], T]) -> T:

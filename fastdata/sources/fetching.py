@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
-from fastdata.sources.faults import machines
+from fastdata.sources.faults import as_machines
 from fastdata.sources.sparse import Piece, Run, is_intact
 
 
@@ -38,7 +38,10 @@ def _ask(storage: Ranges, runs: Sequence[Run]) -> Fetched:
     ranges = [(run[0].offset, run[-1].end - run[0].offset) for run in runs]
     intact: list[tuple[Run, memoryview]] = []
     errors: dict[Piece, OSError] = {}
-    for run, buffer in zip(runs, _received(storage, runs[0][0].file.url, ranges), strict=True):
+    url = runs[0][0].file.url
+    with as_machines(url):
+        received = storage.get_ranges(url, ranges)
+    for run, buffer in zip(runs, received, strict=True):
         data = memoryview(buffer)
         ends = accumulate(piece.size for piece in run)
         of_piece = [data[end - piece.size : end] for piece, end in zip(run, ends, strict=True)]
@@ -50,13 +53,6 @@ def _ask(storage: Ranges, runs: Sequence[Run]) -> Fetched:
             intact.append((run, data))
         errors |= bad
     return Fetched(intact, errors)
-
-
-def _received(storage: Ranges, url: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes | memoryview]:
-    try:
-        return storage.get_ranges(url, ranges)
-    except OSError as error:
-        raise machines(error, url) from error
 
 
 def _damaged(piece: Piece) -> OSError:

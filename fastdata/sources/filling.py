@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Protocol
 
 from fastdata.errors import forget_frames
 from fastdata.sources.eviction import evict, evict_regions
@@ -15,7 +16,11 @@ from fastdata.sources.sparse import Piece, RemoteFile, Run, SparseFile, runs
 _AT_ONCE = 64  # files that a process asks for ranges at the same time: each takes a round trip
 _SLACK = 32  # this share of the limit is removed at once, so that the ledger is not gone through for each piece
 
-Files = Mapping[RemoteFile, SparseFile]
+
+class Files(Protocol):
+    """Sparse files as they are asked for. Who keeps one keeps it open: so nobody does while he waits for a server."""
+
+    def __getitem__(self, file: RemoteFile, /) -> SparseFile: ...
 
 
 class Filler:
@@ -43,13 +48,13 @@ class Filler:
             by_file.setdefault(run[0].file, []).append(run)
         self._count(by_file, files)
         (file, of_file), *others = by_file.items()
-        under_way = [self._pool.submit(self._fill_file, files[other], each, settled) for other, each in others]
+        under_way = [self._pool.submit(self._fill_file, files, other, each, settled) for other, each in others]
         try:
-            self._fill_file(files[file], of_file, settled)
+            self._fill_file(files, file, of_file, settled)
         finally:
             _wait(under_way)
 
-    def trim(self, ended: Iterable[Piece], files: Callable[[RemoteFile], SparseFile]) -> None:
+    def trim(self, ended: Iterable[Piece], files: Files) -> None:
         """Removes what is over the limit, after leases on these pieces have ended."""
         if self._limit:
             if self._ledger.total() > self._limit:
@@ -57,7 +62,7 @@ class Filler:
             return
         regions = set()
         for piece in ended:
-            file = files(piece.file)
+            file = files[piece.file]
             regions |= {Region(number, file.path.name, file.first_region) for number in file.regions(piece)}
         with self._ledger.locked():
             evict_regions(self._ledger, self._folder, sorted(regions))
@@ -67,13 +72,13 @@ class Filler:
         self._make_room({})
 
     def _fill_file(
-        self, file: SparseFile, of_file: Sequence[Run], settled: Callable[[Piece, OSError | None], None]
+        self, files: Files, file: RemoteFile, of_file: Sequence[Run], settled: Callable[[Piece, OSError | None], None]
     ) -> None:
         left = dict.fromkeys(piece for run in of_file for piece in run)
         try:
-            came = fetch(self._storage(of_file[0][0].file.url), of_file)
+            came = fetch(self._storage(file.url), of_file)
             for run, data in came.intact:
-                self._write(file, data, run[0].offset)
+                self._write(files[file], data, run[0].offset)
                 for piece in run:
                     del left[piece]
                     settled(piece, None)

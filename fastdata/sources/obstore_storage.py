@@ -226,8 +226,7 @@ def _meaning(error: Exception, url: str, where: str = "") -> OSError:
         )
     if isinstance(error, exceptions.NotSupportedError):
         return _NoRangesError(f"{where}: {cause}: the server only gives whole files")
-    if "169.254.169.254" in cause:
-        cause = f"no credentials in the environment (AWS_SKIP_SIGNATURE=true is for public buckets), and {cause}"
+    cause = _with_remedy(cause, str(error))
     if may_go_better(status) or (not status and re.search(_LOST, str(error))):
         return TransientError(f"{where}: {cause}")
     return OSError(f"{where}: {cause}")
@@ -245,6 +244,17 @@ def _is_there(url: str) -> bool:
     return True
 
 
+def _with_remedy(cause: str, details: str) -> str:
+    """The cause, and what to do, where obstore leaves that open."""
+    if "169.254.169.254" in cause:
+        return f"no credentials in the environment (AWS_SKIP_SIGNATURE=true is for public buckets), and {cause}"
+    if "incorrectly configured region" in cause:
+        return f"{cause}: say the bucket's by AWS_REGION"
+    if "BadScheme" in details:
+        return "the endpoint does not speak HTTPS: AWS_ALLOW_HTTP=true (or GOOGLE_, AZURE_) says that it need not"
+    return cause
+
+
 def _because(error: Exception, url: str, where: str) -> OSError:
     """The error in our words, and behind it the one that it was."""
     meaning = _meaning(error, url, where)
@@ -256,7 +266,7 @@ def _cause(message: str) -> str:
     """What obstore says, without its name for it, and with what the system said, which it only shows to programmers."""
     said, _, details = message.partition("\n\nDebug source")
     said = re.sub(r"^Generic \w+ error: |Error performing \w+ \S+ in \S+ - ", "", said).strip(" :\n")
-    system = re.search(r'message: "([^"]+)"|(TimedOut)', details)
+    system = re.search(r'(?:message|error): "([^"]+)"|(TimedOut)', details)
     return f"{said}: {system[1] or 'no answer in time'}" if system else said
 
 

@@ -34,9 +34,10 @@ from typing import Self
 
 from fastdata.sources.cache import cached_name
 from fastdata.sources.fetching import Ranges
-from fastdata.sources.filling import Files, Filler
+from fastdata.sources.filling import Filler
 from fastdata.sources.ledger import Ledger
-from fastdata.sources.piece_locks import PieceLocks, Span
+from fastdata.sources.piece_locks import FileLocks, PieceLocks, Span
+from fastdata.sources.regular import share_of_files
 from fastdata.sources.sparse import Piece, RemoteFile, SparseFile
 
 _MAX_OPEN = 64  # files of data that a process keeps open
@@ -77,6 +78,19 @@ class _Found(IntEnum):
     CONTESTED = 2
 
 
+class _LastUsed:
+    """Files of which the last used ones stay open: what is read ahead may lie in hundreds, and 256 have to suffice."""
+
+    def __init__(self, opened: Callable[[RemoteFile], SparseFile]) -> None:
+        self._open = lru_cache(min(_MAX_OPEN, share_of_files(8)))(opened)
+
+    def __getitem__(self, file: RemoteFile) -> SparseFile:
+        return self._open(file)
+
+    def close(self) -> None:
+        self._open.cache_clear()
+
+
 class RangeCache:
     """The cache in `folder`, as this process has it open.
 
@@ -95,13 +109,13 @@ class RangeCache:
         self._filler = Filler(folder, limit, storage, self._ledger)
         self._turn = threading.Lock()  # of who changes the table, for microseconds
         self._pins: dict[Piece, _Pin] = {}
-        self._open = lru_cache(_MAX_OPEN)(self._opened)
+        self._files = _LastUsed(self._opened)
         self._pid = os.getpid()
         self._filler.trim_all()
 
     def path(self, file: RemoteFile) -> Path:
         """The sparse file, to be read where a lease says what is there."""
-        return self._open(file).path
+        return self._files[file].path
 
     def lease(self, pieces: Iterable[Piece], held: Iterable["Lease"] = ()) -> "Lease":
         """Makes sure that the pieces are on disk, until the lease is closed: what is missing is fetched.
@@ -115,9 +129,9 @@ class RangeCache:
             for lease in held:
                 pins |= lease.taken(wanted)
             while left := [piece for piece in wanted if piece not in pins]:
-                files = {file: self._open(file) for file in {piece.file for piece in left}}
-                mine = self._pin(left, files, pins)
-                self._settle(mine, files)
+                locks = {file: self._locks_of(file) for file in {piece.file for piece in left}}
+                mine = self._pin(left, locks, pins)
+                self._settle(mine)
                 for piece in left:
                     pins[piece].wait()
                     if pins[piece].abandoned:
@@ -131,7 +145,7 @@ class RangeCache:
         """Closes its files, which ends all leases; nobody may use it any more. In a forked child, the child's files."""
         if os.getpid() == self._pid:
             self._filler.close()
-        self._open.cache_clear()
+        self._files.close()
         self._locks.close()
         self._ledger.close()
 
@@ -149,7 +163,7 @@ class RangeCache:
                     pin.span.let_go()
                     del self._pins[piece]
                     ended.append(piece)
-        self._filler.trim(ended, self._open)
+        self._filler.trim(ended, self._files)
 
     def _opened(self, file: RemoteFile) -> SparseFile:
         name = cached_name(file.url, f"{file.size} {file.content}")
@@ -162,13 +176,18 @@ class RangeCache:
                     first = self._ledger.register(name, file.size)
         return SparseFile(self._folder / name, file.size, first)
 
-    def _pin(self, pieces: Iterable[Piece], files: Files, pins: dict[Piece, _Pin]) -> dict[Piece, _Pin]:
+    def _locks_of(self, file: RemoteFile) -> FileLocks:
+        opened = self._files[file]
+        return self._locks.of(opened.path.name, opened.first_region)
+
+    def _pin(
+        self, pieces: Iterable[Piece], locks: Mapping[RemoteFile, FileLocks], pins: dict[Piece, _Pin]
+    ) -> dict[Piece, _Pin]:
         """Adds to `pins` those of the pieces, and gives those that nobody in this process had: they are to be settled.
 
         A lease is counted on each.
         """
         mine = {}
-        locks = {file: self._locks.of(opened.path.name, opened.first_region) for file, opened in files.items()}
         with self._turn:
             for piece in pieces:
                 pin = self._pins.get(piece)
@@ -179,19 +198,19 @@ class RangeCache:
                 pins[piece] = pin
         return mine
 
-    def _settle(self, mine: _Pins, files: Files) -> None:
+    def _settle(self, mine: _Pins) -> None:
         """Leaves each of the pieces on disk and under a shared lock, or with an error."""
         try:
             there: list[Piece] = []
             missing: list[Piece] = []
             contested: list[Piece] = []
             for piece, pin in mine.items():
-                (there, missing, contested)[self._look(piece, pin, files[piece.file])].append(piece)
+                (there, missing, contested)[self._look(piece, pin, self._files[piece.file])].append(piece)
             if missing:
-                self._filler.fill(missing, files, self._settled)
+                self._filler.fill(missing, self._files, self._settled)
             for piece in contested:
-                self._get_after_others(piece, mine[piece], files)
-            self._ledger.used({number for piece in there for number in files[piece.file].regions(piece)})
+                self._get_after_others(piece, mine[piece])
+            self._ledger.used({number for piece in there for number in self._files[piece.file].regions(piece)})
         finally:
             for piece, pin in mine.items():
                 if not pin.is_settled:
@@ -217,16 +236,16 @@ class RangeCache:
             return _Found.THERE
         return _Found.MISSING if pin.span.try_to_have(exclusive=True) else _Found.CONTESTED
 
-    def _get_after_others(self, piece: Piece, pin: _Pin, files: Files) -> None:
+    def _get_after_others(self, piece: Piece, pin: _Pin) -> None:
         pin.span.let_go()  # two that look for it at the same time would else keep each other from fetching it
         for exclusive in (False, True):
             pin.span.wait(exclusive)
-            if files[piece.file].has(piece):
+            if self._files[piece.file].has(piece):
                 self._settled(piece, None)
                 return
             if not exclusive:
                 pin.span.let_go()
-        self._filler.fill([piece], files, self._settled)
+        self._filler.fill([piece], self._files, self._settled)
 
     def _settled(self, piece: Piece, error: OSError | None) -> None:
         """The piece is there, and others may read it as well; or it can't be had."""

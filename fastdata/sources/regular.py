@@ -1,6 +1,7 @@
-"""Files that are read whole: regular ones of a bounded size."""
+"""Files that are read whole: regular ones of a bounded size. And how many a process may have open."""
 
 import os
+import resource
 from stat import S_ISREG
 from typing import Final
 
@@ -41,3 +42,9 @@ def refuse_larger(what: str, size: int, limit: int) -> None:
     """OSError, without an errno, for more than `limit` bytes."""
     if size > limit:
         raise OSError(f"{what} has more than {limit} bytes")
+
+
+def share_of_files(parts: int) -> int:
+    """One of so many parts of the descriptors that this process may have, by `ulimit -n`; at least 1."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, soft // parts) if soft != resource.RLIM_INFINITY else 1 << 20

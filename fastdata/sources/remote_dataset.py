@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastdata.errors import ManifestError
 from fastdata.files import whole_file
-from fastdata.sources.cache import CacheDir, arriving, cache_folder, cached_name
+from fastdata.sources.cache import CacheDir, cache_folder, cached_name, make_once
 from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.index_layout import SUFFIX, IndexEntry, read_layout
 from fastdata.sources.manifest import MAX_BYTES, Manifest, parse
@@ -39,15 +39,20 @@ def remote_index(url: str, entry: IndexEntry, cache_dir: CacheDir = None) -> Dat
     name = path.rpartition("/")[2].removesuffix(".json") + SUFFIX
     source = beside(url, name)
     cached = cache_folder(cache_dir) / cached_name(source, entry.hash)
-    fetch = partial(_fetch, source)
-    if not cached.exists():
-        with arriving(cached) as part:
-            if entry.size <= WHOLE:
-                storage_of(source).get_file(source, part)
-            else:
-                _make_sparse(part, source, entry)
-            DatasetIndex(str(part), entry)  # raises where it is another's
-    return DatasetIndex(str(cached), entry, fetch)
+
+    def copy(part: Path) -> None:
+        if entry.size <= WHOLE:
+            storage_of(source).get_file(source, part)
+        else:
+            _make_sparse(part, source, entry)
+        try:
+            DatasetIndex(str(part), entry)
+        except ManifestError as error:
+            todo = "copy both there again, or open it again if it was replaced just now"
+            raise ManifestError(f"{str(error).replace(str(part), source)}: {todo}") from None
+
+    make_once(cached, copy)
+    return DatasetIndex(str(cached), entry, partial(_fetch, source))
 
 
 def _fetch(url: str, size: int, offset: int) -> bytes:

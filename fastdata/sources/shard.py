@@ -10,7 +10,7 @@ import numpy as np
 from fastdata.errors import TarError
 from fastdata.sources.cache import local
 from fastdata.sources.dataset_index import DatasetIndex, IndexPart
-from fastdata.sources.faults import machines
+from fastdata.sources.faults import as_machines
 from fastdata.sources.index import ABSENT, NO_CLASS, Rows, shard_rows
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.node_cache import Cache, range_cache
@@ -244,10 +244,8 @@ class _Opened:
     fd = -1
 
     def __init__(self, path: str, keep_index: bool, known: Known | None) -> None:
-        try:
+        with as_machines(path):
             file = _on_disk(path, known)
-        except OSError as error:
-            raise machines(error, path) from error
         self.fd = os.open(file, os.O_RDONLY)
         self.size = os.fstat(self.fd).st_size
         is_listed = known is not None and self.size == known.entry.filesize

@@ -1,9 +1,9 @@
 """Many shards, of which a few are open."""
 
-import resource
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
+from fastdata.sources.regular import share_of_files
 from fastdata.sources.shard import Shard
 
 
@@ -21,7 +21,7 @@ class ShardCache:
         if max_open < 1:
             raise ValueError(f"max_open must be at least 1, not {max_open}")
         self.paths, self.max_open, self.shard_at = paths, max_open, shard_at or partial(_shard_of, paths)
-        self._shard = lru_cache(min(max_open, _share_of_files()))(self.shard_at)
+        self._shard = lru_cache(min(max_open, share_of_files(4)))(self.shard_at)
 
     def __reduce__(self) -> tuple[type["ShardCache"], tuple[object, ...]]:
         return ShardCache, (self.paths, self.max_open, self.shard_at)
@@ -35,9 +35,3 @@ class ShardCache:
 
 def _shard_of(paths: Sequence[str], position: int) -> Shard:
     return Shard(paths[position])
-
-
-def _share_of_files() -> int:
-    """A quarter of the descriptors that this process may have, by `ulimit -n`: threads hold others while they read."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, soft // 4) if soft != resource.RLIM_INFINITY else 1 << 20

@@ -138,6 +138,16 @@ def test_a_dataset_at_a_url_is_the_one_of_the_folder(
     assert describe(of_shards)[0]._replace(name="train", made="") == describe(f"{dataset}/*.tar")[0]._replace(
         name="train", made=""
     )
-    http_server.put("train-000001.tar", b"short")
-    with pytest.raises(ValueError, match=r"train-000001\.tar has 5 bytes, not \d+ as http.*train\.json says"):
-        describe(url)
+
+
+def test_of_a_dataset_at_a_url_no_shard_is_fetched_as_a_whole(
+    dataset: Path, http_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTDATA_CACHE", str(tmp_path))
+    for path in dataset.iterdir():
+        http_server.put(f"bucket/{path.name}", path.read_bytes())
+    (here,), (there,) = describe(dataset, 5), describe(http_server.url("bucket/train.json"), 5)
+    assert there == here
+    of_shards = [request for request in http_server.requests if request.path.endswith(".tar")]
+    assert len(of_shards) <= 5
+    assert all(request.range for request in of_shards)

@@ -17,9 +17,9 @@ from fastdata.packing.plan import ShardCount
 from fastdata.sources import retry
 from fastdata.sources.folder import scan_classes
 from support.classes import TRAIN
-from support.http_server import Fault, Server
+from support.http_server import Fault, Files, Server
 from support.pictures import jpeg
-from support.processes import assert_no_more_threads_than, threads
+from support.processes import assert_no_more_threads_than, run_python, threads
 
 COUNT = 300
 
@@ -87,6 +87,27 @@ def test_with_a_cache_of_next_to_nothing(far: Far, tmp_path: Path) -> None:
     for limit in (0, 1 << 20):
         ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path / str(limit), limit))
         assert_same(batches(ours, shuffle=True, epochs=2), batches(theirs, shuffle=True, epochs=2))
+
+
+WINDOW = fd.Window(block_size=10, streams=4, window=30, global_batch=32)
+
+
+def test_a_window_shuffle_fetches_its_blocks_whole(far: Far, http_server: Server, tmp_path: Path) -> None:
+    ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path))
+    theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)
+    assert_same(batches(ours, shuffle=WINDOW), batches(theirs, shuffle=WINDOW))
+    assert set(shards_served(http_server).values()) == {1}
+    of_shards = sum(request.path.endswith(".tar") for request in http_server.requests)
+    assert of_shards < COUNT / 2  # of blocks of 10, some of which others are fetching or cross the end of a shard
+
+
+def test_where_nothing_is_kept_a_window_shuffle_fetches_no_more_than_it_reads(
+    far: Far, http_server: Server, tmp_path: Path
+) -> None:
+    ours = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path, 0))
+    theirs = fd.TarImageMapDataset(far.local, transform=TRAIN)
+    assert_same(batches(ours, shuffle=WINDOW), batches(theirs, shuffle=WINDOW))
+    assert set(shards_served(http_server).values()) == {1}
 
 
 def test_by_number_and_whatever_is_asked_of_it(far: Far, tmp_path: Path) -> None:
@@ -220,3 +241,36 @@ def test_blocks_of_neighbours_are_fetched_whole_where_the_cache_has_room_for_the
     assert_same(batches(both[0], shuffle=window), batches(both[1], shuffle=window))
     assert sorted(expected) == ([] if limit == 0 else list(range(COUNT)))
     assert set(shards_served(http_server).values()) == {1}
+
+
+def test_shards_that_are_deleted_under_way_are_an_error_that_names_them(
+    far: Far, http_server: Server, tmp_path: Path
+) -> None:
+    dataset = fd.TarImageDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path, 0))
+    assert isinstance(http_server.answer, Files)
+    http_server.answer.contents.clear()
+    with pytest.raises(fd.ReadError, match=r"no file http://\S+/bucket/train-00000\d\.tar: check the URL"):
+        batches(dataset)
+
+
+MANY_SHARDS = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+import fastdata as fd
+dataset = fd.TarImageDataset(sys.argv[1], fd.RandomResizedCrop(8), cache=fd.Cache(sys.argv[2], 0))
+with fd.Loader(dataset, 64, shuffle=True, num_threads=16) as loader:
+    print(sum(len(batch.keys) for batch in loader))
+"""
+
+
+def test_samples_of_hundreds_of_shards_are_read_with_256_open_files(
+    tmp_path_factory: pytest.TempPathFactory, http_server: Server, tmp_path: Path
+) -> None:
+    folder, shards = tmp_path_factory.mktemp("folder"), tmp_path_factory.mktemp("shards")
+    (folder / "ant").mkdir()
+    for number in range(COUNT):
+        (folder / "ant" / f"{number:03}.jpg").write_bytes(jpeg(16, 12, number))
+    pack(scan_classes(folder), shards, division=ShardCount(COUNT), jobs=1)
+    for path in shards.iterdir():
+        http_server.put(f"bucket/{path.name}", path.read_bytes())
+    assert run_python(MANY_SHARDS, http_server.url("bucket/train.json"), tmp_path) == f"{COUNT}\n"

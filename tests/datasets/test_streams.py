@@ -215,3 +215,9 @@ def test_an_empty_shard_is_an_empty_stream(tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
     one, *_ = write_shards(tmp_path / "shards")
     assert len(list(by_pipe([str(tmp_path / "a.tar"), one]))) == 10
+
+
+def test_what_has_more_than_max_bytes_is_not_decoded(shards: list[str]) -> None:
+    with pytest.raises(ReadError, match="its component 'jpg' has more than 10 bytes"):
+        list(by_pipe(shards, max_bytes=10))
+    assert len(list(by_pipe(shards, max_bytes=1 << 20))) == len(list(by_pipe(shards)))

@@ -4,12 +4,13 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fastdata.sources.cache import local
+from fastdata.sources.cache import local, make_once
 from support.remote import CONTENT, Remote, serving
 
 
@@ -56,15 +57,33 @@ def test_the_cache_is_where_the_environment_says_else_at_home(
     assert Path(local(remote.url("1.tar"))).parent == tmp_path / "elsewhere"
 
 
-def test_processes_that_copy_at_once_all_end_up_with_the_whole_shard(remote: Remote, tmp_path: Path) -> None:
+def test_of_processes_that_copy_at_once_one_does_and_all_have_the_whole_shard(remote: Remote, tmp_path: Path) -> None:
     arguments = [(remote.url("1.tar"), str(tmp_path))] * 4
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         copies = pool.starmap(local, arguments)
         pool.close()
         pool.join()
-    assert len(set(copies)) == 1
+    assert len(set(copies)) == remote.downloads == 1
     assert Path(copies[0]).read_bytes() == CONTENT
     assert os.listdir(tmp_path) == [Path(copies[0]).name]
+
+
+def test_where_one_fails_to_copy_those_who_wait_try_themselves(remote: Remote, tmp_path: Path) -> None:
+    cached, failed = tmp_path / "cached", threading.Event()
+
+    def fail(part: Path) -> None:
+        part.write_bytes(b"a part")
+        other.start()
+        failed.wait()
+        raise OSError("the line is dead")
+
+    other = threading.Thread(target=make_once, args=(cached, lambda part: part.write_bytes(CONTENT)))
+    threading.Timer(0.05, failed.set).start()
+    with pytest.raises(OSError, match="the line is dead"):
+        make_once(cached, fail)
+    other.join()
+    assert cached.read_bytes() == CONTENT
+    assert os.listdir(tmp_path) == ["cached"]
 
 
 def test_local_shards_need_no_remote_packages_and_copying_leaves_no_session_open(
@@ -115,3 +134,9 @@ def test_a_cache_of_somebody_else_is_refused(remote: Remote, tmp_path: Path, mon
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(PermissionError, match=f"cache {tmp_path}/cache belongs to user {os.getuid()}, who could plant"):
         local(remote.url("1.tar"), tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_made_is_an_error_that_says_what_to_do(remote: Remote, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"making the cache's folder: say another by FASTDATA_CACHE .*/file/cache'"):
+        local(remote.url("1.tar"), tmp_path / "file" / "cache")

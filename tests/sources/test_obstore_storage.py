@@ -265,3 +265,14 @@ def test_requests_are_unsigned_where_the_environment_says_so(
     with pytest.raises(PermissionError, match=r"s3://faulty/private: .*check the credentials"):
         STORAGE.size("s3://faulty/private")
     assert not any("authorization" in request.headers for request in faulty_s3.requests)
+
+
+def test_a_wrong_region_and_an_endpoint_without_https_are_errors_that_say_what_to_do(
+    faulty_s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty_s3.always = Fault(status=301)
+    with pytest.raises(OSError, match=r"s3://faulty/1\.tar: .*region: say the bucket's by AWS_REGION"):
+        ObstoreStorage().size("s3://faulty/1.tar")
+    monkeypatch.delenv("AWS_ALLOW_HTTP")
+    with pytest.raises(OSError, match=r"s3://faulty/1\.tar: the endpoint does not speak HTTPS: AWS_ALLOW_HTTP=true"):
+        ObstoreStorage().size("s3://faulty/1.tar")

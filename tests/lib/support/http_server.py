@@ -13,6 +13,7 @@ test can look into it. Thousands of requests a second are no burden to it.
 import http.client
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ class Fault(NamedTuple):
     cut: int = 0  # so many bytes at the body's end never come, though the header promised them: then it is closed
     short: int = 0  # so many bytes fewer are answered than were asked for, and the header says so
     retry_after: str = ""  # the header of that name
+    flip: int | None = None  # the byte at this place of the body is another, and nothing says so
 
 
 class Request(NamedTuple):
@@ -120,6 +122,7 @@ class Server:
         self.answer = answer
         self.faults: list[Fault] = []
         self.always = Fault()  # of requests when `faults` are used up
+        self.script: Callable[[Request], Fault] | None = None  # what goes wrong with those, in place of `always`
         self.requests: list[Request] = []
         self.together = 0  # nothing is answered before so many requests have come
         self._came = threading.Condition()
@@ -137,6 +140,17 @@ class Server:
 
     def count(self, method: str = "GET") -> int:
         return sum(request.method == method for request in self.requests)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """A block in which nothing is answered."""
+        self.together = sys.maxsize
+        try:
+            yield
+        finally:
+            with self._came:
+                self.together = 0
+                self._came.notify_all()
 
     @property
     def connections(self) -> int:
@@ -183,7 +197,7 @@ class Server:
         """Answers one request; whether another one may come by this connection."""
         with self._came:
             self.requests.append(request)
-            fault = self.faults.pop(0) if self.faults else self.always
+            fault = self._fault(request)
             self._came.notify_all()
             self._came.wait_for(lambda: len(self.requests) >= self.together or self._ended.is_set())
         if fault.delay:
@@ -196,8 +210,14 @@ class Server:
             answer = self.answer(request)
         if fault.lost:
             return False
-        connection.sendall(_as_bytes(_shortened(answer, fault.short), request.method, fault.cut))
+        answer = _flipped(_shortened(answer, fault.short), fault.flip)
+        connection.sendall(_as_bytes(answer, request.method, fault.cut))
         return not fault.cut
+
+    def _fault(self, request: Request) -> Fault:
+        if self.faults:
+            return self.faults.pop(0)
+        return self.script(request) if self.script else self.always
 
 
 def _request(reader: BinaryIO) -> Request | None:
@@ -221,6 +241,15 @@ def _shortened(answer: Answer, fewer: int) -> Answer:
     ranges = answer.headers.get("Content-Range", "")
     said = re.sub(r"-(\d+)/", lambda last: f"-{int(last[1]) - fewer}/", ranges)
     return answer._replace(headers={**answer.headers, "Content-Range": said}, body=answer.body[:-fewer])
+
+
+def _flipped(answer: Answer, place: int | None) -> Answer:
+    """The answer with another byte at a place of its body, where it has that."""
+    if place is None or place >= len(answer.body):
+        return answer
+    body = bytearray(answer.body)
+    body[place] ^= 1
+    return answer._replace(body=bytes(body))
 
 
 def _as_bytes(answer: Answer, method: str, cut: int) -> bytes:
