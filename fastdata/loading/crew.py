@@ -1,14 +1,12 @@
 """Threads that fill batches row by row, handed out in order: who works when, and nothing of what the work is."""
 
-import atexit
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from queue import SimpleQueue
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 
 class Job(Protocol):
@@ -69,7 +67,6 @@ class Crew(Generic[J]):
 
     def start(self) -> Self:
         """Begin the first jobs and the threads; to be called once, where `close` will follow whatever happens."""
-        _crews.add(self)
         for _ in range(self._prefetch):
             self._begin_next()
         for thread in self._threads:
@@ -167,13 +164,3 @@ class Crew(Generic[J]):
             batch.error = error
         batch.done = True
         self._news.put(None)
-
-
-_crews: "weakref.WeakSet[Crew[Any]]" = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """A thread that is inside libjpeg or torch when the interpreter goes away would crash it."""
-    for crew in list(_crews):
-        crew.close()

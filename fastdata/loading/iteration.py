@@ -1,6 +1,8 @@
 """One iteration of a Loader, which owns its threads, clocks and counters; the Loader says only what is wanted."""
 
+import atexit
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self
 
@@ -50,7 +52,7 @@ class Iteration:
         self._num_threads = num_threads
         self.budget = budget
         self._crew: BatchCrew | None = None
-        self._closed = False
+        self._closed = self._is_over = False
         self._images = self._delivered = 0
         self._begun = self._ended = 0.0
 
@@ -67,6 +69,7 @@ class Iteration:
         if self._closed:
             raise RuntimeError("this iteration was closed: iterate over the Loader again")
         crew = self._crew = self._new_crew()
+        _begun.add(self)
         self._begun = time.perf_counter()
         try:
             for job in crew.start():
@@ -87,7 +90,6 @@ class Iteration:
             self.budget.settle()
         finally:
             self.close()
-            self._setup.memory.let_go()
 
     @property
     def runs(self) -> bool:
@@ -110,7 +112,21 @@ class Iteration:
     def close(self) -> None:
         """End its threads."""
         self._closed = True
+        if self._is_over:  # and, where the interpreter ends, even the module `time` is gone
+            return
         self._ended = self._ended or time.perf_counter()
         if self._crew is not None:
             self._setup.dataset.expect_nothing()  # first, so that no thread waits for what comes ahead
             self._crew.close()
+            self._setup.memory.let_go()
+        self._is_over = True  # not before: a Ctrl-C above leaves threads that are to be ended
+
+
+_begun: "weakref.WeakSet[Iteration]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that is inside libjpeg or torch when the interpreter goes away would crash it."""
+    for iteration in list(_begun):
+        iteration.close()

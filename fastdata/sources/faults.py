@@ -41,12 +41,12 @@ def is_machines(error: OSError) -> bool:
 def as_machines(where: str) -> Iterator[None]:
     """In its block a network's fault, which says no errno, is raised as one of the machine's.
 
-    What is not there, or not to be read, stays what it is.
+    So is what a store does not let anyone read: credentials may have expired. What is not there stays what it is.
     """
     try:
         yield
     except OSError as error:
-        if error.errno is not None or isinstance(error, FileNotFoundError | PermissionError):
+        if error.errno is not None or isinstance(error, FileNotFoundError):
             raise
         raise OSError(errno.EIO, str(error), where) from error
 

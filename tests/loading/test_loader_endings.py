@@ -237,6 +237,17 @@ print(next(batches).targets.tolist())
     assert run_prepared(program, folder) == "[0, 1, 2, 3]\n"
 
 
+def test_the_exit_with_an_unfinished_iteration_of_a_program_that_imports_the_package(folder: Path) -> None:
+    program = """
+import sys
+import fastdata as fd
+dataset = fd.ImageDirectoryDataset(sys.argv[1], transform=fd.RandomResizedCrop(8), labels=None)
+batches = iter(fd.Loader(dataset, 4, num_threads=2))
+print(len(next(batches).targets))
+"""
+    assert run_python(program, folder) == "4\n"
+
+
 @pytest.mark.parametrize("dataset", ["map_style(root)", "iterable([root + '/../shards0/part-{000000..000003}.tar'])"])
 def test_after_a_fork_the_child_iterates_anew_and_the_parent_goes_on(
     folder: Path, shards: list[str], dataset: str

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from fastdata.sources import faults
-from fastdata.sources.faults import is_machines, machines, patiently
+from fastdata.sources.faults import as_machines, is_machines, patiently
 
 
 @pytest.mark.parametrize("name", ["EMFILE", "ENFILE", "EIO", "ENOMEM", "ESTALE", "EAGAIN", "ETIMEDOUT", "ENOTCONN"])
@@ -24,15 +24,19 @@ def test_what_the_package_itself_refuses_is_the_samples_fault() -> None:
     assert not is_machines(OSError("a.jpg is no regular file"))
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "said"), FileNotFoundError("a"), PermissionError("a")])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "said"), FileNotFoundError("a")])
 def test_what_says_whose_fault_it_is_stays_what_it_is(error: OSError) -> None:
-    assert machines(error, "s3://bucket/a") is error
+    with pytest.raises(OSError, match=str(error.args[-1])) as caught, as_machines("s3://bucket/a"):
+        raise error
+    assert caught.value is error
 
 
-def test_a_fault_of_a_network_is_one_of_the_machines() -> None:
-    error = machines(OSError("no answer"), "s3://bucket/a")
-    assert is_machines(error)
-    assert (error.errno, error.strerror, error.filename) == (errno.EIO, "no answer", "s3://bucket/a")
+@pytest.mark.parametrize("error", [OSError("no answer"), PermissionError("no answer")])
+def test_a_fault_of_a_network_or_of_credentials_is_one_of_the_machine(error: OSError) -> None:
+    with pytest.raises(OSError, match="no answer") as caught, as_machines("s3://bucket/a"):
+        raise error
+    assert is_machines(caught.value)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, "s3://bucket/a")
 
 
 @pytest.fixture
