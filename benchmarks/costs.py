@@ -22,8 +22,8 @@ from fastdata.images.cut import cut_stored
 from fastdata.images.header import read_header
 from fastdata.images.jpeg import read_jpeg_header
 from fastdata.sources.folder import scan_classes
-from fastdata.sources.index import build
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.index import build
+from fastdata.sources.tars.writer import ShardWriter
 
 TRAIN = fd.Transform([fd.RandomResizedCrop(224), fd.RandomHorizontalFlip()])
 

@@ -21,11 +21,11 @@ from xxhash import xxh3_64_intdigest
 
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.sources import manifest
-from fastdata.sources.index_file import crc_of, load
-from fastdata.sources.index_layout import CHUNK, Layout
 from fastdata.sources.manifest import Made, Manifest, ShardEntry
-from fastdata.sources.rows import Rows, extensions
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.index_file import crc_of, load
+from fastdata.sources.tars.index_layout import CHUNK, Layout
+from fastdata.sources.tars.rows import Rows, extensions
+from fastdata.sources.tars.writer import ShardWriter
 
 MEGABYTE = 10**6
 BATCHES, BATCH_SIZE = 8, 64

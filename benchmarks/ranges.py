@@ -19,9 +19,9 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from fastdata.sources.fsspec_storage import FsspecStorage
-from fastdata.sources.obstore_storage import ObstoreStorage
-from fastdata.sources.stored import Range, Storage
+from fastdata.sources.stores.fsspec_storage import FsspecStorage
+from fastdata.sources.stores.obstore_storage import ObstoreStorage
+from fastdata.sources.stores.stored import Range, Storage
 
 SIZE = 28_000
 BATCH = 256

@@ -43,9 +43,9 @@ from .sample import Batch as Batch
 from .sample import Fields as Fields
 from .sample import Pair as Pair
 from .sample import Sample as Sample
-from .sources.coco import Coco as Coco
-from .sources.node_cache import Cache as Cache
-from .sources.table import Table as Table
+from .sources.node.node_cache import Cache as Cache
+from .sources.tables.coco import Coco as Coco
+from .sources.tables.table import Table as Table
 from .transforms.auto_augment import RandAugment as RandAugment
 from .transforms.auto_augment import TrivialAugmentWide as TrivialAugmentWide
 from .transforms.colour import ColorJitter as ColorJitter

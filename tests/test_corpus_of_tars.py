@@ -14,9 +14,9 @@ from fastdata.images import kernel
 from fastdata.loading.loader import Loader
 from fastdata.packing.to_verify import Listed
 from fastdata.packing.verify import faults_of
-from fastdata.sources.index import store_index
-from fastdata.sources.tar import members
-from fastdata.sources.webdataset import dali_index
+from fastdata.sources.tars.index import store_index
+from fastdata.sources.tars.tar import members
+from fastdata.sources.tars.webdataset import dali_index
 from fastdata.transforms.steps import Resize
 from support.corpus.archives import IMAGE, KINDS, Archive, archives, table
 from support.tars import as_tarfile_sees

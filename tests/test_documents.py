@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdata.packing.collect import collect
+from fastdata.packing.origins.collect import collect
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastdata.sources.webdataset import dali_index
+from fastdata.sources.tars.webdataset import dali_index
 from work import MEAN, SIZE, STD, Batches, Work
 
 Reader = Callable[..., Any]

@@ -85,8 +85,8 @@ def index(
 ) -> None:
     """Write the shards' indexes, for fastdata or for other readers."""
     from fastdata.commands.index import wids_index, write_dali_index
-    from fastdata.sources.cache import local
-    from fastdata.sources.index import store_index
+    from fastdata.sources.node.cache import local
+    from fastdata.sources.tars.index import store_index
     from fastdata.sources.urls import expand
 
     paths = [Path(local(url)) for url in expand(shards)]

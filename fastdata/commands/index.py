@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from fastdata.files import whole_file
-from fastdata.sources.index import index_count
 from fastdata.sources.manifest import WIDS
-from fastdata.sources.webdataset import dali_index
+from fastdata.sources.tars.index import index_count
+from fastdata.sources.tars.webdataset import dali_index
 
 
 def write_dali_index(shard: Path) -> Path:

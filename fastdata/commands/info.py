@@ -19,13 +19,13 @@ from fastdata.images.cut import is_crop_ready
 from fastdata.images.header import read_header
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
-from fastdata.sources.cache import local
-from fastdata.sources.index import NO_CLASS
 from fastdata.sources.listing import list_shards
 from fastdata.sources.manifest import Manifest
+from fastdata.sources.node.cache import local
 from fastdata.sources.remote_dataset import remote_manifest
-from fastdata.sources.remote_glob import remote_matches
 from fastdata.sources.shard import Shard
+from fastdata.sources.stores.remote_glob import remote_matches
+from fastdata.sources.tars.index import NO_CLASS
 from fastdata.sources.urls import Urls, expand, is_manifest, is_remote
 
 _FETCHED = 100  # images at most that are fetched to look at them

@@ -11,9 +11,9 @@ from fastdata.commands.sample_options import folder
 
 if TYPE_CHECKING:
     from fastdata.packing.engines import Engine
+    from fastdata.packing.origins.source import Source
     from fastdata.packing.parts import Part, PartDone
     from fastdata.packing.recipe import Recipe
-    from fastdata.packing.source import Source
     from fastdata.packing.write import Progress
     from fastdata.sources.manifest import Manifest
 
@@ -115,7 +115,7 @@ class RunOptions:
 
 def _known(url: str) -> None:
     """BadParameter for a URL that can't be written to."""
-    from fastdata.sources.storage import storage_of
+    from fastdata.sources.stores.storage import storage_of
 
     try:
         storage_of(url)

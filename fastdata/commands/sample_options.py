@@ -10,8 +10,8 @@ import typer
 from fastdata.commands.grouped import listed, option
 
 if TYPE_CHECKING:
-    from fastdata.packing.labels import Labels
-    from fastdata.packing.source import Missing, Source
+    from fastdata.packing.origins.labels import Labels
+    from fastdata.packing.origins.source import Missing, Source
 
 Kind = Literal["folder", "table", "inventory", "rows", "shards"]
 """What can be packed."""
@@ -129,17 +129,17 @@ class SampleOptions:
 
     def source(self, src: str) -> "Source":
         """What they mean by SRC."""
-        from fastdata.packing.select import with_keys
+        from fastdata.packing.origins.select import with_keys
 
         source = self._whole_source(src)
         return source if self.keys is None else with_keys(source, self.keys, self.missing_fields.value)
 
     def _whole_source(self, src: str) -> "Source":
-        from fastdata.packing.collect import collect
-        from fastdata.packing.from_rows import collect_rows, parquet_files
-        from fastdata.packing.from_shards import collect_shards
-        from fastdata.packing.from_table import collect_table
-        from fastdata.packing.inventory import collect_inventory
+        from fastdata.packing.origins.collect import collect
+        from fastdata.packing.origins.from_rows import collect_rows, parquet_files
+        from fastdata.packing.origins.from_shards import collect_shards
+        from fastdata.packing.origins.from_table import collect_table
+        from fastdata.packing.origins.inventory import collect_inventory
         from fastdata.sources.urls import is_remote
 
         kind, fields, missing = self.kind(src), listed(self.fields), self._missing()
@@ -164,7 +164,7 @@ class SampleOptions:
 
     def kind(self, src: str) -> Kind:
         """What SRC is: known by its name, and by whether there are images in a Parquet file."""
-        from fastdata.packing.from_rows import has_images, parquet_files
+        from fastdata.packing.origins.from_rows import has_images, parquet_files
 
         kind = kind_of(src)
         if kind == "table" and {"bucket", "key"} <= set(listed(self.columns)):
@@ -176,7 +176,7 @@ class SampleOptions:
 
     def _own_table(self, src: str) -> "Labels":
         """SRC as a table, of which `--labels none` leaves the classes."""
-        from fastdata.packing.labels import NO_LABELS, Labels
+        from fastdata.packing.origins.labels import NO_LABELS, Labels
 
         label = self.label_column if self.labels != "none" else NO_LABELS
         return Labels(src, self.image_column, label, listed(self.label_fields), listed(self.columns))
@@ -204,7 +204,7 @@ class SampleOptions:
 
     def table(self) -> "Literal['folder'] | Labels | None":
         """What --labels and its companions say of a folder."""
-        from fastdata.packing.labels import Labels
+        from fastdata.packing.origins.labels import Labels
 
         fields = listed(self.label_fields)
         if self.labels not in ("folder", "none"):
@@ -219,7 +219,7 @@ class SampleOptions:
 
 def kind_of(src: str) -> Kind:
     """What SRC is by its name; a folder is one whatever its name."""
-    from fastdata.packing.from_table import TABLES
+    from fastdata.packing.origins.from_table import TABLES
     from fastdata.sources.urls import path_of
 
     if Path(src).is_dir():

@@ -49,12 +49,12 @@ def shard(
 
     In 64 jobs, then once:    fastdata shard photos shards --part 3/64; fastdata shard photos shards --commit
     """
-    from fastdata.packing.context import begin_early
+    from fastdata.packing.workers.context import begin_early
 
     if run.needs_processes():
         begin_early()
     from fastdata.commands import shard_report as report
-    from fastdata.packing.beside import Beside, extensions_beside
+    from fastdata.packing.origins.beside import Beside, extensions_beside
 
     dst = run.destination(dst)
     recipe = shards.recipe(images)

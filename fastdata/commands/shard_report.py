@@ -9,9 +9,9 @@ from fastdata.commands.terminal import printable
 
 if TYPE_CHECKING:
     from fastdata.packing.convert import Conversion
+    from fastdata.packing.origins.source import Source
     from fastdata.packing.parts import PartDone
     from fastdata.packing.plan import Division
-    from fastdata.packing.source import Source
     from fastdata.sources.manifest import Manifest
 
 _PARTS = frozenset(["train", "training", "val", "valid", "validation", "test"])

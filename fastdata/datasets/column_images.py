@@ -20,10 +20,10 @@ from fastdata.datasets.prepared import Data
 from fastdata.epoch.identity import fingerprint_of_selected
 from fastdata.errors import ReadError, TargetError
 from fastdata.sample import Sample, key_hash
-from fastdata.sources.arrow import Kind
-from fastdata.sources.column_store import ColumnStore
+from fastdata.sources.columnar.arrow import Kind
+from fastdata.sources.columnar.column_store import ColumnStore
+from fastdata.sources.columnar.row_keys import digest_of, keys_of_rows
 from fastdata.sources.regular import refuse_larger
-from fastdata.sources.row_keys import digest_of, keys_of_rows
 from fastdata.sources.targets import read_field
 from fastdata.transforms.fields import Field, Label, Npy, Raw, field_of
 

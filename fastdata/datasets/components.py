@@ -9,9 +9,9 @@ import numpy as np
 from fastdata.datasets.prepared import split
 from fastdata.errors import SampleError
 from fastdata.images import kernel
-from fastdata.sources.index import NO_CLASS
 from fastdata.sources.shard import Component
-from fastdata.sources.tar import BLOCK
+from fastdata.sources.tars.index import NO_CLASS
+from fastdata.sources.tars.tar import BLOCK
 
 Found = Component | SampleError
 """Where a sample's image lies, or what is wrong with it."""

@@ -16,11 +16,11 @@ from fastdata.epoch.orders import OneEpoch
 from fastdata.epoch.window import WindowEpoch
 from fastdata.sources.faults import patiently
 from fastdata.sources.listing import Listing
-from fastdata.sources.node_cache import Cache, range_cache
-from fastdata.sources.range_cache import RangeCache
-from fastdata.sources.read_ahead import ReadAhead
+from fastdata.sources.node.node_cache import Cache, range_cache
+from fastdata.sources.node.range_cache import RangeCache
+from fastdata.sources.node.read_ahead import ReadAhead
+from fastdata.sources.node.sparse import Piece
 from fastdata.sources.regular import MAX_BYTES
-from fastdata.sources.sparse import Piece
 
 _SAMPLES_AHEAD = 1024  # that are expected before their batch is begun: at 4,000 a second a quarter of one
 

@@ -12,9 +12,9 @@ from fastdata.errors import TarError, TargetError
 from fastdata.images.header import Header
 from fastdata.images.mask import decode_mask
 from fastdata.sample import Fields
-from fastdata.sources.coco import Coco
-from fastdata.sources.join import Joined
-from fastdata.sources.table import Table
+from fastdata.sources.tables.coco import Coco
+from fastdata.sources.tables.join import Joined
+from fastdata.sources.tables.table import Table
 from fastdata.sources.targets import StoredBoxes, StoredMask, StoredPoints
 from fastdata.transforms.fields import Boxes, Field, Mask, Points, field_of
 from fastdata.transforms.follow import (

@@ -7,7 +7,7 @@ from fastdata.datasets.column_images import ColumnImages
 from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
 from fastdata.images.limits import MAX_PIXELS
-from fastdata.sources.dataset_rows import DatasetRows
+from fastdata.sources.columnar.dataset_rows import DatasetRows
 from fastdata.sources.regular import MAX_BYTES
 
 

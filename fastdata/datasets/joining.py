@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdata.datasets.fields import Declared, Wanted
-from fastdata.sources.coco import Coco
-from fastdata.sources.join import Joined, join
-from fastdata.sources.table import Table
+from fastdata.sources.tables.coco import Coco
+from fastdata.sources.tables.join import Joined, join
+from fastdata.sources.tables.table import Table
 from fastdata.transforms.fields import Field
 
 

@@ -9,10 +9,10 @@ from fastdata.datasets.column_images import ColumnImages
 from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
 from fastdata.images.limits import MAX_PIXELS
-from fastdata.sources.parquet import ParquetFile, read_files
+from fastdata.sources.columnar.parquet import ParquetFile, read_files
+from fastdata.sources.columnar.row_groups import RowGroups
 from fastdata.sources.regular import MAX_BYTES
-from fastdata.sources.remote_glob import remote_matches
-from fastdata.sources.row_groups import RowGroups
+from fastdata.sources.stores.remote_glob import remote_matches
 from fastdata.sources.urls import Urls, expand, is_remote
 
 CACHE_BYTES = 256 << 20

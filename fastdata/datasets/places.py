@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from fastdata.images import kernel
 from fastdata.sources.listing import Listing
-from fastdata.sources.rows import Entry
 from fastdata.sources.shard import Shard
 from fastdata.sources.shard_cache import ShardCache
+from fastdata.sources.tars.rows import Entry
 
 Ints = npt.NDArray[np.int64]
 

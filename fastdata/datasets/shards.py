@@ -26,7 +26,7 @@ from fastdata.epoch.window import Window
 from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Batch, Pair
-from fastdata.sources.node_cache import Cache
+from fastdata.sources.node.node_cache import Cache
 from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.streams import is_stream
 from fastdata.sources.urls import Urls

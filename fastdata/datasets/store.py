@@ -27,13 +27,13 @@ from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import IMAGE_EXTENSIONS, Sample
 from fastdata.sources.faults import is_machines, patiently
-from fastdata.sources.index import NO_CLASS
 from fastdata.sources.listing import Listing, list_shards
-from fastdata.sources.node_cache import Cache
+from fastdata.sources.node.node_cache import Cache
 from fastdata.sources.regular import MAX_BYTES, refuse_larger
 from fastdata.sources.shard import Component, Shard
-from fastdata.sources.tar import pread
 from fastdata.sources.targets import read_field
+from fastdata.sources.tars.index import NO_CLASS
+from fastdata.sources.tars.tar import pread
 from fastdata.sources.urls import Urls
 from fastdata.transforms.fields import Field, Label
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from fastdata import __version__
 from fastdata.packing.index import sealed_rows, with_index
 from fastdata.packing.journal import files_of, fingerprint
+from fastdata.packing.origins.source import Source
 from fastdata.packing.planning import make_table
 from fastdata.packing.publish import STAGING, clear_staging, finish_interrupted, make_ready, publish, refuse_existing
 from fastdata.packing.recipe import Recipe
 from fastdata.packing.rejects import store_rejects
-from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable
 from fastdata.packing.write import Rejected, Written
 from fastdata.sources import manifest

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Protocol, TypeVar, assert_never, runtime_checkable
 
 from fastdata.cpus import available_cpus
-from fastdata.packing.dask_engine import dask_executor
 from fastdata.packing.journal import finish_shard
-from fastdata.packing.processes import write_in_processes
-from fastdata.packing.ray_engine import ray_executor
 from fastdata.packing.table import PackTable
 from fastdata.packing.table_file import store_table
 from fastdata.packing.task import write_task
+from fastdata.packing.workers.dask_engine import dask_executor
+from fastdata.packing.workers.processes import write_in_processes
+from fastdata.packing.workers.ray_engine import ray_executor
 from fastdata.packing.write import Progress, Written
 
 T = TypeVar("T")

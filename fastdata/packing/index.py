@@ -7,10 +7,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from fastdata.errors import PackError
-from fastdata.sources.index_file import crc_of, load
-from fastdata.sources.index_writer import write_index
 from fastdata.sources.manifest import Manifest, ShardEntry, index_name
-from fastdata.sources.rows import Rows, is_sealed
+from fastdata.sources.tars.index_file import crc_of, load
+from fastdata.sources.tars.index_writer import write_index
+from fastdata.sources.tars.rows import Rows, is_sealed
 
 
 def with_index(made: Manifest, folder: Path, rows_of: Callable[[ShardEntry], Rows]) -> Manifest:

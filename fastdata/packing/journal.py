@@ -20,9 +20,9 @@ from fastdata.files import whole_file
 from fastdata.packing.plan import PlannedShard
 from fastdata.packing.table import PackTable
 from fastdata.packing.write import Progress, Written, write_shard
-from fastdata.sources.index import index_path, load
 from fastdata.sources.paths import Keys, Paths
 from fastdata.sources.regular import read_regular
+from fastdata.sources.tars.index import index_path, load
 from fastdata.sources.urls import is_remote
 
 _MAX_NOTE = 1 << 26  # bytes: of a shard of which a hundred thousand files could not be packed

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdata.errors import PackError
-from fastdata.packing.reading import reader_of
-from fastdata.packing.source import Source
-from fastdata.packing.stored import Stored
-from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time
-from fastdata.packing.write import extension_of
+from fastdata.packing.origins.reading import reader_of
+from fastdata.packing.origins.source import Source
+from fastdata.packing.origins.stored import Stored
+from fastdata.packing.origins.usable import UNUSABLE, UnusableError, size_and_time
 from fastdata.sample import IMAGE_EXTENSIONS
-from fastdata.sources.paths import Paths
-from fastdata.sources.tar import BLOCK, padded
+from fastdata.sources.paths import Paths, extension_of
+from fastdata.sources.tars.tar import BLOCK, padded
 
 _PLAIN_NAME = 100  # bytes of an ASCII name that still fits into a member's header
 _PAX_RECORDS = 64  # bytes: more than the records of a PAX header have besides a name

@@ -18,16 +18,16 @@ from fastdata.packing.convert import Conversion
 from fastdata.packing.engines import Engine, Processes, write_shards
 from fastdata.packing.journal import NOTE, files_of, finished, finished_of, report_finished
 from fastdata.packing.lock import alone
+from fastdata.packing.origins.source import Source
 from fastdata.packing.plan import Division
 from fastdata.packing.publish import STAGING, clear_staging, open_staging
 from fastdata.packing.recipe import DEFAULT_DIVISION, KEEP, Recipe
-from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable
 from fastdata.packing.upload import pack_to_url
 from fastdata.packing.write import Progress, Written
-from fastdata.sources.content_hash import DEFAULT, Algorithm
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.manifest import Manifest
+from fastdata.sources.tars.content_hash import DEFAULT, Algorithm
 from fastdata.sources.urls import is_remote
 
 _log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from fastdata.packing.complete import begin, complete, published_before
 from fastdata.packing.engines import Engine, write_shards
 from fastdata.packing.journal import finished_of, is_of_another, report_finished
 from fastdata.packing.lock import alone, together
+from fastdata.packing.origins.source import Source
 from fastdata.packing.publish import READY, STAGING, open_staging, refuse_existing
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable
 from fastdata.packing.write import Progress
 from fastdata.sources.manifest import Manifest

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from fastdata.epoch.order import EpochOrder
 from fastdata.packing.convert import Conversion
-from fastdata.packing.stored import Stored
-from fastdata.sources.content_hash import DEFAULT, Algorithm
+from fastdata.packing.origins.stored import Stored
 from fastdata.sources.paths import Paths
+from fastdata.sources.tars.content_hash import DEFAULT, Algorithm
 
 MAX_SHARDS = 1_000_000  # six digits in a shard's name, which then sorts by number
 _RECORD = 10_240  # bytes: tar pads a whole archive to a multiple of this

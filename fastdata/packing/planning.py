@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from fastdata.epoch.order import EpochOrder
 from fastdata.packing.convert import Conversion, Encode
 from fastdata.packing.measure import Sizes, measure, sizes_in_tar
+from fastdata.packing.origins.source import Source
 from fastdata.packing.plan import PlannedField, plan_shards, split_samples
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable, PlannedDataset
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.paths import Paths

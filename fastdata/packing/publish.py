@@ -15,7 +15,7 @@ from fastdata.errors import PackError
 from fastdata.packing.journal import NOTE, read_note
 from fastdata.packing.rejects import rejects_path
 from fastdata.sources import manifest
-from fastdata.sources.index import index_path
+from fastdata.sources.tars.index import index_path
 
 STAGING = ".fastdata-staging"
 """The folder of what is being written, in the datasets' directory."""

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from fastdata.packing.check import can_check
 from fastdata.packing.convert import Conversion, Keep
 from fastdata.packing.plan import Division, ShardSize
-from fastdata.sources.content_hash import DEFAULT, Algorithm
+from fastdata.sources.tars.content_hash import DEFAULT, Algorithm
 
 OnError = Literal["raise", "skip"]
 """What becomes of a file that can't be packed."""

@@ -24,8 +24,8 @@ from fastdata.packing.table import PackTable
 from fastdata.packing.table_file import TABLE, open_table
 from fastdata.packing.write import Progress, Written, write_shard
 from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.rows import Rows, are_within, dtype_of, extensions
-from fastdata.sources.storage import storage_of
+from fastdata.sources.stores.storage import storage_of
+from fastdata.sources.tars.rows import Rows, are_within, dtype_of, extensions
 
 RUNS = ".fastdata"
 """The folder of runs, at the URL of the datasets."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdata.packing.convert import Conversion
+from fastdata.packing.origins.stored import Stored
 from fastdata.packing.plan import PlannedField, PlannedShard
-from fastdata.packing.stored import Stored
-from fastdata.sources.content_hash import Algorithm
 from fastdata.sources.paths import Keys, Paths
+from fastdata.sources.tars.content_hash import Algorithm
 
 
 class PlannedDataset(NamedTuple):

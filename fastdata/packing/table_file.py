@@ -19,8 +19,8 @@ from fastdata import __version__
 from fastdata.errors import PackError
 from fastdata.files import whole_file
 from fastdata.packing.convert import Conversion
+from fastdata.packing.origins.stored import Stored
 from fastdata.packing.plan import PlannedField
-from fastdata.packing.stored import Stored
 from fastdata.packing.table import PackTable, PlannedDataset
 from fastdata.sources.paths import Paths
 from fastdata.sources.urls import is_remote

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastdata.errors import ManifestError
-from fastdata.packing.near import near
+from fastdata.packing.origins.near import near
 from fastdata.sources import manifest
 from fastdata.sources.dataset_index import DatasetIndex, IndexPart
 from fastdata.sources.manifest import Manifest, ShardEntry
 from fastdata.sources.remote_dataset import remote_manifest
-from fastdata.sources.remote_glob import remote_matches
-from fastdata.sources.storage import storage_of
+from fastdata.sources.stores.remote_glob import remote_matches
+from fastdata.sources.stores.storage import storage_of
 from fastdata.sources.urls import beside, expand, is_manifest, is_remote, path_of
 
 

@@ -12,17 +12,17 @@ from fastdata.packing.complete import manifests_of
 from fastdata.packing.engines import Engine, write_shards
 from fastdata.packing.index import with_index
 from fastdata.packing.journal import report_finished
+from fastdata.packing.origins.source import Source
 from fastdata.packing.planning import make_table
 from fastdata.packing.recipe import Recipe
 from fastdata.packing.rejects import rejects_path, store_rejects
 from fastdata.packing.remote import RUNS, claim, fetched_rows, table_url, uploaded
-from fastdata.packing.source import Source
 from fastdata.packing.table import PackTable
 from fastdata.packing.table_file import store_table
 from fastdata.packing.write import Progress, Rejected
 from fastdata.sources import manifest
 from fastdata.sources.manifest import Manifest
-from fastdata.sources.storage import storage_of
+from fastdata.sources.stores.storage import storage_of
 
 _log = logging.getLogger(__name__)
 

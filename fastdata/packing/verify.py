@@ -9,16 +9,16 @@ from xxhash import xxh3_64_intdigest
 
 from fastdata.errors import TarError
 from fastdata.packing.check import image_problem
-from fastdata.packing.near import near
+from fastdata.packing.origins.near import near
 from fastdata.packing.to_verify import Fault, Listed
 from fastdata.sample import IMAGE_EXTENSIONS
-from fastdata.sources.content_hash import hash_of
-from fastdata.sources.index import index_path, load
-from fastdata.sources.index_writer import widened
-from fastdata.sources.rows import NO_CLASS, Rows, RowsBuilder, class_in, extensions, is_sealed, plain
-from fastdata.sources.tar import Member, padded, pread
+from fastdata.sources.tars.content_hash import hash_of
+from fastdata.sources.tars.index import index_path, load
+from fastdata.sources.tars.index_writer import widened
+from fastdata.sources.tars.rows import NO_CLASS, Rows, RowsBuilder, class_in, extensions, is_sealed, plain
+from fastdata.sources.tars.tar import Member, padded, pread
+from fastdata.sources.tars.webdataset import groups
 from fastdata.sources.urls import is_remote
-from fastdata.sources.webdataset import groups
 
 
 def verify(shards: Sequence[Listed], *, decode: bool = False, jobs: int = 1) -> Iterator[list[Fault]]:

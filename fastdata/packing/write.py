@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from fastdata.errors import PackError
 from fastdata.packing.check import image_problem, is_undamaged
 from fastdata.packing.convert import Conversion, Converted, Keep, convert
+from fastdata.packing.origins.reading import Reader, reader_of
+from fastdata.packing.origins.usable import UNUSABLE, UnusableError, size_and_time, unreadable
 from fastdata.packing.plan import PlannedShard
-from fastdata.packing.reading import Reader, reader_of
-from fastdata.packing.usable import UNUSABLE, UnusableError, size_and_time, unreadable
 from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.stretch import Later
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.paths import extension_of
+from fastdata.sources.tars.stretch import Later
+from fastdata.sources.tars.writer import ShardWriter
 
 Progress = Callable[[int, int], None]
 """Is called with the number of files, and of their bytes, that were read since the last call."""
@@ -42,12 +43,6 @@ class Written(NamedTuple):
     image_bytes: int
     damaged: int
     rejected: tuple[Rejected, ...] = ()
-
-
-def extension_of(path: str) -> str:
-    """The part of a path's basename behind its last dot, in lower case."""
-    _, dot, extension = path.rpartition("/")[2].rpartition(".")
-    return extension.lower() if dot else ""
 
 
 def write_shard(planned: PlannedShard, report: Progress) -> Written:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from fastdata.errors import ManifestError, TarError
-from fastdata.sources.byte_locks import wait_for_lock
 from fastdata.sources.faults import as_machines
-from fastdata.sources.index_layout import CHUNK, IndexEntry, read_layout
+from fastdata.sources.node.byte_locks import wait_for_lock
 from fastdata.sources.regular import open_regular
-from fastdata.sources.rows import Entry, Rows, are_within
-from fastdata.sources.tar import pread
+from fastdata.sources.tars.index_layout import CHUNK, IndexEntry, read_layout
+from fastdata.sources.tars.rows import Entry, Rows, are_within
+from fastdata.sources.tars.tar import pread
 
 ReadRanges = Callable[[NDArray[np.int64]], bytes | memoryview]
 """Reads n ranges, (file descriptor, offset, size), one after another into one memory. OSError where bytes lack."""

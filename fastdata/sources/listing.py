@@ -16,15 +16,15 @@ from msgspec import UNSET
 
 from fastdata.errors import ManifestError
 from fastdata.sources import manifest
-from fastdata.sources.cache import local
 from fastdata.sources.dataset_index import DatasetIndex
-from fastdata.sources.index import Summary, index_count, index_summary
-from fastdata.sources.index_layout import SUFFIX
 from fastdata.sources.manifest import Manifest, ShardEntry
-from fastdata.sources.node_cache import Cache
+from fastdata.sources.node.cache import local
+from fastdata.sources.node.node_cache import Cache
+from fastdata.sources.node.sparse import RemoteFile
 from fastdata.sources.remote_dataset import remote_index, remote_manifest
 from fastdata.sources.shard import Known
-from fastdata.sources.sparse import RemoteFile
+from fastdata.sources.tars.index import Summary, index_count, index_summary
+from fastdata.sources.tars.index_layout import SUFFIX
 from fastdata.sources.urls import (
     Urls,
     as_list,

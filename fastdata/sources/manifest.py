@@ -17,8 +17,8 @@ from msgspec.structs import force_setattr
 
 from fastdata.errors import ManifestError
 from fastdata.files import whole_file
-from fastdata.sources import content_hash
-from fastdata.sources.index_layout import SUFFIX, IndexEntry
+from fastdata.sources.tars import content_hash
+from fastdata.sources.tars.index_layout import SUFFIX, IndexEntry
 
 WIDS: Final = {"__kind__": "wids-shard-index-v1", "wids_version": 1}
 """What wids knows its shard indexes by."""

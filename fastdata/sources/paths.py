@@ -116,6 +116,12 @@ class Keys(Sequence[str]):
             yield _key_with_extension(path) if apart else key_of(path)
 
 
+def extension_of(path: str) -> str:
+    """The part of a path's basename behind its last dot, in lower case."""
+    _, dot, extension = path.rpartition("/")[2].rpartition(".")
+    return extension.lower() if dot else ""
+
+
 def key_of(path: str) -> str:
     """The path without its extension, with '_' for the other dots of its basename.
 

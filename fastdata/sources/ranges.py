@@ -5,8 +5,8 @@ import os
 from typing import Any, NamedTuple, Protocol, Self
 
 from fastdata.sources.regular import MAX_BYTES, open_regular
-from fastdata.sources.storage import storage_of
-from fastdata.sources.tar import pread
+from fastdata.sources.stores.storage import storage_of
+from fastdata.sources.tars.tar import pread
 from fastdata.sources.urls import is_remote, plain_path
 
 Data = bytes | memoryview

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from fastdata.errors import ManifestError
 from fastdata.files import whole_file
-from fastdata.sources.cache import CacheDir, cache_folder, cached_name, make_once
 from fastdata.sources.dataset_index import DatasetIndex
-from fastdata.sources.index_layout import SUFFIX, IndexEntry, read_layout
 from fastdata.sources.manifest import MAX_BYTES, Manifest, parse
-from fastdata.sources.storage import storage_of
+from fastdata.sources.node.cache import CacheDir, cache_folder, cached_name, make_once
+from fastdata.sources.stores.storage import storage_of
+from fastdata.sources.tars.index_layout import SUFFIX, IndexEntry, read_layout
 from fastdata.sources.urls import beside, path_of
 
 WHOLE = 256 << 20

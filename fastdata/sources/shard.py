@@ -8,18 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from fastdata.errors import TarError
-from fastdata.sources.cache import local
 from fastdata.sources.dataset_index import DatasetIndex, IndexPart
 from fastdata.sources.faults import as_machines
-from fastdata.sources.index import ABSENT, NO_CLASS, Rows, shard_rows
 from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.node_cache import Cache, range_cache
+from fastdata.sources.node.cache import local
+from fastdata.sources.node.node_cache import Cache, range_cache
+from fastdata.sources.node.sparse import RemoteFile
 from fastdata.sources.regular import MAX_BYTES
-from fastdata.sources.rows import MAX_CLASS_BYTES, Entry, class_in
-from fastdata.sources.sparse import RemoteFile
-from fastdata.sources.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
+from fastdata.sources.tars.index import ABSENT, NO_CLASS, Rows, shard_rows
+from fastdata.sources.tars.rows import MAX_CLASS_BYTES, Entry, class_in
+from fastdata.sources.tars.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
+from fastdata.sources.tars.webdataset import key_hash, split_name
 from fastdata.sources.urls import is_remote
-from fastdata.sources.webdataset import key_hash, split_name
 
 _NEAR = 4096  # bytes behind an image: as a rule what holds the class begins there, behind padding and a header
 

@@ -8,9 +8,9 @@ from typing import BinaryIO, NamedTuple
 
 from fastdata.errors import TarError
 from fastdata.sources.regular import MAX_BYTES
-from fastdata.sources.tar import Forward, Member
+from fastdata.sources.tars.tar import Forward, Member
+from fastdata.sources.tars.webdataset import groups
 from fastdata.sources.urls import Urls, as_list
-from fastdata.sources.webdataset import groups
 
 STDIN, PIPE = "-", "pipe:"
 

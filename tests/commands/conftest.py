@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from fastdata.commands import cli
-from fastdata.packing import context
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
+from fastdata.packing.workers import context
 from fastdata.sources.folder import scan_classes
 from support.commands import Command, Result
 from support.pictures import encoded, jpeg, photo

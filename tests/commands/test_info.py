@@ -9,8 +9,8 @@ import pytest
 from fastdata.commands.info import describe
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
-from fastdata.sources import index
 from fastdata.sources.folder import scan_classes
+from fastdata.sources.tars import index
 from support.commands import Command
 from support.http_server import Server
 from support.pictures import jpeg

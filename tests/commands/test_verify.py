@@ -10,7 +10,7 @@ from fastdata.errors import PackError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
-from fastdata.sources.storage import storage_of
+from fastdata.sources.stores.storage import storage_of
 from support.commands import Command
 from support.http_server import Server
 from support.packed import losing_a_file_after

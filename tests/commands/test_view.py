@@ -26,7 +26,7 @@ from fastdata.errors import StateError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_pattern
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from support.annotated import COUNT, write_folder
 from support.annotated import write_shards as write_annotated
 from support.commands import Command

@@ -23,7 +23,7 @@ from fastdata.epoch.sampler import EpochSampler
 from fastdata.errors import DecodeError, ReadError, SampleError
 from fastdata.images.header import read_header
 from fastdata.loading.loader import Loader
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.draw import draw, sample_rng
 from support.numbered import TRAIN, image, number_of
 from support.parquets import Row, write_parquet

@@ -14,8 +14,8 @@ import fastdata as fd
 from fastdata.datasets.mix import as_image_dataset
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
-from fastdata.sources import retry
 from fastdata.sources.folder import scan_classes
+from fastdata.sources.stores import retry
 from support.classes import TRAIN
 from support.http_server import Fault, Files, Server
 from support.pictures import jpeg

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import fastdata as fd
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.follow import boxes_in_view, mask_in_view, points_in_view, upright_mask
 from support.annotated import COUNT, FIELDS, SEED, TRAIN, Annotated, components, key, mask_of, npy, plain
 from support.pictures import encoded, jpeg, photo

@@ -16,9 +16,9 @@ from fastdata.packing.plan import ShardCount
 from fastdata.sources import manifest
 from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.folder import scan_classes
-from fastdata.sources.index_writer import write_index
-from fastdata.sources.rows import ABSENT, Rows
 from fastdata.sources.shard import Shard
+from fastdata.sources.tars.index_writer import write_index
+from fastdata.sources.tars.rows import ABSENT, Rows
 from support.numbered import TRAIN
 from support.pictures import jpeg
 

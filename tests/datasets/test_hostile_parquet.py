@@ -26,7 +26,7 @@ def test_more_rows_than_bytes_are_refused_before_their_keys_are_made(tmp_path: P
 def test_one_image_in_each_of_thousands_of_rows_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fastdata.sources.parquet.MAX_BYTES", 1 << 24)  # so that a test takes no gigabyte
+    monkeypatch.setattr("fastdata.sources.columnar.parquet.MAX_BYTES", 1 << 24)  # so that a test takes no gigabyte
     rows, image = 2000, jpeg(16, 16) + np.random.default_rng(0).bytes(15_000)
     images = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([image]))
     columns = {"image": images, "label": pa.array(np.zeros(rows, np.int64))}

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 import fastdata as fd
 from fastdata.errors import ReadError
-from fastdata.sources import parquet, row_groups
-from fastdata.sources.dataset_rows import DatasetRows
+from fastdata.sources.columnar import parquet, row_groups
+from fastdata.sources.columnar.dataset_rows import DatasetRows
 from support.numbered import TRAIN, image
 
 datasets: Any = pytest.importorskip("datasets")

@@ -14,7 +14,7 @@ from fastdata.datasets.image_sizes import read_image_sizes
 from fastdata.datasets.mix import as_image_dataset
 from fastdata.images.header import read_header
 from fastdata.sources import faults as faults_of_machines
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from support.numbered import COUNT, iterable, map_style
 from support.pictures import encoded, jpeg, photo
 

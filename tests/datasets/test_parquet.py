@@ -420,7 +420,7 @@ def test_arguments_that_name_nothing_are_errors_that_say_what_is_there(tmp_path:
 
 
 def test_reading_row_groups_over_and_over_is_warned_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastdata.sources.row_groups._MUCH", 100_000)
+    monkeypatch.setattr("fastdata.sources.columnar.row_groups._MUCH", 100_000)
     rows = [ROWS[number % COUNT] for number in range(60)]
     numbers = np.random.default_rng(0).permutation(60).tolist()
     path = write_parquet(tmp_path / "a.parquet", rows, row_group_size=20)

@@ -14,9 +14,10 @@ from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import ManifestError, ReadError, SampleError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
-from fastdata.sources import remote_dataset, retry
+from fastdata.sources import remote_dataset
 from fastdata.sources.folder import scan_classes
-from fastdata.sources.storage import storage_of
+from fastdata.sources.stores import retry
+from fastdata.sources.stores.storage import storage_of
 from support.http_server import Server
 from support.numbered import TRAIN
 from support.pictures import jpeg

@@ -22,7 +22,7 @@ from fastdata.errors import ManifestError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.steps import CenterCrop, Resize, Step
 from support.classes import TRAIN, everything, in_epoch, names, order_of, write_shards
 from support.pictures import encoded, photo

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.errors import StateError
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from support.classes import TRAIN, order_of
 from support.pictures import jpeg
 

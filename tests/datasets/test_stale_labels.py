@@ -9,8 +9,8 @@ import pytest
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import SampleError
 from fastdata.images import kernel
-from fastdata.sources import index
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars import index
+from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.fields import Label
 from support.numbered import TRAIN
 from support.pictures import jpeg

@@ -16,8 +16,8 @@ from fastdata.datasets.shards import TarImageDataset
 from fastdata.datasets.streams import TarImageStream
 from fastdata.errors import ReadError, StateError, TarError
 from fastdata.loading.loader import Loader
-from fastdata.sources.node_cache import Cache
-from fastdata.sources.table import Table
+from fastdata.sources.node.node_cache import Cache
+from fastdata.sources.tables.table import Table
 from support.numbered import TRAIN, iterable, write_shards
 from support.tars import END, archive
 

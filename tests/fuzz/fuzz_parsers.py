@@ -24,12 +24,13 @@ import numpy as np
 
 from fastdata.errors import JpegError, ManifestError, TarError, TargetError
 from fastdata.images.jpeg import read_jpeg_header
-from fastdata.sources import index_file, manifest
-from fastdata.sources.coco import Coco
-from fastdata.sources.columns import read_columns
-from fastdata.sources.index import build, shard_rows
-from fastdata.sources.rows import are_within
+from fastdata.sources import manifest
+from fastdata.sources.tables.coco import Coco
+from fastdata.sources.tables.columns import read_columns
 from fastdata.sources.targets import read_field
+from fastdata.sources.tars import index_file
+from fastdata.sources.tars.index import build, shard_rows
+from fastdata.sources.tars.rows import are_within
 from fastdata.transforms.fields import Boxes, Field, Json, Label, Npy, Points, Text
 from support.corpus.archives import archives
 from support.corpus.jpegs import by_opencv

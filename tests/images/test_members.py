@@ -15,9 +15,9 @@ from fastdata.errors import DecodeError
 from fastdata.images import kernel
 from fastdata.images.header import Header, read_headers
 from fastdata.sample import key_hash
-from fastdata.sources.rows import NO_CLASS, class_in
-from fastdata.sources.tar import BLOCK, REGULAR, is_header, number, plain_name
-from fastdata.sources.webdataset import split_name
+from fastdata.sources.tars.rows import NO_CLASS, class_in
+from fastdata.sources.tars.tar import BLOCK, REGULAR, is_header, number, plain_name
+from fastdata.sources.tars.webdataset import split_name
 from support.pictures import jpeg
 
 if kernel.KERNEL is None:

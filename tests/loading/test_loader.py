@@ -18,7 +18,7 @@ from fastdata.epoch.sampler import EpochSampler
 from fastdata.loading.loader import Loader
 from fastdata.loading.normalize import Normalize
 from fastdata.sample import Batch
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.steps import CenterCrop, Resize, Step
 from fastdata.transforms.transform import Transform
 from support.batches import assert_same_batches, targets

@@ -34,7 +34,7 @@ elif kind == "index":
     dataset = iterable(root + "/train.json", shuffle=True)
 elif kind == "cache":
     import fsspec
-    from fastdata.sources.node_cache import Cache
+    from fastdata.sources.node.node_cache import Cache
     fsspec.filesystem("memory").put(root + "/", "/bucket/", recursive=True)
     dataset = iterable("memory://bucket/train.json", shuffle=True, cache=Cache(root + "/cache"))
 else:

@@ -19,7 +19,7 @@ from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.sampler import EpochSampler
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop, Step
 from support.pictures import jpeg
 from support.processes import LIB, PYTHONPATH

@@ -17,7 +17,7 @@ from fastdata.loading.loader import Loader
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.sample import Batch
 from fastdata.sources.shard import Shard
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.steps import CenterCrop, Resize
 from support.numbered import iterable as in_shards
 from support.numbered import map_style, write_folder

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fastdata.packing.source import Source
+from fastdata.packing.origins.source import Source
 from fastdata.sources.folder import scan_classes
 from support.packed import write_odd_folder
 

@@ -11,8 +11,8 @@ from fastdata.datasets.prepared import Prepared
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.images import kernel
 from fastdata.images.jobs import JOB
-from fastdata.packing.collect import collect
 from fastdata.packing.convert import CropReady
+from fastdata.packing.origins.collect import collect
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import SamplesPerShard
 from fastdata.sources import manifest

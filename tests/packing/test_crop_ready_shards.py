@@ -17,7 +17,7 @@ from fastdata.packing.convert import CropReady
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
-from fastdata.sources.webdataset import dali_index
+from fastdata.sources.tars.webdataset import dali_index
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize, Step
 from fastdata.transforms.transform import Transform
 from support.pictures import jpeg

@@ -15,12 +15,12 @@ import pytest
 from fastdata.errors import PackError
 from fastdata.packing import engines
 from fastdata.packing.engines import Dask, Engine, Processes, Ray
+from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack_by
 from fastdata.packing.parts import Part, commit, pack_part
 from fastdata.packing.plan import ShardCount
 from fastdata.packing.planning import make_table
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
 from fastdata.sources.folder import scan_classes
 from support.packed import copy_of, die_always, die_once_in_the_fourth, files_of
 from support.processes import PYTHONPATH

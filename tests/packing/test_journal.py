@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from fastdata.errors import PackError
-from fastdata.packing import journal, processes
+from fastdata.packing import journal
 from fastdata.packing.convert import CropReady, Keep
 from fastdata.packing.journal import fingerprint
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import PlannedField, PlannedShard, ShardCount
 from fastdata.packing.publish import STAGING
+from fastdata.packing.workers import processes
 from fastdata.packing.write import write_shard
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.paths import Keys, Paths

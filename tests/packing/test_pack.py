@@ -23,9 +23,9 @@ from fastdata.packing.to_verify import shards_of
 from fastdata.packing.verify import verify
 from fastdata.sources import manifest
 from fastdata.sources.folder import scan_classes, scan_pattern
-from fastdata.sources.index import NO_CLASS
 from fastdata.sources.shard import Shard
-from fastdata.sources.webdataset import dali_index
+from fastdata.sources.tars.index import NO_CLASS
+from fastdata.sources.tars.webdataset import dali_index
 from support.packed import files_of, keys_of
 from support.tars import tool
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from fastdata.errors import PackError
-from fastdata.packing import processes
 from fastdata.packing import write as packing
 from fastdata.packing.convert import CropReady
 from fastdata.packing.engines import Processes, write_shards
+from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.packing.planning import make_table
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
+from fastdata.packing.workers import processes
 from fastdata.sources import manifest
 from fastdata.sources.folder import FolderScan, scan_classes, scan_pattern
 from support.packed import copy_of, die, files_of, losing_a_file_after

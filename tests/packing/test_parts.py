@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from fastdata.errors import PackError
 from fastdata.packing.engines import Processes
 from fastdata.packing.lock import alone, together
+from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack_by
 from fastdata.packing.parts import Part, PartDone, commit, pack_part, parse_part
 from fastdata.packing.plan import SamplesPerShard, ShardCount
 from fastdata.packing.publish import STAGING
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
 from fastdata.sources.folder import scan_classes
 from support.packed import copy_of, files_of, losing_a_file_after
 from support.processes import PYTHONPATH
@@ -73,7 +73,7 @@ from fastdata.packing.engines import Processes
 from fastdata.packing.parts import parse_part, pack_part
 from fastdata.packing.plan import SamplesPerShard
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
+from fastdata.packing.origins.source import Source
 from fastdata.sources.folder import scan_classes
 
 split = {"train": Fraction(2, 3), "val": Fraction(1, 3)}

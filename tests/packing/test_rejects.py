@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from fastdata.errors import PackError
-from fastdata.packing import usable, write
-from fastdata.packing.collect import collect
+from fastdata.packing import write
 from fastdata.packing.engines import Processes
+from fastdata.packing.origins import usable
+from fastdata.packing.origins.collect import collect
+from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack_by
 from fastdata.packing.parts import Part, commit, pack_part
 from fastdata.packing.plan import SamplesPerShard, ShardCount
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
 from fastdata.sources.folder import scan_classes
 from support.packed import copy_of, files_of, keys_of, losing_a_file_after
 

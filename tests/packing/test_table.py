@@ -8,14 +8,14 @@ import pytest
 
 from fastdata.errors import PackError
 from fastdata.packing import table_file
-from fastdata.packing.beside import with_fields
 from fastdata.packing.convert import Encode
 from fastdata.packing.journal import fingerprint
-from fastdata.packing.labels import Labels, with_labels
+from fastdata.packing.origins.beside import with_fields
+from fastdata.packing.origins.labels import Labels, with_labels
+from fastdata.packing.origins.source import Source
 from fastdata.packing.plan import SamplesPerShard, ShardCount
 from fastdata.packing.planning import make_table
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
 from fastdata.packing.table_file import open_table, store_table
 from fastdata.sources.folder import scan_classes, scan_pattern
 

@@ -12,14 +12,14 @@ import pytest
 from fastdata.errors import PackError
 from fastdata.packing import remote
 from fastdata.packing.engines import Processes
+from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack_by
 from fastdata.packing.plan import PlannedShard, ShardCount
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
 from fastdata.packing.upload import pack_to_url
 from fastdata.packing.write import Progress, Written, write_shard
 from fastdata.sources.folder import scan_classes
-from fastdata.sources.storage import storage_of
+from fastdata.sources.stores.storage import storage_of
 from support.packed import copy_of, files_of, losing_a_file_after
 from support.processes import PYTHONPATH
 from support.servers import S3
@@ -185,7 +185,7 @@ from fractions import Fraction
 from fastdata.packing.engines import Processes
 from fastdata.packing.plan import ShardCount
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.source import Source
+from fastdata.packing.origins.source import Source
 from fastdata.packing.upload import pack_to_url
 from fastdata.sources.folder import scan_classes
 from support.packed import kill_after

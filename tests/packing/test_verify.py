@@ -13,12 +13,13 @@ from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.packing.to_verify import Fault, shards_of
 from fastdata.packing.verify import verify
-from fastdata.sources import index, manifest
+from fastdata.sources import manifest
 from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.folder import scan_classes
-from fastdata.sources.index_writer import write_index
 from fastdata.sources.shard import Shard
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars import index
+from fastdata.sources.tars.index_writer import write_index
+from fastdata.sources.tars.writer import ShardWriter
 from support.pictures import encoded, jpeg, photo
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastdata.errors import TarError
-from fastdata.sources.webdataset import dali_index
+from fastdata.sources.tars.webdataset import dali_index
 from support.tars import packed, samples, tool
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdata.errors import TarError
-from fastdata.sources.tar import members
+from fastdata.sources.tars.tar import members
 from support.tars import END, FORMATS, archive, checksummed, data, header, in_file, packed, pax, samples, seen, tool
 
 

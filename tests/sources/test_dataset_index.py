@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from xxhash import xxh3_64_digest, xxh3_64_hexdigest
 
 from fastdata.errors import ManifestError
-from fastdata.sources import index_layout
 from fastdata.sources.dataset_index import DatasetIndex, read_each
-from fastdata.sources.index_layout import CHUNK, IndexEntry, Layout, read_layout
-from fastdata.sources.index_writer import widened, write_index
-from fastdata.sources.rows import ABSENT, NO_CLASS, Entry, Rows, dtype_of
+from fastdata.sources.tars import index_layout
+from fastdata.sources.tars.index_layout import CHUNK, IndexEntry, Layout, read_layout
+from fastdata.sources.tars.index_writer import widened, write_index
+from fastdata.sources.tars.rows import ABSENT, NO_CLASS, Entry, Rows, dtype_of
 
 
 def rows_of(count: int, extensions: list[str], seed: int = 0) -> Rows:

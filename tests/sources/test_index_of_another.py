@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fastdata.errors import TarError
-from fastdata.sources import index
-from fastdata.sources.index import index_path
 from fastdata.sources.shard import Shard
+from fastdata.sources.tars import index
+from fastdata.sources.tars.index import index_path
 from support.processes import run_python
 from support.tars import Files, packed, samples
 
@@ -57,7 +57,7 @@ def test_an_index_that_is_cut_short_while_it_is_used_ends_nothing(tmp_path: Path
     program = f"""
 import os, shutil, sys
 from pathlib import Path
-from fastdata.sources.index import index_path, store_index
+from fastdata.sources.tars.index import index_path, store_index
 from fastdata.sources.shard import Shard
 many, few = sys.argv[1:]
 store_index(many), store_index(few)

@@ -12,10 +12,10 @@ from fastdata.errors import SampleError
 from fastdata.images import kernel
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
-from fastdata.sources import index
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.listing import list_shards
 from fastdata.sources.shard import Shard
+from fastdata.sources.tars import index
 from support.numbered import TRAIN
 from support.pictures import jpeg
 

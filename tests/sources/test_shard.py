@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from fastdata.errors import TarError
 from fastdata.sample import key_hash
-from fastdata.sources.index import NO_CLASS
 from fastdata.sources.shard import Shard
 from fastdata.sources.shard_cache import ShardCache
+from fastdata.sources.tars.index import NO_CLASS
 from support.spawned import first_of
 from support.tars import FORMATS, archive, contents, data, header, open_shards, packed, pax, samples
 

@@ -4,8 +4,8 @@ import pytest
 
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
-from fastdata.sources.cache import local
 from fastdata.sources.folder import scan_classes
+from fastdata.sources.node.cache import local
 from fastdata.sources.urls import expand
 
 

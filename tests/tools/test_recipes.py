@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import fastdata as fd
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from recipes import balanced, clip, detection, dino, embeddings, segmentation, simclr, timm_a2
 from support.pictures import encoded, photo
 from support.processes import PATIENCE, PYTHONPATH

@@ -11,7 +11,7 @@ import torch.distributed as dist
 import train
 
 from fastdata.datasets.directory import ImageDirectoryDataset
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from support.pictures import encoded, photo
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}

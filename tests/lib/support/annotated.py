@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import fastdata as fd
-from fastdata.sources.writer import ShardWriter
+from fastdata.sources.tars.writer import ShardWriter
 from support.parquets import write_columns
 from support.pictures import encoded, photo
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastdata.sources.range_cache import Lease, RangeCache
-from fastdata.sources.sparse import Piece
+from fastdata.sources.node.range_cache import Lease, RangeCache
+from fastdata.sources.node.sparse import Piece
 from support.ranges import HttpRanges
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import fastdata as fd
-from fastdata.sources import retry
+from fastdata.sources.stores import retry
 from support.classes import TRAIN
 from support.processes import PYTHONPATH
 

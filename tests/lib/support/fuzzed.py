@@ -14,16 +14,16 @@ from xxhash import xxh3_64_digest, xxh3_64_hexdigest
 
 from fastdata.epoch.state import EpochState
 from fastdata.errors import ManifestError, PackError, StateError, TargetError
-from fastdata.packing.select import with_keys
-from fastdata.packing.source import Source
+from fastdata.packing.origins.select import with_keys
+from fastdata.packing.origins.source import Source
+from fastdata.sources.columnar.parquet import read_files
+from fastdata.sources.columnar.row_groups import RowGroups
 from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.folder import scan_pattern
-from fastdata.sources.index_layout import _TRAILER, _TRAILER_SIZE, CHUNK, IndexEntry
-from fastdata.sources.index_writer import write_index
-from fastdata.sources.ledger import Ledger
-from fastdata.sources.parquet import read_files
-from fastdata.sources.row_groups import RowGroups
-from fastdata.sources.rows import dtype_of
+from fastdata.sources.node.ledger import Ledger
+from fastdata.sources.tars.index_layout import _TRAILER, _TRAILER_SIZE, CHUNK, IndexEntry
+from fastdata.sources.tars.index_writer import write_index
+from fastdata.sources.tars.rows import dtype_of
 from support.parquets import IMAGE, features, write_columns
 
 Targets = dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]]

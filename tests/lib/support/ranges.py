@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from fastdata.sources.sparse import Piece, RemoteFile
+from fastdata.sources.node.sparse import Piece, RemoteFile
 
 
 def content(seed: int, size: int) -> bytes:

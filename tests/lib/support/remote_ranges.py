@@ -2,7 +2,7 @@
 
 from torch.utils.data import Dataset
 
-from fastdata.sources.storage import storage_of
+from fastdata.sources.stores.storage import storage_of
 
 
 class RemoteRanges(Dataset[int]):

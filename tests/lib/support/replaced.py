@@ -19,8 +19,8 @@ import fastdata as fd
 from fastdata.errors import SampleError, TarError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
-from fastdata.sources import index
 from fastdata.sources.folder import scan_pattern
+from fastdata.sources.tars import index
 from support.pictures import encoded
 
 COUNT = 60

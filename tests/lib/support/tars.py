@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from fastdata.sources.shard import Shard
-from fastdata.sources.tar import members
+from fastdata.sources.tars.tar import members
 
 FORMATS: dict[str, Literal[0, 1, 2]] = {
     "ustar": tarfile.USTAR_FORMAT,

@@ -1,0 +1,130 @@
+"""A remote file's local counterpart: a sparse file with the same offsets, of which some pieces are there."""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from xxhash import xxh3_64_intdigest
+
+from fastdata.sources.faults import patiently
+from fastdata.sources.node.ledger import REGION
+from fastdata.sources.regular import open_private
+from fastdata.sources.tars.tar import pread
+
+MAX_RUN = 8 << 20
+"""Bytes of neighbouring pieces that are asked for as one range."""
+
+
+class RemoteFile(NamedTuple):
+    """A file at a URL: its size in bytes, and a name of its content, such as the "xxh3_128:..." of a dataset's json.
+
+    Another content at the same URL is another file, with a local counterpart of its own.
+    """
+
+    url: str
+    size: int
+    content: str
+
+
+class Piece(NamedTuple):
+    """`size` bytes at `offset` of a remote file, and their xxh3_64. A file's pieces don't overlap."""
+
+    file: RemoteFile
+    offset: int
+    size: int
+    hash: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+
+Run = Sequence[Piece]
+"""Pieces of one file, each beginning where the last one ends."""
+
+
+def runs(pieces: Iterable[Piece]) -> Sequence[Run]:
+    """The pieces in the longest runs of up to MAX_RUN bytes, by file and offset."""
+    found: list[list[Piece]] = []
+    for _, of_file in groupby(sorted(pieces), attrgetter("file")):
+        last: list[Piece] = []
+        for piece in of_file:
+            if last and last[-1].end == piece.offset and piece.end - last[0].offset <= MAX_RUN:
+                last.append(piece)
+            else:
+                last = [piece]
+                found.append(last)
+    return found
+
+
+def is_intact(piece: Piece, data: bytes | memoryview) -> bool:
+    """Whether these are the piece's bytes."""
+    return len(data) == piece.size and xxh3_64_intdigest(data) == piece.hash
+
+
+class SparseFile:
+    """The sparse file at `path`, made for its user alone; its regions are `first_region` and following of the ledger.
+
+    What is there is whatever has its hash: there is no other record of it. A write that SIGKILL, a full disk or a power
+    failure has cut short, or a hole punched since, is a piece that is not there.
+    """
+
+    fd = -1
+
+    def __init__(self, path: Path, size: int, first_region: int) -> None:
+        self.path, self.first_region = path, first_region
+        self.fd = open_private(path)
+        status = os.fstat(self.fd)
+        self._block = max(status.st_blksize, 1)
+        if status.st_size != size:
+            os.ftruncate(self.fd, size)
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
+        if self.fd >= 0:
+            close(self.fd)
+
+    def has(self, piece: Piece) -> bool:
+        """Whether the piece is there, by its hash. The caller has a lock on it.
+
+        OSError, which names the file, where it goes on to be unreadable.
+        """
+        read = partial(self._read, piece)
+        return is_intact(piece, patiently(read, read))
+
+    def _read(self, piece: Piece) -> bytes:
+        try:
+            return pread(self.fd, piece.size, piece.offset)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def lacks(self, piece: Piece) -> bool:
+        """Whether the piece is not there for sure, since it would begin with a hole: asks the file system alone.
+
+        False where that does not know holes, and for what shares its blocks of the disk with its neighbours.
+        """
+        begin = -(-piece.offset // self._block) * self._block
+        if begin + self._block > piece.end:
+            return False
+        try:
+            return os.lseek(self.fd, begin, os.SEEK_DATA) != begin
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return False
+            if error.errno == errno.ENXIO:  # nothing but a hole is left
+                return True
+            raise
+
+    def write(self, data: memoryview, offset: int) -> None:
+        """Writes all of it. The caller has an exclusive lock on these bytes."""
+        while data:
+            written = os.pwrite(self.fd, data, offset)
+            data, offset = data[written:], offset + written
+
+    def regions(self, piece: Piece) -> range:
+        """The numbers of the regions that the piece lies in."""
+        return range(self.first_region + piece.offset // REGION, self.first_region + (piece.end - 1) // REGION + 1)
