@@ -35,7 +35,7 @@ class Check(StrEnum):
 
 
 class Hash(StrEnum):
-    """The names of the algorithms in `sources/content_hash.py`."""
+    """The names of the algorithms in `sources/tars/content_hash.py`."""
 
     XXH3_128 = "xxh3_128"
     SHA256 = "sha256"
