@@ -10,18 +10,11 @@ time for an image, and the ratio with that left out, as if its time were spread 
 """
 
 import os
-import re
 import shutil
-import socket
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from functools import partial
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import NamedTuple
 
 import fastdata as fd
 from fastdata.commands.demo import make_photos
@@ -32,80 +25,12 @@ from material import MADE, copied, jpegs
 from options import parser, use_cpus
 from report import show, store
 from rounds import Contest, Measure, Measured, compete
+from served import MODULES, Served, serving
 
 BLOCKS = fd.Window(streams=16, window=200)  # open are far fewer than an epoch has, as in real ones
 WARM_UP = 3072  # images: more than are expected and fetched ahead
 AHEAD = 4096  # that an epoch has besides those that are measured
 SPEED, ALONE, CPU, SERVER, REQUESTS = "images/s", "without the server", "µs of CPU", "server's", "requests/image"
-
-CONFIGURATION = """
-load_module {modules}/ngx_http_echo_module.so;
-daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/errors;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off; sendfile on; keepalive_requests 1000000000; keepalive_timeout 600; open_file_cache max=1000;
-    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
-    uwsgi_temp_path {folder}; scgi_temp_path {folder};
-    server {{
-        listen 127.0.0.1:{port} backlog=4096; root {root};
-        location = /status {{ stub_status; }}
-        location / {{ echo_sleep {latency}; echo_exec @file; }}
-        location @file {{ }}
-    }}
-}}
-"""
-
-
-class Served(NamedTuple):
-    """A folder that a server with these processes serves."""
-
-    url: str
-    pids: tuple[int, ...]
-
-    def requests(self) -> int:
-        with closing(HTTPConnection(self.url.removeprefix("http://"))) as connection:
-            connection.request("GET", "/status")
-            return int(re.findall(rb"\n \d+ \d+ (\d+)", connection.getresponse().read())[0])
-
-    def seconds(self) -> float:
-        """Of CPU that it has taken."""
-        return sum(cpu_seconds(pid) for pid in self.pids)
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def serving(root: Path, latency: float, folder: Path, modules: str) -> Iterator[Served]:
-    """nginx, which serves `root` and waits before each answer."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    configuration = folder / "nginx.conf"
-    configuration.write_text(
-        CONFIGURATION.format(modules=modules, folder=folder, port=port, root=root, latency=latency)
-    )
-    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-    with subprocess.Popen([nginx, "-c", configuration, "-e", folder / "errors"]) as server:
-        try:
-            wait_for(port, server)
-            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-            yield Served(f"http://127.0.0.1:{port}", (server.pid, *map(int, children)))
-        finally:
-            server.terminate()
-
-
-def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 def epoch(url: str, server: Served, shuffle: bool | fd.Window, cache: Path, cold: bool, images: int) -> Measured:
@@ -144,7 +69,7 @@ def main() -> None:
     options = parser(__doc__, rounds=3, images=8192)  # what an epoch has follows from that
     options.add_argument("--latency", type=float, default=0.03, help="seconds before an answer; default: 0.03")
     options.add_argument("--shards", type=int, default=8, help="default: 8")
-    options.add_argument("--modules", default="/usr/lib/nginx/modules", help="where nginx has its modules")
+    options.add_argument("--modules", default=MODULES, help="where nginx has its modules")
     given = options.parse_args()
     use_cpus(given.cpus)
     with tempfile.TemporaryDirectory() as name:
@@ -159,7 +84,7 @@ def main() -> None:
         pack(scan_classes(folder), directory / "shards", division=ShardCount(given.shards))
         (directory / "nginx").mkdir()
         cache = directory / "cache"
-        with serving(directory / "shards", given.latency, directory / "nginx", given.modules) as served:
+        with serving(directory / "shards", directory / "nginx", given.latency, given.modules) as served:
             contests = [
                 contest(shuffle, directory / "shards", served, cache, given.images, given.rounds)
                 for shuffle in (True, BLOCKS)

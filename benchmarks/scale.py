@@ -1,22 +1,28 @@
-"""What the order costs at scale: to the first batch of one worker among thousands, and after resuming elsewhere.
+"""What scale costs: shards, samples and ranks against time, memory, descriptors and requests.
 
-Nothing is read: the shards are simulated by their counts, all that a dataset knows of them at the start. From
-there a worker computes the ids of its first batch's samples and the (shard, row) where each lies.
+First the order: to the first batch of one worker among thousands, and after resuming elsewhere. Nothing is read: the
+shards are simulated by their counts, all that a dataset knows of them at the start. From there a worker computes the
+ids of its first batch's samples and the (shard, row) where each lies.
+
+Then datasets of many shards, simulated, too: they are opened and read from by the first and the last rank (opening.py).
 """
 
 import argparse
-import resource
+import tempfile
 import time
 import tracemalloc
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
+import opening
 from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.plan import EpochPlan, Place
 from fastdata.epoch.state import EpochState
+from opening import memory
 
 Ints = npt.NDArray[np.int64]
 MEGABYTE = 10**6
@@ -71,22 +77,8 @@ def measure(counts: Ints, state: EpochState, place: Place, batch_size: int) -> C
     return Cost(seconds, peak)
 
 
-def resident() -> int:
-    """The most bytes that this process ever had in memory."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--samples", type=int, default=5 * 10**9)
-    parser.add_argument("--shards", type=int, default=10**6)
-    parser.add_argument("--ranks", type=int, default=4096)
-    parser.add_argument("--resumed-ranks", type=int, default=3000, help="the ranks that resume in mid-epoch")
-    parser.add_argument("--workers", type=int, default=8, help="workers of each rank")
-    parser.add_argument("--batch-size", type=int, default=256)
-    options = parser.parse_args()
-
-    before = resident()
+def order_costs(options: argparse.Namespace) -> None:
+    before = memory("VmHWM")
     counts = uneven_counts(options.samples, options.shards)
     start = EpochState(epoch=3, position=0, seed=0, shuffle=True, samples=options.samples, fingerprint=None)
     plan = EpochPlan(options.samples, options.batch_size, options.ranks)
@@ -103,7 +95,28 @@ def main() -> None:
         steps = EpochPlan(options.samples, options.batch_size, ranks, start=state.position).steps(place.rank)
         named = f"{title}, {ranks:,} x {options.workers}"
         print(f"{named:<34}{steps:>10,}{cost.seconds:>10.4f}{cost.peak / MEGABYTE:>8.1f}")
-    print(f"resident memory grew by {(resident() - before) / MEGABYTE:.1f} MB beyond interpreter and imports")
+    print(f"memory grew by {(memory('VmHWM') - before) / MEGABYTE:.1f} MB beyond interpreter and imports\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=5 * 10**9, help="of the order; default: 5,000 million")
+    parser.add_argument("--shards", type=int, default=10**6, help="of the order; default: a million")
+    parser.add_argument("--ranks", type=int, default=4096, help="default: 4096")
+    parser.add_argument("--resumed-ranks", type=int, default=3000, help="that resume in mid-epoch; default: 3000")
+    parser.add_argument("--workers", type=int, default=8, help="of each rank; default: 8")
+    parser.add_argument("--batch-size", type=int, default=256, help="of the order; default: 256")
+    parser.add_argument(
+        "--datasets", type=int, nargs="*", default=[100, 10_000, 100_000], help="shards of each dataset"
+    )
+    parser.add_argument("--in-shard", type=int, default=1000, help="samples in each of their shards; default: 1000")
+    options = parser.parse_args()
+    order_costs(options)
+    print(opening.HEADING)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # nginx's workers are another user's
+        for shards in options.datasets:
+            opening.costs(shards, options.in_shard, options.ranks, Path(folder) / str(shards))
 
 
 if __name__ == "__main__":
