@@ -119,6 +119,11 @@ class ImageDataset(ABC):
         """
         return None
 
+    @property
+    def block_size(self) -> int | None:
+        """How many neighbours are read at once, on average, whichever of them is asked for; None where it is one."""
+        return None
+
     @abstractmethod
     def key(self, number: int) -> str:
         """The key of sample `number`."""

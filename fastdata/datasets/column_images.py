@@ -79,7 +79,7 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
 
     @property
     def block_size(self) -> int:
-        """The samples of a row group, on average: `fd.Window(block_size=dataset.block_size)`."""
+        """The samples of a row group, on average: a block of `shuffle="window"`."""
         return max(1, round(self.num_samples / max(1, len(self.block_ends))))
 
     @property

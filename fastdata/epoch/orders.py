@@ -118,7 +118,8 @@ def orders_of(dataset: Any, samples: int, order: Order | None, shuffle: Shuffle 
         raise ValueError(f"a {type(dataset).__name__} has an order of its own: leave out order={order!r}")
     order = own if order is None else order
     if order is None and isinstance(shuffle, Window):
-        return shuffle.over(samples, seed, getattr(dataset, "bytes_per_sample", None))
+        known = (getattr(dataset, name, None) for name in ("bytes_per_sample", "block_size"))
+        return shuffle.over(samples, seed, *known)
     if order is None:
         return PlainOrders(samples, bool(shuffle), seed)
     if not isinstance(order, Order):

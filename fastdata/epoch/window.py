@@ -19,11 +19,11 @@ _LARGEST, _MOST_STREAMS = 2**40, 2**16  # their product is an int64
 class Window:
     """Shuffling by blocks: `shuffle=fd.Window()`, or `shuffle="window"`. docs/shuffling.md has how well that mixes.
 
-    Blocks of `block_size` neighbouring samples (by default as many as have about 1 MiB in the dataset's shards) are
-    permuted, in a new order each epoch, and shared by `streams`. Each stream shuffles its samples within windows of
-    `window`, of whole blocks where they fit. The epoch takes `global_batch` samples at a time, the same number from
-    each stream, one stream after the other. The fewer than `streams` blocks that are left over come last, as one more
-    window. Each sample comes exactly once. What is open at any time is `streams` windows.
+    Blocks of `block_size` neighbouring samples (by default as many as have about 1 MiB in the dataset's shards, or are
+    in a row group of Parquet) are permuted, in a new order each epoch, and shared by `streams`. Each stream shuffles
+    its samples within windows of `window`, of whole blocks where they fit. The epoch takes `global_batch` samples at a
+    time, the same number from each stream, one stream after the other. The fewer than `streams` blocks that are left
+    over come last, as one more window. Each sample comes exactly once. What is open at any time is `streams` windows.
 
     With B samples a rank and batch on R ranks, where B is a multiple of `global_batch` / `streams`, a rank reads
 
@@ -50,10 +50,16 @@ class Window:
         if self.global_batch % self.streams:
             raise ValueError(f"global_batch={self.global_batch} must be a multiple of streams={self.streams}")
 
-    def over(self, samples: int, seed: int, bytes_per_sample: float | None) -> "WindowOrders":
-        """Its orders of so many samples. ValueError where it can't be told how many of them a block has."""
-        if self.block_size is not None:
-            return WindowOrders(samples, seed, self, self.block_size)
+    def over(
+        self, samples: int, seed: int, bytes_per_sample: float | None, block_size: int | None = None
+    ) -> "WindowOrders":
+        """Its orders of so many samples; `block_size` is the dataset's, of what it reads at once.
+
+        ValueError where it can't be told how many samples a block has.
+        """
+        size = self.block_size or block_size
+        if size is not None:
+            return WindowOrders(samples, seed, self, size)
         if bytes_per_sample is None:
             raise ValueError(
                 "a window shuffle reads blocks of about 1 MiB, and of this dataset it is not known how many samples "

@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 
 import fastdata as fd
 from fastdata.datasets.parquet import ParquetImageDataset
+from fastdata.epoch.orders import orders_of
+from fastdata.epoch.window import WindowOrders
 from fastdata.errors import ReadError, TargetError
 from support.annotated import plain
 from support.numbered import TRAIN, image
@@ -265,6 +267,9 @@ def test_blocks_are_row_groups(tmp_path: Path) -> None:
     ours = dataset(tmp_path / "*.parquet")
     assert ours.block_ends.tolist() == [4, 6, 10, 11]
     assert ours.block_size == 3
+    by_window = orders_of(ours, COUNT, None, "window", 0)
+    assert isinstance(by_window, WindowOrders)
+    assert by_window.block_size == 3
     stored = sum((tmp_path / f"{name}.parquet").stat().st_size for name in "ac")
     assert ours.bytes_per_sample == stored / COUNT
     assert [ours.where(number).rpartition("/")[2] for number in (0, 5, 6, 10)] == [

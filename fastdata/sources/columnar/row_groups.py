@@ -179,7 +179,7 @@ class _OfProcess:
             self._again = -(1 << 62)
             warnings.warn(
                 f"whole row groups are read again and again, {_TOO_OFTEN} bytes and more for each that is asked for: "
-                "give the dataset more cache_bytes, shuffle by fd.Window(block_size=dataset.block_size, ...), or write "
+                "give the dataset more cache_bytes, shuffle by blocks (shuffle=fd.Window(streams=...)), or write "
                 "the files with smaller row groups, or the column of images without compression",
                 RuntimeWarning,
                 stacklevel=2,
