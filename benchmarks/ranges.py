@@ -1,20 +1,18 @@
-"""Ranges of 28 kB from an HTTP server on loopback: python benchmarks/ranges.py [--latency 0.03]
+"""Ranges of 28 kB from nginx on loopback: python benchmarks/ranges.py [--latency 0.03]
 
-What a second brings, and what CPU time a range takes in this process (the server is another one), by obstore and by
-fsspec, whose HTTP is read by the same server; in batches of 256, as a Loader asks for them. The server takes most of a
-core itself, so on few cores the rate is a lower bound; the CPU time is what training loses.
+What a second brings, and what CPU time a range takes in this process and in the server's, by obstore and by fsspec; in
+batches of 256, as a Loader asks for them. The server takes time from few cores, as none elsewhere would: so there is
+the rate with that left out, as if its time were spread over all CPUs. The CPU time is what training loses.
 """
 
 import argparse
 import os
 import random
-import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -22,41 +20,32 @@ from rich.table import Table
 from fastdata.sources.stores.fsspec_storage import FsspecStorage
 from fastdata.sources.stores.obstore_storage import ObstoreStorage
 from fastdata.sources.stores.stored import Range, Storage
+from served import Served, serving
 
 SIZE = 28_000
 BATCH = 256
 
-SERVER = f"""
-import sys
-from support.http_server import Fault, serving_files
-with serving_files() as server:
-    server.put("1.tar", bytes({SIZE * BATCH * 16}))
-    server.always = Fault(delay=float(sys.argv[1]))
-    print(server.url("1.tar"), flush=True)
-    sys.stdin.read()
-"""
+FILE = SIZE * BATCH * 16  # bytes
 
 
-@contextmanager
-def served(latency: float) -> Iterator[str]:
-    """The URL of a file, by a server in a process of its own."""
-    lib = Path(__file__).parents[1] / "tests" / "lib"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(lib), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", SERVER, str(latency)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.stdin.close()
+class Figures(NamedTuple):
+    """Ranges a second, the same as if the server were elsewhere, and microseconds of CPU for each, here and there."""
+
+    rate: float
+    alone: float
+    cpu: float
+    server: float
 
 
-def measured(storage: Storage, url: str, batches: list[list[Range]], etag: str | None) -> tuple[float, float]:
-    """Ranges a second, and microseconds of CPU for each."""
+def measured(storage: Storage, served: Served, batches: list[list[Range]], etag: str | None) -> Figures:
     ranges = sum(map(len, batches))
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu, server = time.perf_counter(), time.process_time(), served.seconds()
     for batch in batches:
-        assert all(len(part) == SIZE for part in storage.get_ranges(url, batch, etag))
-    return ranges / (time.perf_counter() - wall), (time.process_time() - cpu) / ranges * 1e6
+        assert all(len(part) == SIZE for part in storage.get_ranges(f"{served.url}/1.tar", batch, etag))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    server = served.seconds() - server
+    alone = wall - server / len(os.sched_getaffinity(0))
+    return Figures(ranges / wall, ranges / alone, cpu / ranges * 1e6, server / ranges * 1e6)
 
 
 def main() -> None:
@@ -66,24 +55,37 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3, help="default: 3")
     given = options.parse_args()
     draw = random.Random(0)
-    places = range(0, SIZE * BATCH * 16, 2 * SIZE)  # apart, so that none come together
+    places = range(0, FILE, 2 * SIZE)  # apart, so that none come together
     batches = [[(place, SIZE) for place in draw.sample(places, BATCH)] for _ in range(given.ranges // BATCH)]
-    with served(given.latency) as url:
-        etag = ObstoreStorage().stat(url).etag
+    with tempfile.TemporaryDirectory() as name, serving(served_file(Path(name)), Path(name), given.latency) as served:
+        etag = ObstoreStorage().stat(f"{served.url}/1.tar").etag
         contestants = {
             "fsspec": (FsspecStorage(), None),
             "obstore": (ObstoreStorage(), None),
             "obstore, bound to an ETag": (ObstoreStorage(), etag),
         }
-        figures: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+        rounds: dict[str, list[Figures]] = {name: [] for name in contestants}
         for _ in range(given.rounds):
             for name, (storage, tag) in contestants.items():
-                figures[name].append(measured(storage, url, batches, tag))
-    table = Table("median of the rounds", "ranges/s", "µs of CPU a range", "rate, of fsspec's", "CPU, of fsspec's")
-    rate, cpu = (median(each) for each in zip(*figures["fsspec"], strict=True))
-    for name, rounds in figures.items():
-        own_rate, own_cpu = (median(each) for each in zip(*rounds, strict=True))
-        table.add_row(name, f"{own_rate:,.0f}", f"{own_cpu:.0f}", f"{own_rate / rate:.2f}", f"{own_cpu / cpu:.2f}")
+                rounds[name].append(measured(storage, served, batches, tag))
+    show({name: Figures(*map(median, zip(*of, strict=True))) for name, of in rounds.items()})
+
+
+def served_file(folder: Path) -> Path:
+    """The folder of the one file, which nginx's workers, another user, can read."""
+    folder.chmod(0o755)
+    root = folder / "root"
+    root.mkdir()
+    (root / "1.tar").write_bytes(bytes(FILE))
+    return root
+
+
+def show(medians: dict[str, Figures]) -> None:
+    table = Table("medians", "ranges/s", "without the server", "µs of CPU", "the server's", "rate, of fsspec's", "CPU")
+    first = medians["fsspec"]
+    for name, of in medians.items():
+        ratios = f"{of.rate / first.rate:.2f}", f"{of.cpu / first.cpu:.2f}"
+        table.add_row(name, f"{of.rate:,.0f}", f"{of.alone:,.0f}", f"{of.cpu:.0f}", f"{of.server:.0f}", *ratios)
     Console().print(table)
 
 
