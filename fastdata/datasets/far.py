@@ -11,8 +11,8 @@ import numpy as np
 
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.places import Place, Places
+from fastdata.epoch.cursor import Run
 from fastdata.epoch.order import Picks
-from fastdata.epoch.orders import OneEpoch
 from fastdata.epoch.window import WindowEpoch
 from fastdata.sources.faults import patiently
 from fastdata.sources.listing import Listing
@@ -86,6 +86,11 @@ class FarSamples:
         with self.there(placed):
             yield
 
+    @property
+    def room(self) -> int:
+        """Bytes that the cache keeps at most."""
+        return self._opened().limit
+
     def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
         """Says which samples are read next, and which blocks are fetched whole before; does not wait."""
         if self._ahead is None:
@@ -132,19 +137,29 @@ class FarSamples:
         return Piece(file, start, end - start, hashed) if is_within else None
 
 
-def expected(dataset: ImageDataset, batches: Iterator[Picks], order: OneEpoch) -> Iterator[Picks]:
-    """The batches of an epoch, after the dataset was told of the samples in them and in some that follow, if that is
-    of use; and of blocks of neighbours, if the order is one by blocks.
+def expected(dataset: ImageDataset, run: Run, made: int = 0) -> Iterator[Picks]:
+    """The batches of a run behind those that are made, after the dataset was told of the samples in them and in some
+    that follow, if that is of use; and of blocks of neighbours, if the order is one by blocks.
 
     Whoever is done with the batches calls `dataset.expect_nothing()`.
     """
-    return _expected(dataset, batches, order) if dataset.is_far else batches
+    batches = run.batches(made)
+    return _expected(dataset, batches, _by_blocks(dataset, run)) if dataset.is_far else batches
 
 
-def _expected(dataset: ImageDataset, batches: Iterator[Picks], order: OneEpoch) -> Iterator[Picks]:
+def _by_blocks(dataset: ImageDataset, run: Run) -> WindowEpoch | None:
+    """The order, if blocks are fetched whole: there is room for them, and no other node would fetch the same ones."""
+    if not isinstance(run.order, WindowEpoch) or not dataset.has_room(run.order.open_samples):
+        return None
+    ranks = run.plan.world_size
+    on_this_node = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    own_streams = run.order.orders.window.global_batch % (run.plan.batch_size * ranks) == 0
+    return run.order if own_streams or on_this_node == ranks else None
+
+
+def _expected(dataset: ImageDataset, batches: Iterator[Picks], by_blocks: WindowEpoch | None) -> Iterator[Picks]:
     waiting: deque[Picks] = deque()
     samples = 0
-    by_blocks = order if isinstance(order, WindowEpoch) and dataset.has_room(order.open_samples) else None
     begun: dict[int, None] = {}
     for picks in batches:
         blocks = [] if by_blocks is None else _new_blocks(by_blocks, picks, begun)

@@ -97,7 +97,7 @@ class Places:
 
 def _shard_at(listing: Listing, ends: Sequence[int], position: int) -> Shard:
     count = ends[position] - (ends[position - 1] if position else 0)
-    return Shard(listing.shards[position], known=listing.known(position), count=count)
+    return Shard(listing.shards[position], known=listing.known(position), count=count, cache=listing.cache)
 
 
 def read_ranges(ranges: Ints) -> memoryview:

@@ -210,7 +210,7 @@ class _Iteration(RunIterator):
         self._dataset = dataset
         self.run = cursor.begin()
         self._needs_partner = self.run.needs_partner
-        self._batches = expected(dataset, self.run.batches(), self.run.order)
+        self._batches = expected(dataset, self.run)
 
     def __next__(self) -> Batch | Pair:
         self._check()
@@ -236,5 +236,5 @@ class _Iteration(RunIterator):
         """Go on there; StateError where ranks, workers or batch size are not the ones it was taken with."""
         if state != {"made": state.get("made"), **self._share()}:
             raise StateError(f"the iterator's state is of {dict(state)}, this is {self._share()}: use the same")
-        self._batches = expected(self._dataset, self.run.batches(state["made"]), self.run.order)
+        self._batches = expected(self._dataset, self.run, state["made"])
         self._go_on(state["made"])

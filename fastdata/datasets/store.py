@@ -153,8 +153,7 @@ class ShardStore(ImageDataset):
 
     def has_room(self, samples: int) -> bool:
         """As of every dataset: by the cache's limit."""
-        limit = self._listing.cache.limit
-        return limit is None or limit >= samples * self.bytes_per_sample
+        return self._far is not None and self._far.room >= samples * self.bytes_per_sample
 
     def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
         """As of every dataset."""

@@ -225,7 +225,7 @@ def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dal
     if isinstance(setup.dataset, TarImageStream):
         batches = setup.dataset.batches_of(run, run.plan.batch_size, kept=prefetch + 1)
     else:
-        batches = expected(setup.dataset, run.batches(), run.order)
+        batches = expected(setup.dataset, run)
     if dali is None:
         kind = MappedJob if setup.dataset.is_mapped else BatchJob
         return Crew((kind(setup, picks) for picks in batches), num_threads, prefetch)

@@ -12,6 +12,7 @@ from fastdata.packing.check import image_problem
 from fastdata.packing.origins.near import near
 from fastdata.packing.to_verify import Fault, Listed
 from fastdata.sample import IMAGE_EXTENSIONS
+from fastdata.sources.regular import open_regular
 from fastdata.sources.tars.content_hash import hash_of
 from fastdata.sources.tars.index import index_path, load
 from fastdata.sources.tars.index_writer import widened
@@ -52,7 +53,7 @@ def faults_of(shard: Listed, *, decode: bool = False) -> list[Fault]:
 
 def _faults_in(path: str, shard: Listed, decode: bool) -> list[Fault]:
     """All that is wrong with a shard, of which there is a file at `path`. OSError where that can't be opened."""
-    fd = os.open(path, os.O_RDONLY)
+    fd = open_regular(path)
     try:
         return [*_differences(fd, shard), *_contents(fd, shard, decode)]
     except OSError as error:

@@ -101,7 +101,8 @@ class DatasetIndex:
         unseen = chunks[~opened.checked[chunks]]
         for chunk in np.unique(unseen).tolist():
             opened.check(chunk, self._fetch)
-        opened.checked_all = bool(len(unseen) and opened.checked.all())
+        if len(unseen):
+            opened.checked_all = bool(opened.checked.all())
 
 
 class _Opened:
@@ -144,6 +145,8 @@ class _Opened:
             _write(fd, data, offset)
         finally:
             os.close(fd)
+        if not self.has(chunk):
+            raise OSError(errno.ESTALE, "the index was removed while it was read: open the dataset again", self.path)
 
     def _damaged(self, chunk: int) -> OSError:
         begin = self.layout.chunk(chunk)[0]

@@ -48,7 +48,8 @@ def as_machines(where: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None or isinstance(error, FileNotFoundError):
             raise
-        raise OSError(errno.EIO, str(error), where) from error
+        kind = PermissionError if isinstance(error, PermissionError) else OSError
+        raise kind(errno.EIO, str(error), where) from error
 
 
 def patiently(attempt: Callable[[], T], again: Callable[[], T]) -> T:

@@ -14,7 +14,7 @@ from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.node.cache import local
 from fastdata.sources.node.node_cache import Cache, range_cache
 from fastdata.sources.node.sparse import RemoteFile
-from fastdata.sources.regular import MAX_BYTES
+from fastdata.sources.regular import MAX_BYTES, open_regular
 from fastdata.sources.tars.index import ABSENT, NO_CLASS, Rows, shard_rows
 from fastdata.sources.tars.rows import MAX_CLASS_BYTES, Entry, class_in
 from fastdata.sources.tars.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
@@ -47,7 +47,8 @@ class Shard:
     beside it. Where it is `known` its rows are those of its dataset's index, unless it has another size than the json
     says: then it was replaced, and is indexed for itself. Where `path` is a URL the file is a sparse one in the cache,
     which has those samples whose pieces the reader has leased, or, where no index says where samples end, a copy whose
-    bytes are those of which the json has the hash. It has `count` samples, if that is given. Any number of threads may
+    bytes are those of which the json has the hash. Whole copies lie in the `cache`'s folder. It has `count` samples, if
+    that is given. Any number of threads may
     read at once; a copy in another process, forked or unpickled, reads on its own. The file stays open as long as
     something reads it.
 
@@ -61,13 +62,14 @@ class Shard:
         keep_index: bool = True,
         known: Known | None = None,
         count: int | None = None,
+        cache: Cache = Cache(),  # noqa: B008 - a value
     ) -> None:
         self.path = os.fspath(path)
-        self.keep_index, self.known, self.count = keep_index, known, count
+        self.keep_index, self.known, self.count, self.cache = keep_index, known, count, cache
         self._opened: _Opened | None = None
 
     def __reduce__(self) -> tuple[type["Shard"], tuple[object, ...]]:
-        return Shard, (self.path, self.keep_index, self.known, self.count)
+        return Shard, (self.path, self.keep_index, self.known, self.count, self.cache)
 
     def __repr__(self) -> str:
         return f"Shard({self.path!r})"
@@ -189,7 +191,7 @@ class Shard:
         # all of these but the last close again when they have been read.
         opened = self._opened
         if opened is None:
-            opened = _Opened(self.path, self.keep_index, self.known)
+            opened = _Opened(self.path, self.keep_index, self.known, self.cache)
             if self.count not in (None, opened.count):
                 counted = f"{opened.count} samples where {self.count} were counted"
                 raise TarError.at(self.path, 0, f"has {counted}: replaced, or another's json")
@@ -243,10 +245,10 @@ class _Opened:
 
     fd = -1
 
-    def __init__(self, path: str, keep_index: bool, known: Known | None) -> None:
+    def __init__(self, path: str, keep_index: bool, known: Known | None, cache: Cache) -> None:
         with as_machines(path):
-            file = _on_disk(path, known)
-        self.fd = os.open(file, os.O_RDONLY)
+            file = _on_disk(path, known, cache)
+        self.fd = open_regular(file)
         self.size = os.fstat(self.fd).st_size
         is_listed = known is not None and self.size == known.entry.filesize
         self.checked = bool(is_listed and known and known.entry.checked)
@@ -269,14 +271,14 @@ class _Opened:
             close(self.fd)
 
 
-def _on_disk(path: str, known: Known | None) -> str:
+def _on_disk(path: str, known: Known | None, cache: Cache) -> str:
     """The file itself; where it is remote the sparse file that its samples are fetched into, else a copy of it."""
     if known is None:
-        return local(path)
+        return local(path, cache.dir)
     remote = known.remote_file(path)
     if remote is not None:
         return str(range_cache(known.cache).path(remote))
-    return local(path, known.cache.dir, content=known.entry.hash)
+    return local(path, cache.dir, content=known.entry.hash)
 
 
 def _entry_of(rows: Rows, row: int) -> Entry:

@@ -18,6 +18,7 @@ from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.folder import FolderScan
 from fastdata.sources.listing import Listing, list_shards
 from fastdata.sources.paths import Paths, find_key_collisions, key_of, keys_of
+from fastdata.sources.regular import open_regular
 from fastdata.sources.stores.remote_glob import remote_matches
 from fastdata.sources.stores.storage import storage_of
 from fastdata.sources.tars.tar import Member
@@ -117,7 +118,7 @@ def _samples(shard: str) -> _Shard:
     """The samples of a shard; what their members are is in headers, and nothing else is read."""
     etag = storage_of(shard).stat(shard).etag or "" if is_remote(shard) else ""
     with near(shard) as path:
-        fd = os.open(path, os.O_RDONLY)
+        fd = open_regular(path)
         try:
             version = etag if is_remote(shard) else str(os.fstat(fd).st_mtime_ns)
             return _Shard(version, [_found(shard, group) for group in groups(fd, shard)])

@@ -8,6 +8,7 @@ from fastdata.packing.origins.ahead import Ahead
 from fastdata.packing.origins.stored import Stored
 from fastdata.packing.origins.stored_rows import StoredRows
 from fastdata.packing.origins.usable import CHANGED, UNUSABLE, UnusableError, unreadable
+from fastdata.sources.regular import open_regular
 from fastdata.sources.tars.tar import pread
 from fastdata.sources.urls import is_remote
 
@@ -42,7 +43,7 @@ class _Local:
         if size == UNUSABLE:
             raise stored.unusable(row, column, "is empty, or too large: leave it out (--keys)")
         try:
-            fd = os.open(path, os.O_RDONLY)
+            fd = open_regular(path)
             try:
                 changed = str(os.fstat(fd).st_mtime_ns) != stored.versions[which]
                 data = pread(fd, size, offset)

@@ -25,9 +25,9 @@ class Span:
         """Locks it, or says that somebody else's lock is in the way: False. Converts what was locked before."""
         return try_lock(self.fd, self.start, self.end, exclusive)
 
-    def wait(self, exclusive: bool) -> None:
-        """Locks it as soon as it can be had."""
-        wait_for_lock(self.fd, self.start, self.end, exclusive)
+    def wait_shared(self) -> None:
+        """Has a shared lock as soon as it can be had."""
+        wait_for_lock(self.fd, self.start, self.end, exclusive=False)
 
     def let_go(self) -> None:
         unlock(self.fd, self.start, self.end)

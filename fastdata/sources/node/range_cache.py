@@ -13,9 +13,11 @@ Who wants a lease asks for a shared lock without waiting, and looks. What is not
 on, which no moment separates from the shared one, fetches it, and turns the lock into a shared one in the same way.
 (What lies in a hole of the sparse file is asked for under the exclusive lock at once, and looked for again under it.)
 Who is refused one of the two lets go and waits, asleep, for a shared lock: then the piece is there, as a rule. If it
-is not, since whoever fetched it failed, or two had looked for it at the same time, he waits for the exclusive lock,
-and looks again. Nobody waits for a lock while he has an exclusive one, so that nobody waits for ever. Threads of a
-process share its locks: a table counts who has a lease on what.
+is not, since whoever fetched it failed, or two had looked for it at the same time, he asks for the exclusive lock, and
+where he is refused again lets go, and begins anew some milliseconds later. Nobody waits for an exclusive lock: others'
+leases would be in its way, which may last until they have what he has leased himself. Nobody waits for a shared one
+while he has an exclusive one. So nobody waits for ever. Threads of a process share its locks: a table counts who has a
+lease on what.
 
 The ledger (`ledger`) knows what is on disk, and when it was used. Before anything is fetched its bytes are added
 there, and what was used least recently is removed (`eviction`) as far as nobody has it locked. So the cache has no
@@ -23,8 +25,10 @@ more than `limit` bytes and what is leased just now; with a limit of 0 a piece g
 """
 
 import os
+import random
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from functools import lru_cache
@@ -38,9 +42,11 @@ from fastdata.sources.node.filling import Filler
 from fastdata.sources.node.ledger import Ledger
 from fastdata.sources.node.piece_locks import FileLocks, PieceLocks, Span
 from fastdata.sources.node.sparse import Piece, RemoteFile, SparseFile
-from fastdata.sources.regular import share_of_files
+from fastdata.sources.regular import refuse_larger, share_of_files
 
 _MAX_OPEN = 64  # files of data that a process keeps open
+_MAX_SIZE = 1 << 40  # bytes of a file: the ledger has 16 bytes for each MiB of it, whatever lies there
+_PAUSE = (0.001, 0.005)  # seconds
 
 
 class _Pin:
@@ -105,6 +111,7 @@ class RangeCache:
         self._ledger = Ledger(folder)
         if limit is None:
             limit = (shutil.disk_usage(folder).free + self._ledger.total()) // 2
+        self.limit = limit
         self._locks = PieceLocks(folder)
         self._filler = Filler(folder, limit, storage, self._ledger)
         self._turn = threading.Lock()  # of who changes the table, for microseconds
@@ -166,6 +173,7 @@ class RangeCache:
         self._filler.trim(ended, self._files)
 
     def _opened(self, file: RemoteFile) -> SparseFile:
+        refuse_larger(file.url, file.size, _MAX_SIZE)
         name = cached_name(file.url, f"{file.size} {file.content}")
         first = self._ledger.first_of(name)
         if first is None:
@@ -234,18 +242,22 @@ class RangeCache:
         if file.has(piece):
             pin.settle()
             return _Found.THERE
-        return _Found.MISSING if pin.span.try_to_have(exclusive=True) else _Found.CONTESTED
+        if pin.span.try_to_have(exclusive=True):
+            return _Found.MISSING
+        pin.span.let_go()  # two that look for it at the same time would else keep each other from fetching it
+        return _Found.CONTESTED
 
     def _get_after_others(self, piece: Piece, pin: _Pin) -> None:
-        pin.span.let_go()  # two that look for it at the same time would else keep each other from fetching it
-        for exclusive in (False, True):
-            pin.span.wait(exclusive)
+        while True:
+            pin.span.wait_shared()
             if self._files[piece.file].has(piece):
-                self._settled(piece, None)
+                pin.settle()
                 return
-            if not exclusive:
-                pin.span.let_go()
-        self._filler.fill([piece], self._files, self._settled)
+            if pin.span.try_to_have(exclusive=True):
+                self._filler.fill([piece], self._files, self._settled)
+                return
+            pin.span.let_go()
+            time.sleep(random.uniform(*_PAUSE))  # of two that look for it at the same time one comes first then
 
     def _settled(self, piece: Piece, error: OSError | None) -> None:
         """The piece is there, and others may read it as well; or it can't be had."""

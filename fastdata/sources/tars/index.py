@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 
+from fastdata.sources.regular import open_regular
 from fastdata.sources.tars.index_file import Summary, crc_of, index_path, load, store, stored_summary
 from fastdata.sources.tars.rows import ABSENT, MAX_CLASS_BYTES, NO_CLASS, Rows, RowsBuilder, class_in, extensions
 from fastdata.sources.tars.tar import Member, pread
@@ -93,7 +94,7 @@ def index_summary(path: str | os.PathLike[str]) -> Summary:
     Raises TarError if the shard has no valid index and can't be indexed, OSError if it can't be opened.
     """
     path = os.fspath(path)
-    fd = os.open(path, os.O_RDONLY)
+    fd = open_regular(path)
     try:
         stored = stored_summary(path, os.fstat(fd))
         if stored is not None:
@@ -112,7 +113,7 @@ def index_count(path: str | os.PathLike[str]) -> int:
 def store_index(path: str | os.PathLike[str]) -> int:
     """Stores a shard's index beside it, if it is not there; gives the number of samples. OSError where it can't."""
     path = os.fspath(path)
-    fd = os.open(path, os.O_RDONLY)
+    fd = open_regular(path)
     try:
         rows = load(fd, path)
         if rows is None:

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 from zlib import adler32
 
 from fastdata.errors import TarError
+from fastdata.sources.regular import open_regular
 
 BLOCK = 512
 REGULAR = frozenset([b"0", b"\0", b"7"])
@@ -46,7 +47,7 @@ def members(path: str | os.PathLike[str], start: int = 0) -> Iterator[Member]:
             marker, data behind that marker, a sparse file, or a compressed file; never a shorter list.
         OSError: if the file can't be opened.
     """
-    fd = os.open(path, os.O_RDONLY)
+    fd = open_regular(path)
     try:
         yield from walk(fd, os.fspath(path), start)
     finally:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fastdata.errors import TarError
 from fastdata.sample import key_hash as key_hash
+from fastdata.sources.regular import open_regular
 from fastdata.sources.tars.tar import Forward, Member, walk
 
 
@@ -81,7 +82,7 @@ def dali_index(path: str | os.PathLike[str]) -> str:
     errors="surrogateescape". Raises TarError for an extension with a blank, and what `members` raises.
     """
     path = os.fspath(path)
-    fd = os.open(path, os.O_RDONLY)
+    fd = open_regular(path)
     try:
         lines = [_dali_line(path, group) for group in groups(fd, path)]
     finally:
