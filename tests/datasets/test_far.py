@@ -243,6 +243,35 @@ def test_blocks_of_neighbours_are_fetched_whole_where_the_cache_has_room_for_the
     assert set(shards_served(http_server).values()) == {1}
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "on_this_node", "whole"), [(16, "1", True), (8, "1", True), (24, "1", False), (24, "2", True)]
+)
+def test_on_several_nodes_blocks_are_fetched_whole_where_no_other_node_fetches_them(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, on_this_node: str, whole: bool
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", on_this_node)
+    dataset = fd.TarImageMapDataset(far.url, transform=TRAIN, cache=fd.Cache(tmp_path))
+    given = list[int]()
+    monkeypatch.setattr(dataset, "expect", lambda numbers, blocks=(): given.append(len(blocks)))
+    window = fd.Window(block_size=10, streams=4, window=20, global_batch=32)
+    with fd.Loader(dataset, batch_size, shuffle=window, rank=0, world_size=2, num_threads=1) as loader:
+        assert len(next(iter(loader)).keys) == batch_size
+    assert (sum(given) > 0) == whole
+
+
+def test_a_shard_without_a_json_is_copied_once_into_the_cache_that_was_said(
+    far: Far, http_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTDATA_CACHE", str(tmp_path / "default"))
+    shard = far.url.replace("train.json", "train-000000.tar")
+    dataset = fd.TarImageMapDataset(shard, transform=TRAIN, cache=fd.Cache(tmp_path / "mine"))
+    assert dataset.bytes_per_sample > 0
+    assert dataset[0].key == dataset.key(0)
+    assert not (tmp_path / "default").exists()
+    copies = [request for request in http_server.requests if request.method == "GET" and request.path.endswith(".tar")]
+    assert len(copies) == 1
+
+
 def test_shards_that_are_deleted_under_way_are_an_error_that_names_them(
     far: Far, http_server: Server, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from fastdata.datasets.parquet import ParquetImageDataset
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import SampleError
 from fastdata.images import kernel
+from fastdata.packing.pack import pack
+from fastdata.sources.folder import scan_classes
 from support.numbered import TRAIN
 from support.parquets import write_columns
 from support.pictures import jpeg
@@ -66,6 +68,24 @@ def test_in_a_shard(tmp_path: Path, target: Any) -> None:
     (error,) = errors(TarImageMapDataset(path, TRAIN, target=target))
     assert "a.tar" in error.where
     assert f"of {HUGE} bytes: more than 1073741824" in error.cause
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_pipe_in_place_of_a_shard(tmp_path: Path, is_listed: bool) -> None:
+    (tmp_path / "photos" / "ant").mkdir(parents=True)
+    for number in range(2):
+        (tmp_path / "photos" / "ant" / f"{number}.jpg").write_bytes(jpeg(16, 16))
+    pack(scan_classes(tmp_path / "photos"), tmp_path / "out", jobs=1)
+    (shard,) = (tmp_path / "out").glob("*.tar")
+    shard.unlink()
+    os.mkfifo(shard)
+    if is_listed:
+        found = errors(TarImageMapDataset(tmp_path / "out" / "train.json", TRAIN))
+        assert [f"{shard} is no regular file" in error.cause for error in found] == [True, True]
+        return
+    (tmp_path / "out" / "train.json").unlink()
+    with pytest.raises(OSError, match=r"train-000000\.tar is no regular file"):
+        TarImageMapDataset(shard, TRAIN)
 
 
 def of_two_sizes(root: Path, kind: str, limit: int, fields: Any = None) -> ImageDataset:

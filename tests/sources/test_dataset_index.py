@@ -121,6 +121,22 @@ def test_what_lacks_or_is_damaged_is_fetched_and_kept(tmp_path: Path, large: Dat
         wrong.entries(np.array([0]))
 
 
+def test_one_that_is_removed_and_made_anew_while_it_is_read_is_an_error(tmp_path: Path, large: DatasetIndex) -> None:
+    whole = Path(large.path).read_bytes()
+    layout = Layout(large.extensions, len(large))
+    sparse = tmp_path / "sparse"
+
+    def make() -> None:
+        sparse.unlink(missing_ok=True)
+        sparse.write_bytes(layout.head + bytes(layout.size) + whole[layout.begin + layout.size :])
+
+    make()
+    index = DatasetIndex(str(sparse), large.entry, lambda size, offset: whole[offset : offset + size])
+    make()
+    with pytest.raises(OSError, match="the index was removed while it was read"):
+        index.entries(np.array([0]))
+
+
 def test_of_several_that_lack_the_same_part_one_fetches_it(tmp_path: Path, large: DatasetIndex) -> None:
     content = Path(large.path).read_bytes()
     layout, _ = read_layout(lambda size, offset: content[offset : offset + size], large.entry)

@@ -155,15 +155,15 @@ def read_column(stream: Stream, path: str, metadata: Any, groups: Sequence[int],
         opened = pyarrow_parquet(path).ParquetFile(
             stream, metadata=metadata, pre_buffer=False, page_checksum_verification=True
         )
-        array = _joined(opened.iter_batches(_ROWS_AT_ONCE, list(groups), [name], use_threads=False), len(groups))
+        array = _joined(opened.iter_batches(_ROWS_AT_ONCE, list(groups), [name], use_threads=False))
     rows = sum(metadata.row_group(group).num_rows for group in groups)
     if len(array) != rows:
         raise OSError(f"{path}: its column {name!r} has {len(array)} values in {rows} rows")
     return array
 
 
-def _joined(batches: Iterable[Any], groups: int) -> Any:
-    """The only column of some batches, an Arrow array. OSError where it takes more than MAX_BYTES a row group.
+def _joined(batches: Iterable[Any]) -> Any:
+    """The only column of some batches, an Arrow array. OSError where it takes more than MAX_BYTES.
 
     Of a value that is there once, and in each of thousands of rows, a file has just its number.
     """
@@ -173,8 +173,9 @@ def _joined(batches: Iterable[Any], groups: int) -> Any:
     for batch in batches:
         parts.append(plain_array(batch.column(0)))
         size += parts[-1].nbytes
-        if size > groups * MAX_BYTES:
-            raise OSError(f"unpacked it has more than {MAX_BYTES} bytes: write smaller row groups (row_group_size=100)")
+        if size > MAX_BYTES:
+            problem = f"unpacked it has more than {MAX_BYTES} bytes"
+            raise OSError(f"{problem}: write smaller row groups (row_group_size=100), or smaller files")
     return parts[0] if len(parts) == 1 else concat_arrays(parts)
 
 

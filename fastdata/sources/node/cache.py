@@ -1,5 +1,6 @@
 """Local copies of remote shards, in a folder that nobody else can write into."""
 
+import glob
 import os
 import re
 import secrets
@@ -59,6 +60,8 @@ def make_once(cached: Path, make: Callable[[Path], None]) -> None:
     with _alone(cached.with_name(f".{cached.name}.lock")):
         if cached.exists():
             return
+        for left in cached.parent.glob(f".{glob.escape(cached.name)}.*.part*"):
+            left.unlink(missing_ok=True)  # by one that was killed: whoever makes it now is here
         part = cached.with_name(f".{cached.name}.{secrets.token_hex(8)}.part")
         try:
             make(part)

@@ -18,7 +18,8 @@ class Cache:
     dir: a folder of one's own, default FASTDATA_CACHE, else the user's cache folder, such as ~/.cache/fastdata.
     limit: bytes, over all processes of the node that use this folder. What was used least recently goes first; 0 keeps
     nothing beyond what is in use. By default half of the disk's free space, what is in the cache already included:
-    the other half is for checkpoints, logs and whoever else writes there while a training runs.
+    the other half is for checkpoints, logs and whoever else writes there while a training runs. Shards that are copied
+    whole, since no json with an index lists them, are not counted, and stay until somebody removes them.
     """
 
     dir: CacheDir = None

@@ -68,6 +68,15 @@ def test_of_processes_that_copy_at_once_one_does_and_all_have_the_whole_shard(re
     assert os.listdir(tmp_path) == [Path(copies[0]).name]
 
 
+def test_what_a_killed_copy_left_is_removed_by_the_next(remote: Remote, tmp_path: Path) -> None:
+    name = Path(local(remote.url("1.tar"), str(tmp_path / "other"))).name
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache" / f".{name}.0123456789abcdef.part.tmp").write_bytes(b"a part")
+    (tmp_path / "cache" / ".another.0123456789abcdef.part").write_bytes(b"somebody's, who may be at it")
+    local(remote.url("1.tar"), str(tmp_path / "cache"))
+    assert sorted(os.listdir(tmp_path / "cache")) == [".another.0123456789abcdef.part", name]
+
+
 def test_where_one_fails_to_copy_those_who_wait_try_themselves(remote: Remote, tmp_path: Path) -> None:
     cached, failed = tmp_path / "cached", threading.Event()
 

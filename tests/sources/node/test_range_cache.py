@@ -114,6 +114,32 @@ def test_threads_that_want_the_same_at_once_get_it_from_one_fetch(server: RangeS
     assert server.times_served() == 1
 
 
+def test_two_that_want_the_same_small_pieces_at_once_do_not_wait_for_each_other(
+    server: RangeServer, tmp_path: Path
+) -> None:
+    """Of pieces without a whole block of the disk both look for each one, and neither has it."""
+    data = content(0, 200_000)
+    pieces = pieces_of(server.add("train.tar", data), data, list(range(1000, 200_001, 1000)))
+    together = threading.Barrier(2)
+    rounds = 8
+
+    def work() -> int:
+        """As in a process of its own: with other open files, whose locks exclude the other one's."""
+        same = 0
+        for number in range(rounds):
+            with closing(opened(tmp_path / f"ranges-{number}")) as cache:
+                together.wait(PATIENCE)
+                for first in range(0, len(pieces), 64):
+                    some = pieces[first : first + 64]
+                    same += leased(cache, some) == expected(some, {pieces[0].file: data})
+                together.wait(PATIENCE)
+        return same
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(work) for _ in range(2)]
+        assert [each.result(PATIENCE) for each in both] == [4 * rounds] * 2
+
+
 def test_a_cache_smaller_than_the_data_gives_the_right_bytes_and_keeps_its_bound(
     server: RangeServer, tmp_path: Path
 ) -> None:
@@ -126,6 +152,13 @@ def test_a_cache_smaller_than_the_data_gives_the_right_bytes_and_keeps_its_bound
             assert leased(cache, some) == expected(some, contents)
             assert on_disk(tmp_path / "ranges") <= limit
     assert on_disk(tmp_path / "ranges") > limit // 2
+
+
+def test_a_file_that_claims_more_than_a_tebibyte_is_refused(cache: RangeCache, tmp_path: Path) -> None:
+    piece = Piece(RemoteFile("http://h/train.tar", (1 << 40) + 1, "xxh3_128:0"), 0, 512, 0)
+    with pytest.raises(OSError, match=r"http://h/train\.tar has more than 1099511627776 bytes"):
+        cache.lease([piece])
+    assert on_disk(tmp_path / "ranges") < 100_000
 
 
 def test_what_was_used_least_recently_goes_first(server: RangeServer, tmp_path: Path) -> None:
