@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Generator, MutableMapping
+from inspect import GEN_RUNNING, getgeneratorstate
 from itertools import islice
 from typing import Self
 
@@ -45,7 +46,9 @@ class StreamBatches:
 
     def close(self) -> None:
         """Ends the stream, with its command, and forgets what has come of it."""
-        if not self._samples.gi_running:  # as where a signal's handler closes what the program is just reading
+        if (
+            getgeneratorstate(self._samples) != GEN_RUNNING
+        ):  # as where a signal's handler closes what the program is just reading
             self._samples.close()
         while self._here:
             self._forget_first()
