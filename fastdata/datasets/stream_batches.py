@@ -46,9 +46,7 @@ class StreamBatches:
 
     def close(self) -> None:
         """Ends the stream, with its command, and forgets what has come of it."""
-        if (
-            getgeneratorstate(self._samples) != GEN_RUNNING
-        ):  # as where a signal's handler closes what the program is just reading
+        if getgeneratorstate(self._samples) != GEN_RUNNING:  # as it is where a signal's handler closes it
             self._samples.close()
         while self._here:
             self._forget_first()
