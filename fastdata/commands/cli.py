@@ -111,7 +111,8 @@ def verify(
     """Read shards to their ends: are they what their json says, whole, and what their indexes say?"""
     from fastdata.commands.verify import show_faults
 
-    show_faults(dst, decode=decode, jobs=jobs, json=json)
+    if show_faults(dst, decode=decode, jobs=jobs, json=json):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -165,12 +165,13 @@ class SampleOptions:
     def kind(self, src: str) -> Kind:
         """What SRC is: known by its name, and by whether there are images in a Parquet file."""
         from fastdata.packing.origins.from_rows import has_images, parquet_files
+        from fastdata.sources.urls import path_of
 
         kind = kind_of(src)
         if kind == "table" and {"bucket", "key"} <= set(listed(self.columns)):
             return "inventory"
         in_columns = kind == "folder" and self.image_column is not None
-        if in_columns or (kind == "table" and src.lower().endswith(".parquet")):
+        if in_columns or (kind == "table" and path_of(src).lower().endswith(".parquet")):
             return "rows" if has_images(parquet_files(src)[0], self.image_column) else "table"
         return kind
 
@@ -205,10 +206,11 @@ class SampleOptions:
     def table(self) -> "Literal['folder'] | Labels | None":
         """What --labels and its companions say of a folder."""
         from fastdata.packing.origins.labels import Labels
+        from fastdata.sources.urls import is_remote
 
         fields = listed(self.label_fields)
         if self.labels not in ("folder", "none"):
-            if not Path(self.labels).expanduser().exists():
+            if not is_remote(self.labels) and not Path(self.labels).expanduser().exists():
                 problem = f"{self.labels!r} is neither 'folder' nor 'none', and there is no such table"
                 raise typer.BadParameter(problem, param_hint="--labels")
             return Labels(self.labels, self.labels_key, self.label_column, fields)

@@ -58,7 +58,8 @@ def shard(
 
     dst = run.destination(dst)
     recipe = shards.recipe(images)
-    source = samples.source(src)
+    with _termination():  # copies of what is not here are made for this
+        source = samples.source(src)
     ask([*shards.doubts(len(source.scan)), *images.doubts()], run.yes)
     beside = extensions_beside(source.scan) if source.stored is None else Beside(Counter(), Counter())
     if kind_of(src) == "folder" and samples.labels == "folder":
@@ -75,8 +76,9 @@ def shard(
     report.hint_at_large_samples(recipe.division, made)
     report.tell_what_is_missing(source, beside.others)
     if run.verify:
-        for manifest in made:
-            show_faults(f"{dst}/{manifest.name}.json", decode=False, jobs=run.jobs)
+        bad = [show_faults(f"{dst}/{each.name}.json", decode=False, jobs=run.jobs) for each in made]
+        if any(bad):
+            raise typer.Exit(1)
 
 
 @contextmanager

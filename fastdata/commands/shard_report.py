@@ -66,7 +66,8 @@ def summary(directory: str, manifest: "Manifest", labelled: bool) -> str:
         text += f"\nleft out since they can't be packed: {made.rejected} files, named in "
         text += printable(f"{directory.rstrip('/')}/{manifest.name}.rejects.jsonl")
     if made.damaged:
-        text += f"\n{made.damaged} images are damaged: whoever loads them gets an error, or skips them"
+        text += f"\n{made.damaged} images are damaged: Pillow decides what becomes of them when they are loaded; "
+        text += "`fastdata verify --decode` names those that are errors"
     if made.jpeg == "keep":
         return text
     text += f"\n{made.jpeg}: {made.changed} of {manifest.nsamples} images changed, from {made.source_bytes / 1e6:.1f}"

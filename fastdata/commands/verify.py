@@ -7,8 +7,8 @@ from fastdata.commands.progress import bar
 from fastdata.commands.terminal import printable
 
 
-def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False) -> None:
-    """Verifies the shards that `what` stands for, and prints each fault, then a summary; typer.Exit(1) for faults.
+def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False) -> bool:
+    """Verifies the shards that `what` stands for, and prints each fault, then a summary; whether there are any.
 
     As JSON it is one object, at the end.
     """
@@ -30,5 +30,4 @@ def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False
     else:
         said = f"{len(faults)} faults in {bad} of {len(shards)} shards"
         typer.echo(printable(f"{what}: {said if faults else f'{len(shards)} shards, nothing wrong'}"))
-    if faults:
-        raise typer.Exit(1)
+    return bool(faults)

@@ -1,19 +1,18 @@
 """Images in shards that come by streams, in the order in which they come."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from functools import partial
-from itertools import chain, islice
 from typing import Any, NoReturn
 
-import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from fastdata.datasets.base import ImageDataset, Transforms
 from fastdata.datasets.collate import collate
 from fastdata.datasets.fields import Target, Wanted, check_followed, declared
 from fastdata.datasets.mapping import Map
+from fastdata.datasets.stream_batches import StreamBatches
 from fastdata.epoch.cursor import EpochCursor, Run
-from fastdata.epoch.order import Picks
 from fastdata.epoch.orders import PlainOrders
 from fastdata.epoch.plan import Place
 from fastdata.errors import ReadError, StateError, TargetError
@@ -64,6 +63,7 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
         self.target, self.image = target, tuple(image.lower().split(";"))
         stored = {} if fields is None else {n: f for n, f in fields.fields.items() if isinstance(f, Field)}
         self._fields = None if fields is None else Wanted(stored, fields.named)
+        self._extensions = {*self.image, *(field.component.lower() for field in stored.values())}
         self.batch_size, self.ranks = batch_size, ranks
         self.classes: list[str] = []
         self._cursor = EpochCursor(PlainOrders(0, False, self.seed), batch_size, "partial", ranks, _no_fingerprint)
@@ -114,9 +114,9 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
 
     def _read(self, number: int) -> Sample[bytes]:
         sample = self._arrived[number]
-        extension = next((name for name in self.image if name in sample.parts), None)
+        extension = next((name for name in self.image if name in sample.sizes), None)
         if extension is None:
-            cause = f"it has none of the components {';'.join(self.image)}, but {', '.join(sample.parts)}"
+            cause = f"it has none of the components {';'.join(self.image)}, but {', '.join(sample.sizes)}"
             raise ReadError(f"{cause}: say image='...'", sample.key, sample.where)
         return Sample(sample.key, self._component(sample, extension), self._target(number, sample))
 
@@ -130,32 +130,25 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
 
     def _field(self, sample: StreamedSample, field: Field) -> Any:
         component = field.component.lower()
-        if component not in sample.parts:
-            has = ", ".join(sample.parts)
+        if component not in sample.sizes:
+            has = ", ".join(sample.sizes)
             raise TargetError(f"sample {sample.key!r} has no component {component!r} (it has {has})")
         return read_field(field, self._component(sample, component))
 
     def _component(self, sample: StreamedSample, extension: str) -> bytes:
-        data = sample.parts[extension]
-        refuse_larger(f"its component {extension!r}", len(data), self.max_bytes)
-        return data
+        refuse_larger(f"its component {extension!r}", sample.sizes[extension], self.max_bytes)
+        return sample.parts[extension]
 
-    def expect_nothing(self) -> None:
-        """Forgets what has come."""
-        self._arrived.clear()
+    def batches_of(self, run: Run, batch_size: int, kept: int) -> StreamBatches:
+        """This place's batches as they come; the samples of `kept` batches are there at a time, until it is closed."""
+        return StreamBatches(self._numbered(run.place), self._arrived, run.epoch, batch_size, kept)
 
-    def batches_of(self, run: Run, batch_size: int, kept: int) -> Iterator[Picks]:
-        """This place's batches as they come; the samples of `kept` batches are there at a time."""
-        samples = chain.from_iterable(map(stream_samples, self._streams_of(run.place)))
-        numbers: list[np.ndarray[Any, np.dtype[np.int64]]] = []
-        while batch := list(islice(samples, batch_size)):
-            if len(numbers) == kept:
-                for number in numbers.pop(0).tolist():
-                    self._arrived.pop(number, None)
-            numbers.append(np.arange(self._next_number, self._next_number + len(batch)))
-            self._next_number += len(batch)
-            self._arrived |= zip(numbers[-1].tolist(), batch, strict=True)
-            yield Picks(numbers[-1], run.epoch)
+    def _numbered(self, place: Place) -> Generator[tuple[int, StreamedSample]]:
+        for url in self._streams_of(place):
+            with closing(stream_samples(url, self._extensions, self.max_bytes)) as samples:
+                for sample in samples:
+                    number, self._next_number = self._next_number, self._next_number + 1
+                    yield number, sample
 
     def _streams_of(self, place: Place) -> list[str]:
         """Whole streams of this rank's worker. ValueError where a rank gets none, or standard input can't be read."""
@@ -173,12 +166,13 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         """Run the next epoch: pairs, or batches with a `batch_size`."""
         run = self._cursor.begin()
-        for numbers, _, _ in self.batches_of(run, self.batch_size or _AT_ONCE, kept=1):
-            pairs = self.pairs(numbers.tolist(), run.epoch)
-            if self.batch_size is None:
-                yield from pairs
-            else:
-                yield collate(pairs)
+        with closing(self.batches_of(run, self.batch_size or _AT_ONCE, kept=1)) as batches:
+            for numbers, _, _ in batches:
+                pairs = self.pairs(numbers.tolist(), run.epoch)
+                if self.batch_size is None:
+                    yield from pairs
+                else:
+                    yield collate(pairs)
 
 
 def _no_fingerprint() -> None:

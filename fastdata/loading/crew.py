@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -38,14 +38,17 @@ class Crew(Generic[J]):
 
     At most `prefetch` jobs are begun and not yet handed out. An exception in a job is raised where that job would
     have been handed out, one of `jobs` itself where the job would have been begun. `close` ends all threads; the end of
-    the jobs and the interpreter's exit do so, too.
+    the jobs and the interpreter's exit do so, too. When they have ended, `close` calls `on_close`.
 
     The caller's thread takes no lock, it only uses SimpleQueues: Ctrl-C can raise in the middle of taking a Lock or a
     Condition in Python, which then stays taken, and everybody waits for ever.
     """
 
-    def __init__(self, jobs: Iterator[J], num_threads: int, prefetch: int) -> None:
+    def __init__(
+        self, jobs: Iterator[J], num_threads: int, prefetch: int, on_close: Callable[[], object] | None = None
+    ) -> None:
         self._jobs = jobs
+        self._on_close = on_close
         self._prefetch = prefetch
         self._under_way: deque[_UnderWay[J]] = deque()  # only the caller's thread touches it
         self._tasks: SimpleQueue[tuple[_UnderWay[J], range] | None] = SimpleQueue()  # None: there will be no more
@@ -111,6 +114,8 @@ class Crew(Generic[J]):
             batch.error = None  # as above
         self._under_way.clear()
         self._tasks = SimpleQueue()
+        if self._on_close is not None:
+            self._on_close()
 
     def _begin_next(self) -> None:
         job = next(self._jobs, None)

@@ -222,12 +222,12 @@ class Loader:
 
 
 def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dali | None) -> BatchCrew:
+    kind = MappedJob if setup.dataset.is_mapped else BatchJob
     if isinstance(setup.dataset, TarImageStream):
-        batches = setup.dataset.batches_of(run, run.plan.batch_size, kept=prefetch + 1)
-    else:
-        batches = expected(setup.dataset, run)
+        streamed = setup.dataset.batches_of(run, run.plan.batch_size, kept=prefetch + 1)
+        return Crew((kind(setup, picks) for picks in streamed), num_threads, prefetch, streamed.close)
+    batches = expected(setup.dataset, run)
     if dali is None:
-        kind = MappedJob if setup.dataset.is_mapped else BatchJob
         return Crew((kind(setup, picks) for picks in batches), num_threads, prefetch)
     from fastdata.loading.dali.crew import DaliCrew
 

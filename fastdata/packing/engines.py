@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Future, as_completed, wait
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -125,8 +125,7 @@ def _write_elsewhere(
                 made = written[number] = future.result()
                 report(made.entry.nsamples + len(made.rejected), made.source_bytes)
         except BaseException:
-            for future in futures:
-                future.cancel()
+            wait([future for future in futures if not future.cancel()])  # else they would write into the next run
             raise
     return written
 

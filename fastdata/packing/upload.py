@@ -36,9 +36,9 @@ def pack_to_url(
     share nothing else. A run that fails or is killed is finished by the same call, from anywhere, which writes only
     what is missing. What a run has noted stays below `.fastdata/` at the URL, and can be deleted when it is done.
 
-    FileExistsError where a dataset of that name is there, or another run makes one: nothing is replaced. OSError that
-    names the URL where the store doesn't take what it should, ImportError that names what reads such URLs; else raises
-    as `pack_by`.
+    FileExistsError where all these datasets are there, or one that another run made or makes: nothing is replaced.
+    OSError that names the URL where the store doesn't take what it should, ImportError that names what reads such URLs;
+    else raises as `pack_by`.
     """
     base = url.rstrip("/")
     if base == source.scan.root:
@@ -47,7 +47,7 @@ def pack_to_url(
         table = make_table(source, Path(scratch), recipe)
         file = store_table(table)
         there = table_url(base, file.stem)
-        _refuse_existing(base, table)
+        _refuse_existing(base, table, file.stem)
         for name, _ in table.datasets:
             claim(base, name, file.stem)
         storage_of(base).put_file(file, there)
@@ -65,14 +65,21 @@ def pack_to_url(
     return made
 
 
-def _refuse_existing(base: str, table: PackTable) -> None:
-    """FileExistsError where a dataset of one of these names is there, or shards of one that no run of ours marked."""
+def _refuse_existing(base: str, table: PackTable, digest: str) -> None:
+    """FileExistsError where datasets of all these names are there, or what is of one that no run of ours marked.
+
+    Some of them may be there where they are this run's, which was killed between two.
+    """
     there = {found.removeprefix(f"{base}/") for found, _ in storage_of(base).list(base)}
+    jsons = [f"{name}.json" for name, _ in table.datasets]
     for name, _ in table.datasets:
-        if f"{name}.json" in there:
+        is_marked = f"{RUNS}/{name}.run" in there
+        if f"{name}.json" in there and (there.issuperset(jsons) or not is_marked):
             raise FileExistsError(f"{base}/{name}.json is there already: choose another name or place, or delete it")
+        if f"{name}.json" in there:
+            claim(base, name, digest)
         shards = [file for file in there if re.fullmatch(rf"{re.escape(name)}-\d{{6}}\.tar", file)]
-        if shards and f"{RUNS}/{name}.run" not in there:
+        if shards and not is_marked:
             problem = f"{base}/{min(shards)} is there already, and no run of fastdata's has marked it"
             raise FileExistsError(f"{problem}: choose another name or place, or delete it")
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64
 
 from fastdata.errors import TarError
 from fastdata.packing.check import image_problem
 from fastdata.packing.origins.near import near
 from fastdata.packing.to_verify import Fault, Listed
 from fastdata.sample import IMAGE_EXTENSIONS
-from fastdata.sources.regular import open_regular
+from fastdata.sources.regular import MAX_BYTES, open_regular
 from fastdata.sources.tars.content_hash import hash_of
 from fastdata.sources.tars.index import index_path, load
 from fastdata.sources.tars.index_writer import widened
@@ -20,6 +20,8 @@ from fastdata.sources.tars.rows import NO_CLASS, Rows, RowsBuilder, class_in, ex
 from fastdata.sources.tars.tar import Member, padded, pread
 from fastdata.sources.tars.webdataset import groups
 from fastdata.sources.urls import is_remote
+
+_CHUNK = 1 << 20  # bytes that are read and hashed at once
 
 
 def verify(shards: Sequence[Listed], *, decode: bool = False, jobs: int = 1) -> Iterator[list[Fault]]:
@@ -57,7 +59,7 @@ def _faults_in(path: str, shard: Listed, decode: bool) -> list[Fault]:
     try:
         return [*_differences(fd, shard), *_contents(fd, shard, decode)]
     except OSError as error:
-        return [Fault(shard.path, "", -1, f"can't be read: {error.strerror}: is the disk failing?")]
+        return [Fault(shard.path, "", -1, f"can't be read: {error.strerror or error}: is the disk failing?")]
     finally:
         os.close(fd)
 
@@ -88,12 +90,16 @@ def _contents(fd: int, shard: Listed, decode: bool) -> Iterator[Fault]:
     stored = own if shard.part is None else shard.part.unchecked()
     try:
         for key, start, parts in groups(fd, shard.path):
-            cls = parts.get("cls")
+            for extension, member in parts.items():
+                if member.size > MAX_BYTES:
+                    problem = f"its component {extension!r} has {member.size} bytes, more than the limit of {MAX_BYTES}"
+                    yield Fault(shard.path, key, member.offset, f"{problem}: repack the shard without it")
+            cls = _small(parts.get("cls"))
             builder.add(key, start, NO_CLASS if cls is None else class_in(_bytes_of(fd, cls)), parts)
             if problem := _broken_seal(fd, stored, samples, start, parts):
                 yield Fault(shard.path, key, start, problem)
             samples += 1
-            image = next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None)
+            image = _small(next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None))
             if decode and image is not None and (problem := image_problem(_bytes_of(fd, image))):
                 yield Fault(shard.path, key, image.offset, problem)
     except TarError as error:
@@ -113,9 +119,21 @@ def _broken_seal(fd: int, stored: Rows | None, row: int, start: int, parts: Mapp
     end = max(padded(member.offset + member.size) for member in parts.values())
     if row >= len(stored) or stored["end"][row] != end:
         return "it does not end where its index says: copy or pack the shard again"
-    if stored["hash"][row] != xxh3_64_intdigest(pread(fd, end - start, start)):
+    if stored["hash"][row] != _hash_between(fd, start, end):
         return "its bytes are not those of which its index has the hash: copy or pack the shard again"
     return ""
+
+
+def _hash_between(fd: int, start: int, end: int) -> int:
+    made = xxh3_64()
+    for at in range(start, end, _CHUNK):
+        made.update(pread(fd, min(_CHUNK, end - at), at))
+    return made.intdigest()
+
+
+def _small(member: Member | None) -> Member | None:
+    """A member that can be read whole, if there is one."""
+    return member if member is not None and member.size <= MAX_BYTES else None
 
 
 def _bytes_of(fd: int, member: Member) -> bytes:

@@ -1,25 +1,31 @@
 """Shards that come by a stream, which can't be sought: standard input, or what a command writes."""
 
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
 from fastdata.errors import TarError
 from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.tars.tar import Forward, Member
-from fastdata.sources.tars.webdataset import groups
+from fastdata.sources.tars.webdataset import groups, split_name
 from fastdata.sources.urls import Urls, as_list
 
 STDIN, PIPE = "-", "pipe:"
 
 
 class StreamedSample(NamedTuple):
-    """A sample's components by extension; `where` is its stream and offset."""
+    """A sample: `where` is its stream and offset.
+
+    `sizes` has the bytes of all of its components by extension, `parts` those themselves that were asked for.
+    """
 
     key: str
     where: str
+    sizes: dict[str, int]
     parts: dict[str, bytes]
 
 
@@ -44,25 +50,29 @@ def streams_in(urls: Urls, *, allow_pipe: bool) -> Sequence[str]:
     return given
 
 
-def stream_samples(url: str) -> Iterator[StreamedSample]:
+def stream_samples(url: str, extensions: Container[str], limit: int = MAX_BYTES) -> Generator[StreamedSample]:
     """The samples of a stream in their order, in WebDataset's layout; the whole stream is read.
 
-    TarError for what is wrong with it, as of a shard; OSError where the command ends with another status than 0.
+    Of components that have other extensions, or more than `limit` bytes, only the sizes are kept. Whoever closes it
+    ends the command. TarError for what is wrong with it, as of a shard; OSError where the command ends with another
+    status than 0.
     """
     with _opened(url) as forward:
         data: dict[int, bytes] = {}
 
         def take(member: Member) -> None:
-            if member.size > MAX_BYTES:
-                raise TarError.at(url, member.start, f"member {member.name!r} has more than {MAX_BYTES} bytes")
+            _, extension = split_name(member.name) or ("", "")
+            if extension not in extensions or member.size > limit:
+                return
             data[member.offset] = part = forward.read(member.size, member.offset)
             if len(part) < member.size:
                 problem = f"member {member.name!r} of {member.size} bytes runs past the stream's end"
                 raise TarError.at(url, member.start, f"{problem}: cut short")
 
         for key, start, members in groups(forward, url, take):
-            parts = {extension: data.pop(member.offset) for extension, member in members.items()}
-            yield StreamedSample(key, f"{url}, offset {start}", parts)
+            sizes = {extension: member.size for extension, member in members.items()}
+            parts = {each: data.pop(member.offset) for each, member in members.items() if member.offset in data}
+            yield StreamedSample(key, f"{url}, offset {start}", sizes, parts)
 
 
 @contextmanager
@@ -70,20 +80,27 @@ def _opened(url: str) -> Iterator[Forward]:
     if url == STDIN:
         yield Forward(sys.stdin.buffer)
         return
-    with subprocess.Popen(url.removeprefix(PIPE), shell=True, stdout=subprocess.PIPE) as process:  # noqa: S602 -- allowed
+    command = url.removeprefix(PIPE)
+    with subprocess.Popen(command, shell=True, stdout=subprocess.PIPE, start_new_session=True) as process:  # noqa: S602 -- allowed
         forward = Forward(_of(process))
         try:
             yield forward
         except TarError as error:
             if forward.ended and process.wait():  # then the output is not what is wrong
                 raise _failed(url, process) from error
-            process.kill()
+            _kill(process)
             raise
         except BaseException:
-            process.kill()
+            _kill(process)
             raise
         if process.wait():
             raise _failed(url, process)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Ends the shell, and all that it has begun, for which it was given a session of its own."""
+    if process.poll() is None:  # nor, after a fork, that of the parent
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _of(process: "subprocess.Popen[bytes]") -> BinaryIO:

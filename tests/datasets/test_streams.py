@@ -1,10 +1,13 @@
 """Shards that come by streams give the samples, views and targets of the same shards in files, and promise no more."""
 
+import os
 import shlex
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,11 @@ from fastdata.datasets.streams import TarImageStream
 from fastdata.errors import ReadError, StateError, TarError
 from fastdata.loading.loader import Loader
 from fastdata.sources.node.node_cache import Cache
+from fastdata.sources.streams import stream_samples
 from fastdata.sources.tables.table import Table
-from support.numbered import TRAIN, iterable, write_shards
-from support.tars import END, archive
+from support.numbered import TRAIN, image, iterable, write_shards
+from support.processes import PATIENCE
+from support.tars import END, archive, packed
 
 Samples = list[tuple[np.ndarray[Any, Any], int, str]]
 
@@ -180,6 +185,68 @@ def test_a_pass_that_is_broken_off_ends_its_command(tmp_path: Path, shards: list
     passing: Any = iter(stream)
     next(passing)
     passing.close()
+
+
+class TestEnds:
+    """Of streams whose commands would never end."""
+
+    @pytest.fixture
+    def stream(self, tmp_path: Path, shards: list[str]) -> TarImageStream:
+        (tmp_path / "open.tar").write_bytes(Path(shards[2]).read_bytes()[:-1024].rstrip(bytes(1)) + bytes(512))
+        return TarImageDataset(  # type: ignore[return-value]
+            f"pipe:cat {tmp_path}/open.tar; echo $$ > {tmp_path}/pid; sleep 600", TRAIN, allow_pipe=True
+        )
+
+    @staticmethod
+    def children() -> list[str]:
+        return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+    def test_closing_a_loader_ends_the_command_and_all_that_it_began(self, stream: TarImageStream) -> None:
+        before = self.children()
+        with Loader(stream, 2, num_threads=1, prefetch=1) as loader:
+            batches = iter(loader)
+            next(batches)
+            (shell,) = set(self.children()) - set(before)
+            of_shell = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+        assert self.children() == before
+        deadline = time.monotonic() + PATIENCE
+        while any(map(is_running, of_shell)) and time.monotonic() < deadline:
+            os.sched_yield()
+        assert not any(map(is_running, of_shell))
+        assert not stream._arrived
+
+    def test_nothing_is_kept_of_a_pass_that_is_over(self, shards: list[str]) -> None:
+        stream = by_pipe(shards)
+        for epoch in (stream, stream, Loader(stream, 4)):
+            assert len(list(epoch)) > 0
+            assert not stream._arrived
+
+    def test_two_loaders_of_one_stream_do_not_take_each_others_samples(self, shards: list[str]) -> None:
+        stream = by_pipe(shards[:1])
+        outer, inner = Loader(stream, 2, num_threads=1, prefetch=3), Loader(stream, 1, num_threads=1, prefetch=1)
+        seen = []
+        for batch in outer:
+            next(iter(inner))
+            seen += batch.keys
+        assert seen == [f"{number:03}" for number in range(10)]
+
+
+def is_running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_of_what_nobody_asked_for_or_is_too_large_only_the_size_is_kept(tmp_path: Path) -> None:
+    _, picture = image(0)
+    files = [("a.jpg", picture), ("a.cls", b"1"), ("a.bin", b"2"), ("b.jpg", bytes(1 << 20))]
+    shard = shlex.quote(str(packed(tmp_path / "a.tar", files)))
+    with closing(stream_samples(f"pipe:cat {shard}", {"jpg", "cls"}, 1 << 19)) as samples:
+        seen = [(sample.key, list(sample.sizes), list(sample.parts)) for sample in samples]
+    assert seen == [("a", ["jpg", "cls", "bin"], ["jpg", "cls"]), ("b", ["jpg"], [])]
+    with pytest.raises(ReadError, match="its component 'jpg' has more than 524288 bytes"):
+        list(TarImageDataset(f"pipe:cat {shard}", TRAIN, target=None, allow_pipe=True, max_bytes=1 << 19))
 
 
 STDIN = """

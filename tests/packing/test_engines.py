@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any, TypeVar
 
 import pytest
@@ -23,7 +24,7 @@ from fastdata.packing.planning import make_table
 from fastdata.packing.recipe import Recipe
 from fastdata.sources.folder import scan_classes
 from support.packed import copy_of, die_always, die_once_in_the_fourth, files_of
-from support.processes import PYTHONPATH
+from support.processes import PATIENCE, PYTHONPATH
 
 T = TypeVar("T")
 
@@ -71,10 +72,12 @@ class Recording(ThreadPoolExecutor):
     def __init__(self) -> None:
         super().__init__(2)
         self.given: list[tuple[object, ...]] = []
+        self.futures: list[Future[Any]] = []
 
     def submit(self, function: Callable[..., T], /, *arguments: object) -> Future[T]:  # type: ignore[override]
         self.given.append(arguments)
-        return super().submit(function, *arguments)
+        self.futures.append(super().submit(function, *arguments))
+        return self.futures[-1]
 
 
 def test_a_task_is_the_tables_path_and_a_shards_number(
@@ -130,6 +133,26 @@ def test_one_failure_takes_back_what_has_not_begun(source: Source, tmp_path: Pat
     with pytest.raises(PackError, match="no room"):
         pack_by(source, tmp_path, RECIPE, executor)
     assert [future.cancelled() for future in executor.futures] == [False] + [True] * 5
+
+
+def test_tasks_of_a_run_that_fails_end_before_it_does(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others, ended = Barrier(2), list[int]()
+
+    def one_fails(where: str, number: int) -> None:
+        others.wait(PATIENCE)
+        if number == 0:
+            raise PackError("no room")
+        while not any(future.done() for future in executor.futures):  # the other has failed
+            pass
+        ended.append(number)
+
+    monkeypatch.setattr(engines, "write_shard_of", one_fails)
+    with Recording() as executor:
+        with pytest.raises(PackError, match="no room"):
+            pack_by(source, tmp_path, Recipe(division=ShardCount(2)), executor)
+        assert ended == [1]
 
 
 @pytest.mark.parametrize(("engine", "module", "extra"), [(Dask(), "distributed", "dask"), (Ray(), "ray", "ray")])

@@ -113,6 +113,20 @@ def test_of_two_different_runs_one_refuses(source: Source, url: str) -> None:
         pack_to_url(source, url, Recipe({"other": Fraction(1)}, check=False), HERE)
 
 
+def test_a_run_that_was_killed_between_its_datasets_is_finished_by_the_same_call(
+    source: Source, expected: dict[str, bytes], url: str
+) -> None:
+    pack_to_url(source, url, RECIPE, HERE)
+    pytest.importorskip("fsspec").filesystem("memory").rm("/bucket/out/val.json")
+    with pytest.raises(FileExistsError, match="says that another run packs 'train' there"):
+        pack_to_url(source, url, Recipe({"new": Fraction(1, 2), "train": Fraction(1, 2)}), HERE)
+    assert not [file for file, _ in storage_of(url).list(url) if "new" in file]
+    assert [manifest.name for manifest in pack_to_url(source, url, RECIPE, HERE)] == ["train", "val"]
+    assert files_at(url) == expected
+    with pytest.raises(FileExistsError, match=r"train\.json is there already"):
+        pack_to_url(source, url, RECIPE, HERE)
+
+
 def test_the_same_run_twice_at_once_makes_it_once(
     source: Source, expected: dict[str, bytes], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

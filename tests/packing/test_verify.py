@@ -16,11 +16,13 @@ from fastdata.packing.verify import verify
 from fastdata.sources import manifest
 from fastdata.sources.dataset_index import DatasetIndex
 from fastdata.sources.folder import scan_classes
+from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.shard import Shard
 from fastdata.sources.tars import index
 from fastdata.sources.tars.index_writer import write_index
 from fastdata.sources.tars.writer import ShardWriter
 from support.pictures import encoded, jpeg, photo
+from support.tars import header
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,15 @@ def test_without_a_json_the_index_tells_what_changed_and_without_that_decoding(p
     assert faults(packed) == []
     (image,) = faults(packed, decode=True)
     assert (image.shard, image.key, image.offset) == ("train-000002.tar", "cat/8", offset)
+
+
+def test_a_component_above_the_limit_is_a_fault_that_takes_no_memory(tmp_path: Path) -> None:
+    size, shard = MAX_BYTES + 1, tmp_path / "a.tar"
+    with shard.open("wb") as file:  # sparse
+        file.write(header(b"a.cls", size))
+        file.truncate(512 + -(-size // 512) * 512 + 1024)
+    problem = f"its component 'cls' has {size} bytes, more than the limit of {MAX_BYTES}: repack the shard without it"
+    assert faults(shard, decode=True) == [Fault("a.tar", "a", 512, problem)]
 
 
 def test_a_header_that_was_damaged_is_found_with_its_offset(packed: Path) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastdata.packing.origins.stored import Stored
-from fastdata.packing.origins.usable import UNUSABLE, far_problem, size_problem
+from fastdata.packing.origins.usable import NO_COMPONENT, UNUSABLE, far_problem, size_problem
 from fastdata.sources.stores.storage import Stat, storage_of
 
 IN_FLIGHT = 32
@@ -93,6 +93,8 @@ class Ahead:
     def _why(self, row: int, column: int) -> str:
         """Why it was found, when samples were collected, that a component can't be packed."""
         url = self._stored.files[int(self._stored.which[row, column])]
+        if self._stored.offsets[row, column]:  # in shards a header comes first
+            return NO_COMPONENT
         try:
             size = storage_of(url).size(url)
         except OSError as error:

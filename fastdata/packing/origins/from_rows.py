@@ -25,7 +25,7 @@ from fastdata.sources.folder import FolderScan
 from fastdata.sources.paths import Paths, extension_of, key_of, keys_of
 from fastdata.sources.stores.remote_glob import remote_matches
 from fastdata.sources.stores.storage import storage_of
-from fastdata.sources.urls import expand, is_remote
+from fastdata.sources.urls import expand, is_remote, path_of
 
 IMAGE, LABEL = "image", "label"
 """The columns' names where nothing else is said."""
@@ -41,7 +41,7 @@ def parquet_files(src: str) -> list[str]:
 
     FileNotFoundError for none, ValueError for a folder that has several parts of a dataset, such as train and test.
     """
-    if "*" in src or src.endswith(".parquet"):
+    if "*" in src or (path_of(src).lower().endswith(".parquet") and not Path(src).is_dir()):
         return remote_matches(src) if is_remote(src) and "*" in src else expand(src)
     if is_remote(src):
         found = [entry.url for entry in storage_of(src).entries(src.rstrip("/"))]

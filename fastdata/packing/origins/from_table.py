@@ -63,7 +63,7 @@ def collect_table(
 def _below(base: str, names: Column) -> Iterator[str]:
     """The paths below `base`, as the table's rows name them."""
     rows: dict[str, int] = {}
-    whole = str(Path(base).absolute())
+    whole = os.path.abspath(base)  # noqa: PTH100 -- without its '..', as which absolute paths have none
     for row, value in enumerate(names.values):
         if not isinstance(value, str) or not value:
             names.refuse(row, f"the column {names.name!r} names no image: it holds {value!r}")
@@ -74,7 +74,7 @@ def _below(base: str, names: Column) -> Iterator[str]:
             if not path.startswith(f"{whole}/"):
                 names.refuse(row, f"{value!r} is not in {whole}: say by --root (root=) where images are")
             path = path[len(whole) + 1 :]
-        if {"", ".", ".."} & set(path.split("/")):
+        if {"", ".", ".."} & set(path.split("/")) or "\0" in path:
             names.refuse(row, f"{value!r} is no plain path below {base}: '..', '.' and '//' are not followed")
         if (first := rows.setdefault(path, row)) != row:
             names.refuse(row, f"{value!r} again, after row {first + 1}: remove one of these rows")

@@ -7,7 +7,7 @@ from typing import Protocol
 from fastdata.packing.origins.ahead import Ahead
 from fastdata.packing.origins.stored import Stored
 from fastdata.packing.origins.stored_rows import StoredRows
-from fastdata.packing.origins.usable import CHANGED, UNUSABLE, UnusableError, unreadable
+from fastdata.packing.origins.usable import CHANGED, NO_COMPONENT, UNUSABLE, UnusableError, unreadable
 from fastdata.sources.regular import open_regular
 from fastdata.sources.tars.tar import pread
 from fastdata.sources.urls import is_remote
@@ -41,7 +41,7 @@ class _Local:
         which, offset, size = int(stored.which[at]), int(stored.offsets[at]), int(stored.sizes[at])
         path = stored.files[which]
         if size == UNUSABLE:
-            raise stored.unusable(row, column, "is empty, or too large: leave it out (--keys)")
+            raise stored.unusable(row, column, NO_COMPONENT)
         try:
             fd = open_regular(path)
             try:

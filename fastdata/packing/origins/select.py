@@ -1,6 +1,7 @@
 """Pack some of the samples: those that a file of keys names."""
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def with_keys(source: Source, path: str | os.PathLike[str], missing: Missing = "
     fields = {name: paths.take(rows) for name, paths in source.fields.items()}
     columns = [source.columns[row] for row in rows.tolist()] if source.columns else ()
     stored = None if source.stored is None else source.stored.take(rows)
-    return dataclasses.replace(
-        source, scan=selected(source.scan, rows), fields=fields, columns=columns, left_out=left_out, stored=stored
-    )
+    scan = selected(source.scan, rows)
+    some = dataclasses.replace(source, scan=scan, fields=fields, columns=columns, left_out=left_out, stored=stored)
+    counts = {what: _without(some, what) for what in source.lacking}
+    return dataclasses.replace(some, lacking={what: count for what, count in counts.items() if count})
+
+
+def _without(source: Source, what: str) -> int:
+    """How many samples lack a component, as `Source.lacking` names it."""
+    if what in source.fields:
+        return sum(not path for path in source.fields[what])
+    if what == "cls":
+        return int((source.scan.targets < 0).sum())
+    column = what.removeprefix("column ")
+    return sum(not found or json.loads(found)[column] is None for found in source.columns)

@@ -9,6 +9,7 @@ from fastdata.sources.faults import is_machines
 from fastdata.sources.regular import MAX_BYTES
 
 CHANGED = "changed while it was packed: pack again"
+NO_COMPONENT = "is empty, or too large: leave it out (--keys)"
 
 UNUSABLE = -2
 """The size of a file that is to be rejected; -1 is that of a field that a sample lacks."""

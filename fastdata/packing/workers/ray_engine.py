@@ -24,13 +24,15 @@ def ray_executor(address: str | None) -> "Iterator[RayExecutor]":
     begun = not ray.is_initialized()
     if begun:
         ray.init(address=address, log_to_driver=False)
+    executor = RayExecutor(ray)
     try:
-        yield RayExecutor(ray)
+        yield executor
     except RayTaskError as error:  # what a task raised is its cause
         raise (error.cause if isinstance(error.cause, Exception) else error) from None
     except RayError as error:
         raise PackError(f"Ray's workers died again and again, for lack of memory perhaps: {error}") from error
     finally:
+        executor.end()
         if begun:
             ray.shutdown()
 
@@ -40,9 +42,18 @@ class RayExecutor:
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
+        self._tasks: list[Any] = []
 
     def submit(self, function: Callable[..., T], /, *arguments: object) -> Future[T]:
         """The future of the call's result."""
-        task = self._ray.remote(max_retries=RETRIES)(function)
-        future: Future[T] = task.remote(*arguments).future()
+        task = self._ray.remote(max_retries=RETRIES)(function).remote(*arguments)
+        self._tasks.append(task)
+        future: Future[T] = task.future()
         return future
+
+    def end(self) -> None:
+        """Ends what is not done, and returns when none of it runs any more: it would write into the next run."""
+        for task in self._tasks:
+            self._ray.cancel(task)
+        if self._tasks:
+            self._ray.wait(self._tasks, num_returns=len(self._tasks))

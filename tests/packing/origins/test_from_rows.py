@@ -142,5 +142,10 @@ def test_parts_of_a_dataset_are_told_apart(dataset: Path, tmp_path: Path) -> Non
     ):
         parquet_files(str(dataset))
     assert len(parquet_files(f"{dataset}/train-*.parquet")) == 2
+    assert parquet_files("http://h/train.parquet?sig=x") == ["http://h/train.parquet?sig=x"]
+    dataset.rename(tmp_path / "spark.parquet")
+    assert len(parquet_files(f"{tmp_path}/spark.parquet/train-*.parquet")) == 2
+    (tmp_path / "spark.parquet/test-00000-of-00001.parquet").unlink()
+    assert len(parquet_files(str(tmp_path / "spark.parquet"))) == 2
     with pytest.raises(FileNotFoundError, match=r"no \*\.parquet in"):
         parquet_files(str(tmp_path / "none"))

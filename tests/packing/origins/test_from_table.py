@@ -1,6 +1,7 @@
 """A table says what is packed: which images, in which order, with which classes and columns."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,17 @@ def test_paths_may_be_absolute_or_beside_the_table(root: Path, tmp_path: Path) -
     pack_by(collect_table(Labels(absolute, "file"), root), tmp_path / "one", recipe, Processes(1))
     pack_by(collect_table(Labels(beside, "file")), tmp_path / "two", recipe, Processes(1))
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+def test_a_root_with_dots_has_absolute_paths_in_it_and_a_nul_is_named(root: Path, tmp_path: Path) -> None:
+    name = next(path for path in sorted(root.rglob("*.jpg")))
+    (tmp_path / "up").mkdir()
+    (tmp_path / "table.csv").write_text(f"file\n{name}\n")
+    dotted = f"{tmp_path}/up/../{os.path.relpath(root, tmp_path)}"
+    assert list(collect_table(Labels(tmp_path / "table.csv"), dotted).scan.paths) == [str(name.relative_to(root))]
+    (tmp_path / "table.jsonl").write_text('{"file": "a\\u0000.jpg"}\n')
+    with pytest.raises(ValueError, match=r"table\.jsonl, row 1: .* is no plain path"):
+        collect_table(Labels(tmp_path / "table.jsonl"), root)
 
 
 def test_a_table_of_a_whole_folder_makes_the_shards_of_the_folder_with_that_table(root: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from fastdata.errors import PackError
 from fastdata.packing.origins.collect import collect
 from fastdata.packing.origins.labels import Labels
+from fastdata.packing.origins.select import with_keys
 from fastdata.packing.origins.source import Source
 
 
@@ -90,6 +91,8 @@ def test_an_image_without_a_row_is_named_or_counted(photos: Path) -> None:
     assert by_path(source) == {"1.jpg": "cat", "b/2.jpg": "", "b/2.png": "", "b/x.y.jpg": ""}
     assert source.columns == [b'{"n": 1}', b'{"n": 2}', b"", b""]
     assert source.lacking == {"cls": 3, "column n": 2}
+    (photos.parent / "keys").write_text("1\nb/2_jpg\n")
+    assert with_keys(source, photos.parent / "keys").lacking == {"cls": 1}
 
 
 def test_a_row_without_a_label_is_an_error_unless_allowed(photos: Path) -> None:
