@@ -111,7 +111,7 @@ def test_shards_that_cannot_be_opened_are_named_and_the_others_shown(dataset: Pa
     assert (found.samples, found.looked_at, len(found.unreadable)) == (8, 8, 0)
     for shard in broken.glob("*.tar"):
         shard.write_bytes(b"no tar at all" * 100)
-    with pytest.raises(TarError, match="none of 3 shards of .* can be opened; the first: "):
+    with pytest.raises(TarError, match=r"none of 3 shards of .* can be opened; the first: "):
         surveyed(broken)
 
 
