@@ -15,6 +15,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import fastdata as fd
 from fastdata.commands.demo import make_photos
@@ -33,19 +34,26 @@ AHEAD = 4096  # that an epoch has besides those that are measured
 SPEED, ALONE, CPU, SERVER, REQUESTS = "images/s", "without the server", "µs of CPU", "server's", "requests/image"
 
 
-def epoch(url: str, server: Served, shuffle: bool | fd.Window, cache: Path, cold: bool, images: int) -> Measured:
+class Asked(NamedTuple):
+    """How many images are measured, in batches of which size."""
+
+    images: int
+    batch_size: int
+
+
+def epoch(url: str, server: Served, shuffle: bool | fd.Window, cache: Path, cold: bool, asked_for: Asked) -> Measured:
     """The middle of an epoch."""
     if cold:
         shutil.rmtree(cache, ignore_errors=True)
     transform = fd.Transform([fd.RandomResizedCrop(224), fd.RandomHorizontalFlip()], antialias=False)
     dataset = fd.TarImageDataset(url, transform=transform, cache=fd.Cache(cache))
-    with fd.Loader(dataset, 64, shuffle=shuffle, num_threads=len(os.sched_getaffinity(0))) as loader:
+    with fd.Loader(dataset, asked_for.batch_size, shuffle=shuffle, num_threads=len(os.sched_getaffinity(0))) as loader:
         batches, seen = iter(loader), 0
         while seen < WARM_UP:
             seen += len(next(batches).images)
         begun, cpu, busy, asked = time.perf_counter(), time.process_time(), server.seconds(), server.requests()
         measured = 0
-        while measured < images:
+        while measured < asked_for.images:
             measured += len(next(batches).images)
         wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
         busy, asked = server.seconds() - busy, server.requests() - asked - 1
@@ -54,19 +62,21 @@ def epoch(url: str, server: Served, shuffle: bool | fd.Window, cache: Path, cold
     return Measured(figures | {SERVER: busy / measured * 1e6, REQUESTS: asked / measured})
 
 
-def contest(shuffle: bool | fd.Window, shards: Path, served: Served, cache: Path, images: int, rounds: int) -> Contest:
+def contest(
+    shuffle: bool | fd.Window, shards: Path, served: Served, cache: Path, asked_for: Asked, rounds: int
+) -> Contest:
     url = f"{served.url}/train.json"
     entries: dict[str, Measure] = {
-        "local": partial(epoch, str(shards / "train.json"), served, shuffle, cache, False, images),
-        "cold": partial(epoch, url, served, shuffle, cache, True, images),
-        "warm": partial(epoch, url, served, shuffle, cache, False, images),
+        "local": partial(epoch, str(shards / "train.json"), served, shuffle, cache, False, asked_for),
+        "cold": partial(epoch, url, served, shuffle, cache, True, asked_for),
+        "warm": partial(epoch, url, served, shuffle, cache, False, asked_for),
     }
     title = "full shuffle" if shuffle is True else "shuffle by blocks"
     return compete(title, entries, [SPEED, ALONE, CPU], rounds)
 
 
 def main() -> None:
-    options = parser(__doc__, rounds=3, images=8192)  # what an epoch has follows from that
+    options = parser(__doc__, rounds=3, images=8192, has_epoch=False)  # what an epoch has follows from that
     options.add_argument("--latency", type=float, default=0.03, help="seconds before an answer; default: 0.03")
     options.add_argument("--shards", type=int, default=8, help="default: 8")
     options.add_argument("--modules", default=MODULES, help="where nginx has its modules")
@@ -86,7 +96,9 @@ def main() -> None:
         cache = directory / "cache"
         with serving(directory / "shards", directory / "nginx", given.latency, given.modules) as served:
             contests = [
-                contest(shuffle, directory / "shards", served, cache, given.images, given.rounds)
+                contest(
+                    shuffle, directory / "shards", served, cache, Asked(given.images, given.batch_size), given.rounds
+                )
                 for shuffle in (True, BLOCKS)
             ]
     for each in contests:

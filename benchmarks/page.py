@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +52,8 @@ def arguments() -> argparse.Namespace:
     options = made.parse_args()
     if options.out is None:
         made.error("--out DIR is where the page goes")
+    if find_spec("matplotlib") is None:
+        made.error("charts are drawn by matplotlib: pip install matplotlib")
     return options
 
 

@@ -43,6 +43,10 @@ class ReadError(SampleError):
     """A sample whose bytes can't be read."""
 
 
+class NoImageError(ReadError):
+    """A sample that has none of the components that its image could be."""
+
+
 class DecodeError(SampleError):
     """Bytes that are no image that can be decoded, or one that claims to be too large."""
 

@@ -10,6 +10,7 @@ import typer
 from fastdata.commands.grouped import grouped, listed, numbers, parsed
 from fastdata.commands.shard import shard
 from fastdata.commands.terminal import printable
+from fastdata.commands.termination import termination
 from fastdata.commands.view_options import FieldOptions, ShownOptions, WhichOptions
 
 app = typer.Typer(
@@ -125,21 +126,26 @@ def view(
 ) -> None:
     """Draw a contact sheet of samples as training sees them, or of a past batch again."""
     from fastdata.commands.view import view as sheet_of
-    from fastdata.commands.view_picture import show_picture
+    from fastdata.commands.view_picture import check_picture, show_picture
 
+    parsed(check_picture, shown.out, "--out")
     run, at = which.run(), which.at(shown)
     sheet = sheet_of(
         src,
         shown.transform.value,
         run,
         at,
-        shown.columns,
+        shown.across(),
         classes=which.names(),
         fields=fields.fields(),
         compare=shown.compare,
         pattern=which.pattern,
     )
     show_picture(sheet, shown.out, shown.json)
+    if sheet.unshown:
+        typer.echo(printable(f"fastdata: {sheet.unshown}"), err=True)
+    if all(sample.cause for sample in sheet.samples):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -175,16 +181,21 @@ def bench(
     """Measure how fast this machine loads this data, what limits it, and what would help. Takes a minute."""
     from fastdata.commands.as_json import as_json
     from fastdata.commands.bench.measuring import bench as measured
+    from fastdata.commands.bench.measuring import check_decoders
+    from fastdata.commands.bench.peers import check_peers
     from fastdata.commands.bench.show import check_chart, show, write_chart
     from fastdata.commands.bench.verdict import verdict
     from fastdata.commands.progress import interruptible
 
     counts = parsed(numbers, threads, "--threads")
-    others = [name for name in listed(against) if name not in ("", "none")]
+    others, decoders = [name for name in listed(against) if name not in ("", "none")], listed(decoder)
+    parsed(check_peers, others, "--against")
+    parsed(check_decoders, decoders, "--decoder")
     if png is not None:
-        check_chart(png)
-    with interruptible(lambda: "nothing is reported, since speeds are compared when all ways have had their turns"):
-        report = measured(src, counts, others, seconds, lambda text: typer.echo(text, err=json), listed(decoder))
+        parsed(check_chart, png, "--png")
+    unfinished = "nothing is reported, since speeds are compared when all ways have had their turns"
+    with termination(), interruptible(lambda: unfinished):
+        report = measured(src, counts, others, seconds, lambda text: typer.echo(text, err=True), decoders)
     said = verdict(report, model_rate)
     if png is not None:
         write_chart(report, png)
@@ -221,6 +232,8 @@ def demo(
     from fastdata.commands.demo import run_demo, show
     from fastdata.commands.progress import interruptible
 
-    with interruptible(lambda: f"what was made so far is in {directory}, and is used when it runs again"):
-        made = run_demo(directory, images, typer.echo)
+    with interruptible(
+        lambda: f"the photos so far are in {directory}, and are used when it runs again; shards are packed anew"
+    ):
+        made = run_demo(directory, images, lambda text: typer.echo(text, err=True))
     show(made)

@@ -6,6 +6,7 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from importlib.metadata import metadata
 from pathlib import Path
 
 from rich.console import Console
@@ -60,11 +61,13 @@ def _opencv() -> Iterator[Finding]:
 
 
 def _other_fastdata() -> Iterator[Finding]:
-    """On PyPI `fastdata` is another package, whose files would lie among these."""
+    """On PyPI `fastdata` is another package, whose files would lie among these; ours once had that name, too."""
     other = version_of("fastdata")
     if other is not None and version_of("fastdata-images"):
         remedy = "pip uninstall fastdata fastdata-images; pip install fastdata-images"
-        yield Finding("fastdata", "bad", f"an unrelated package named fastdata ({other}) is installed, too", remedy)
+        is_ours = metadata("fastdata")["Summary"] == metadata("fastdata-images")["Summary"]
+        kind = "an older build of this package," if is_ours else "an unrelated package"
+        yield Finding("fastdata", "bad", f"{kind} named fastdata ({other}) is installed, too", remedy)
 
 
 def _kernel() -> Iterator[Finding]:

@@ -19,10 +19,11 @@ def object_stores() -> Iterator[Finding]:
     others = ", ".join(f"{name} {number}" for name in ("fsspec", *_CLIENTS) if (number := version_of(name)))
     obstore = version_of("obstore")
     if obstore is None:
-        said = f"no obstore, which reads s3, gs, az, http and https URLs; {others} for other protocols"
+        said = "no obstore, which reads s3, gs, az, http and https URLs"
+        said += f"; {others} for other protocols" if others else ""
         yield Finding("object stores", "note", said, "pip install 'fastdata-images[remote]', where shards are at URLs")
     else:
-        yield Finding("object stores", "good", f"obstore {obstore}; {others}")
+        yield Finding("object stores", "good", "; ".join(filter(None, [f"obstore {obstore}", others])))
 
 
 def cache(mounts: Path = Path("/proc/mounts")) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 import typer
 
 T = TypeVar("T")
+G = TypeVar("G")
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -46,10 +47,10 @@ def option(group: str, help: str, *names: str, **how: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=group, **how)
 
 
-def parsed(parse: Callable[[str], T], text: str, option: str) -> T:
-    """What is parsed of an option's text; BadParameter where that raises ValueError."""
+def parsed(parse: Callable[[G], T], given: G, option: str) -> T:
+    """What is made of an option's value; BadParameter where that raises ValueError."""
     try:
-        return parse(text)
+        return parse(given)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
@@ -61,7 +62,10 @@ def listed(text: str | None) -> list[str]:
 
 def numbers(text: str) -> list[int]:
     """The numbers in '1,2,4'; ValueError for one that is none, or less than 1."""
-    found = [int(number) for number in text.split(",") if number.strip()]
+    try:
+        found = [int(number) for number in text.split(",") if number.strip()]
+    except ValueError:
+        raise ValueError(f"{text!r} is no list of whole numbers, as 1,2,4") from None
     if any(number < 1 for number in found):
         raise ValueError(f"{text!r} has a number below 1")
     return found

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fastdata.commands.mixing import Mixing, mixing, pairs_alike
 from fastdata.commands.terminal import printable
-from fastdata.errors import DecodeError, ReadError
+from fastdata.errors import DecodeError, NoImageError
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.header import read_header
 from fastdata.sample import IMAGE_EXTENSIONS
@@ -102,9 +102,10 @@ def show(info: Info) -> None:
         table.add_row("without class", f"{info.unlabelled:,}")
     table.add_row("shuffle='window'", str(info.window))
     looked_at = f"of {info.images.looked_at:,} images"
-    table.add_row(f"widths {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.widths))
-    table.add_row(f"heights {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.heights))
-    table.add_row(f"crop-ready {looked_at}", f"{info.images.crop_ready:,}")
+    if info.images.looked_at > len(info.images.unreadable):
+        table.add_row(f"widths {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.widths))
+        table.add_row(f"heights {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.heights))
+        table.add_row(f"crop-ready {looked_at}", f"{info.images.crop_ready:,}")
     if info.images.unreadable:
         table.add_row(f"unreadable {looked_at}", _shown(", ".join(info.images.unreadable[:_NAMED])))
     if info.made:
@@ -201,14 +202,14 @@ def _images_of(shards: list[Shard], numbers: Iterable[int]) -> Iterator[tuple[st
 
 
 def _far_images(url: str, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
-    """The same of a dataset that lies elsewhere; they are fetched together."""
+    """The same of a dataset that lies elsewhere; they are fetched together. ReadError for one that can't be."""
     from fastdata.datasets.store import TarImageMapDataset  # which imports torch
 
     dataset = TarImageMapDataset(url, target=None)
     dataset.expect(numbers)
     try:
         for number in numbers:
-            with suppress(ReadError):  # it has no image
+            with suppress(NoImageError):
                 sample = dataset.read(number)
                 yield sample.key, sample.image
     finally:

@@ -1,12 +1,11 @@
 """`fastdata shard`: packs, and shows how it goes."""
 
 import logging
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,6 +15,7 @@ from fastdata.commands.run_options import Destination, RunOptions
 from fastdata.commands.sample_options import SampleOptions, SourceArgument, kind_of
 from fastdata.commands.shard_options import ImageOptions, ShardOptions
 from fastdata.commands.terminal import printable
+from fastdata.commands.termination import termination
 from fastdata.commands.verify import show_faults
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def shard(
         report.hint_at_parts(src.rstrip("/"), dst, source.scan.classes)
     report.hint_at_masks(beside.images, len(source.scan))
     report.hint_at_places(source, recipe.jpeg)
-    with _termination(), _told(), _progress(len(source.scan)) as progress:
+    with termination(), _told(), _progress(len(source.scan)) as progress:
         made = run.pack(source, dst, recipe, progress)
     if not isinstance(made, list):
         typer.echo(report.of_part(dst, made))
@@ -79,20 +79,6 @@ def shard(
         bad = [show_faults(f"{dst}/{each.name}.json", decode=False, jobs=run.jobs) for each in made]
         if any(bad):
             raise typer.Exit(1)
-
-
-@contextmanager
-def _termination() -> Iterator[None]:
-    """Makes SIGTERM end the program as Ctrl-C does: everything is stopped and cleared away."""
-
-    def terminate(number: int, frame: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Told(logging.Handler):

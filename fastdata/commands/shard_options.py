@@ -53,14 +53,17 @@ class ShardOptions:
     """Which shards are made."""
 
     name: Annotated[str | None, option(_SHARDS, "The dataset's name: NAME-000000.tar …, NAME.json (train).")] = None
-    shards: Annotated[int | None, option(_SHARDS, "Number of shards: ranks × workers, say.", min=1)] = None
-    samples_per_shard: Annotated[int | None, option(_SHARDS, "At most so many samples in a shard.", min=1)] = None
+    shards: Annotated[int | None, option(_SHARDS, "Number of shards: ranks × workers, say.", min=1, metavar="N")] = None
+    samples_per_shard: Annotated[
+        int | None, option(_SHARDS, "At most so many samples in a shard.", min=1, metavar="N")
+    ] = None
     shard_size: Annotated[
-        str | None, option(_SHARDS, "At most so many bytes in a shard, counted before --jpeg: 500MB, 1GiB (1GB).")
+        str | None,
+        option(_SHARDS, "At most so many bytes in a shard, counted before --jpeg: 500MB, 1GiB (1GB).", metavar="SIZE"),
     ] = None
     split: Annotated[str | None, option(_SHARDS, "A dataset for each part, as train=0.9,val=0.1.")] = None
     shuffle: Annotated[bool, option(_SHARDS, "Shuffle, for readers that only shuffle in a buffer.")] = False
-    seed: Annotated[int, option(_SHARDS, "Of --split and --shuffle.", min=0)] = 0
+    seed: Annotated[int, option(_SHARDS, "Of --split and --shuffle.", min=0, metavar="N")] = 0
     hash: Annotated[
         Hash,
         option(_SHARDS, "Of shards, in NAME.json; sha256 is slower, and holds against forgers, too.", "--hash"),

@@ -15,10 +15,16 @@ _LINE = 14  # pixels for a line of text
 
 
 class Tile(NamedTuple):
-    """An image, and the lines below it."""
+    """An image, and the lines below it: the last part of a key tells most, the first part of a `cause`."""
 
     image: Image.Image
     lines: tuple[str, ...]
+    cause: str = ""
+
+    @property
+    def height(self) -> int:
+        """With its lines, in pixels."""
+        return self.image.height + _LINE * (len(self.lines) + bool(self.cause))
 
 
 def contact_sheet(tiles: Sequence[Tile], columns: int) -> Image.Image:
@@ -26,26 +32,37 @@ def contact_sheet(tiles: Sequence[Tile], columns: int) -> Image.Image:
     if not tiles:
         raise ValueError("no images to show")
     width = max(tile.image.width for tile in tiles) + _GAP
-    height = max(tile.image.height + _LINE * len(tile.lines) for tile in tiles) + _GAP
+    height = max(tile.height for tile in tiles) + _GAP
     columns = min(columns, len(tiles))
     sheet = Image.new("RGB", (columns * width + _GAP, -(-len(tiles) // columns) * height + _GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_LINE - 3)
     for place, tile in enumerate(tiles):
         x, y = _GAP + place % columns * width, _GAP + place // columns * height
         sheet.paste(tile.image, (x, y))
-        for number, line in enumerate(tile.lines):
-            text = _shortened(printable(line), width - _GAP, font)
+        texts = [_ending(printable(line), width - _GAP, font) for line in tile.lines]
+        if tile.cause:
+            texts.insert(0, _beginning(printable(tile.cause), width - _GAP, font))
+        for number, text in enumerate(texts):
             draw.text((x, y + tile.image.height + number * _LINE), text, "black", font)
     return sheet
 
 
-def _shortened(text: str, width: int, font: Any) -> str:
-    """What of a text's end fits: of a key that tells most."""
+def _ending(text: str, width: int, font: Any) -> str:
+    """What of a text's end fits."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength("…" + text) > width:
         text = text[1 + len(text) // 16 :]
     return "…" + text
+
+
+def _beginning(text: str, width: int, font: Any) -> str:
+    """What of a text's beginning fits."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[: -1 - len(text) // 16]
+    return text + "…"
 
 
 def show(batch: Batch, columns: int = 8, classes: Sequence[str] = ()) -> Image.Image:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from fastdata.commands.opened import opened
 from fastdata.commands.progress import bar
 from fastdata.commands.sheet import Tile, contact_sheet, tile_of
+from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.fields import Target
 from fastdata.epoch.order import EpochOrder, Ids
 from fastdata.epoch.state import EpochState
@@ -49,11 +50,18 @@ class Step(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Which epoch of which order."""
+    """Which epoch of which order; and the Loader's state that says so, which is one of the same dataset."""
 
     seed: int = 0
     epoch: int = 0
     shuffle: bool = True
+    state: EpochState | None = None
+
+    def check(self, dataset: ImageDataset) -> None:
+        """StateError where the state is another dataset's. One of a dataset without a name has only its size."""
+        if self.state is not None:
+            name = None if self.state.fingerprint is None else dataset.fingerprint
+            self.state.check(EpochState(0, 0, self.seed, self.shuffle, dataset.num_samples, name))
 
 
 FIRST = Run()
@@ -68,14 +76,15 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         raise StateError(f"{os.fspath(path)}: no state of a Loader in JSON: {error}") from error
     if state.order is not None:
         raise StateError(f"{os.fspath(path)}: its order is {state.order}, and only the plain one is shown again")
-    return Run(state.seed, state.epoch, state.shuffle)
+    return Run(state.seed, state.epoch, state.shuffle, state)
 
 
 class ShownSample(NamedTuple):
-    """A sample of a sheet, and where it lies."""
+    """A sample of a sheet, where it lies, and why it can't be shown, "" where it is."""
 
     key: str
     where: str
+    cause: str = ""
 
 
 class Sheet(NamedTuple):
@@ -83,6 +92,15 @@ class Sheet(NamedTuple):
 
     picture: Image.Image
     samples: list[ShownSample]
+
+    @property
+    def unshown(self) -> str:
+        """How many can't be shown, and why the first can't; "" where all are."""
+        bad = [sample for sample in self.samples if sample.cause]
+        if not bad:
+            return ""
+        first = f"{bad[0].key!r} in {bad[0].where}: {bad[0].cause}"
+        return f"{len(bad):,} of {len(self.samples):,} samples can't be shown; the first: {first}"
 
 
 def view(
@@ -103,18 +121,21 @@ def view(
     class, which is left out where one is named "target". With `compare` each has its source beside it, with the box
     that was cut. `pattern` says which files of a folder are images.
 
-    Raises what datasets raise, ValueError where there is no such step, no class of that name or no sample of these
-    classes; what is wrong with a sample stands in its place.
+    Raises what datasets raise, StateError where the run's state is another dataset's, ValueError where there is no such
+    step, no class of that name or no sample of these classes; what is wrong with a sample stands in its place.
     """
     dataset = opened(what, TRANSFORMS[transform], _target(what, fields or {}, pattern), run.seed, pattern)
+    run.check(dataset)
     numbers = _chosen(dataset, run, at, classes)
     dataset.expect(numbers)
-    tiles = []
+    tiles: list[Tile] = []
+    samples = []
     with bar(len(numbers), "samples", "drawn; no picture is written") as advance:
         for number in numbers:
-            tiles += _tiles(dataset, number, run.epoch, compare)
+            drawn = _tiles(dataset, number, run.epoch, compare)
+            tiles += drawn
+            samples.append(ShownSample(dataset.key(number), dataset.where(number), drawn[0].cause))
             advance(1)
-    samples = [ShownSample(dataset.key(number), dataset.where(number)) for number in numbers]
     return Sheet(contact_sheet(tiles, columns), samples)
 
 
@@ -163,13 +184,12 @@ def _tiles(dataset: Any, number: int, epoch: int, compare: bool) -> list[Tile]:
         source = Image.fromarray(decode(sample.image, View(whole, header.size, whole, False), header=header))
         return [Tile(_with_box(source, view.box), ("source", key)), shown]
     except SampleError as error:
-        return [Tile(Image.new("RGB", (SIDE, SIDE), "lightgrey"), (error.cause, error.key))]
+        return [Tile(Image.new("RGB", (SIDE, SIDE), "lightgrey"), (error.key,), error.cause)] * (1 + compare)
 
 
 def _within(tile: Tile) -> Tile:
-    """The tile, made smaller where its image's larger side is more than twice a tile's."""
-    if max(tile.image.size) > 2 * SIDE:
-        tile.image.thumbnail((SIDE, SIDE))
+    """The tile, made smaller where its image is larger than a tile, so that no larger photo looks smaller."""
+    tile.image.thumbnail((SIDE, SIDE))
     return tile
 
 

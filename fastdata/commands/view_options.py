@@ -40,7 +40,13 @@ class ShownOptions:
     rows: Annotated[int, option(_SHOWN, "Of the sheet.", min=1)] = 4
     columns: Annotated[int, option(_SHOWN, "Of the sheet.", min=1)] = 8
     compare: Annotated[bool, option(_SHOWN, "Beside each its photo, with the box cut from it.", "--compare")] = False
-    json: Annotated[bool, option(_SHOWN, "Say as JSON which samples are shown, and where they lie.", "--json")] = False
+    json: Annotated[
+        bool, option(_SHOWN, "Say as JSON which samples are shown, where they lie, and what is wrong.", "--json")
+    ] = False
+
+    def across(self) -> int:
+        """The sheet's columns: an even number where pairs stand in them."""
+        return self.columns + self.columns % 2 if self.compare else self.columns
 
 
 class BoxFormat(StrEnum):
@@ -104,27 +110,38 @@ class WhichOptions:
 
     classes: Annotated[str | None, option(_WHICH, "Only these, as cat,dog.")] = None
     pattern: Annotated[str | None, option(_WHICH, "A folder's files that match, as '**/*.jpg'.")] = None
-    epoch: Annotated[int, option(_WHICH, "Of the order and the views.", min=0)] = 0
-    seed: Annotated[int, option(_WHICH, "Of the order and the views.", min=0)] = 0
+    epoch: Annotated[int | None, option(_WHICH, "Of the order and the views (0).", min=0)] = None
+    seed: Annotated[int | None, option(_WHICH, "Of the order and the views (0).", min=0)] = None
     state: Annotated[Path | None, option(_WHICH, "Seed and epoch from a Loader's state in JSON.")] = None
     step: Annotated[int | None, option(_WHICH, "The batch of this step, instead of the first samples.", min=0)] = None
-    batch_size: Annotated[int, option(_WHICH, "Of a rank, with --step.", min=1)] = 32
-    rank: Annotated[int, option(_WHICH, "With --step.", min=0)] = 0
-    world_size: Annotated[int, option(_WHICH, "With --step.", min=1)] = 1
+    batch_size: Annotated[int | None, option(_WHICH, "Of a rank, with --step (32).", min=1)] = None
+    rank: Annotated[int | None, option(_WHICH, "With --step (0).", min=0)] = None
+    world_size: Annotated[int | None, option(_WHICH, "With --step (1).", min=1)] = None
 
     def run(self) -> "Run":
         """The epoch and its order."""
         from fastdata.commands.view import Run, read_run
 
-        return read_run(self.state) if self.state else Run(self.seed, self.epoch)
+        if self.state is None:
+            return Run(self.seed or 0, self.epoch or 0)
+        if self.seed is not None or self.epoch is not None:
+            raise typer.BadParameter("--state says which --seed and --epoch: leave these out")
+        return read_run(self.state)
 
     def at(self, shown: ShownOptions) -> "Step | int":
         """The step, or how many samples fill the sheet."""
         from fastdata.commands.view import Step
 
-        if self.step is not None:
-            return Step(self.step, self.batch_size, self.rank, self.world_size)
-        return max(1, shown.rows * shown.columns // (1 + shown.compare))
+        if self.step is None:
+            if (self.batch_size, self.rank, self.world_size) != (None, None, None):
+                raise typer.BadParameter("--batch-size, --rank and --world-size belong to --step")
+            return shown.rows * shown.across() // (1 + shown.compare)
+        if self.classes is not None:
+            raise typer.BadParameter("--step shows its whole batch: leave --classes out")
+        rank, world_size = self.rank or 0, self.world_size or 1
+        if rank >= world_size:
+            raise typer.BadParameter(f"there are ranks 0 to {world_size - 1}", param_hint="--rank")
+        return Step(self.step, self.batch_size or 32, rank, world_size)
 
     def names(self) -> list[str]:
         """Of the classes."""

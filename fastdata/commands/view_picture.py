@@ -10,6 +10,7 @@ from PIL import Image
 
 from fastdata.commands.as_json import as_json
 from fastdata.commands.inline import inline, protocol
+from fastdata.commands.outcome import check_out
 from fastdata.commands.terminal import printable
 from fastdata.commands.view import Sheet
 from fastdata.files import whole_file
@@ -20,7 +21,7 @@ _DEFAULT = Path("view.png")
 def show_picture(sheet: Sheet, out: Path | None, json: bool) -> None:
     """Writes it to `out`, or without that shows it in a terminal that can, else writes view.png; says where it is.
 
-    ValueError for an extension that Pillow has no format for.
+    `check_picture` says what is wrong with `out`.
     """
     by = protocol(os.environ) if out is None and not json and sys.stdout.isatty() else None
     if by is not None:
@@ -43,9 +44,14 @@ def _encoded(picture: Image.Image, format: str) -> bytes:
     return file.getvalue()
 
 
+def check_picture(out: Path | None) -> None:
+    """ValueError for an extension that Pillow writes no format for; OSError where the picture's folder is missing."""
+    _format_of(out or _DEFAULT)
+    check_out(out or _DEFAULT)
+
+
 def _format_of(path: Path) -> str:
-    formats = Image.registered_extensions()
-    try:
-        return formats[path.suffix.lower()]
-    except KeyError:
-        raise ValueError(f"{path}: no picture is written with this extension: say .png, .jpg or .webp") from None
+    format = Image.registered_extensions().get(path.suffix.lower(), "")
+    if format not in Image.SAVE:
+        raise ValueError(f"{path}: no picture is written with this extension: say .png, .jpg or .webp")
+    return format

@@ -22,7 +22,7 @@ from fastdata.datasets.mix import Selectable
 from fastdata.datasets.places import Place, Places
 from fastdata.datasets.prepared import Data, LookFor, Seen
 from fastdata.epoch.identity import fingerprint_of_selected
-from fastdata.errors import ReadError, SampleError, TarError, TargetError
+from fastdata.errors import NoImageError, ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import IMAGE_EXTENSIONS, Sample
@@ -91,7 +91,11 @@ class ShardStore(ImageDataset):
     @functools.cached_property
     def bytes_per_sample(self) -> float:
         """As of every dataset; of samples of which tables keep some, with what lies between these."""
-        return self._listing.filesize() / max(self.num_samples, 1)
+        return sum(self._listing.filesizes()) / max(self.num_samples, 1)
+
+    def samples_and_bytes(self) -> list[tuple[int, int]]:
+        """Of each shard how many samples it stores, and its bytes; OSError, or TarError, as `shards` are read."""
+        return list(zip(self._listing.counts(), self._listing.filesizes(), strict=True))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -186,7 +190,7 @@ class ShardStore(ImageDataset):
             return pread(component.opened.fd, min(length, component.size), component.offset)
 
     def _component(self, number: int, place: Place | None = None) -> Component:
-        """Where a sample's image lies. ReadError where it has none."""
+        """Where a sample's image lies. NoImageError where it has none."""
         position, row, entry = place or self._places.at(self._stored(number))
         shard = self._places.shard(position)
         component = shard.find(row, self.image, entry)
@@ -195,7 +199,7 @@ class ShardStore(ImageDataset):
             return component
         has = ", ".join(name for name in shard.extensions if shard.has(row, name))
         cause = f"it has none of the components {';'.join(self.image)}, but {has}: say image='...'"
-        raise ReadError(cause, self.key(number), self.where(number))
+        raise NoImageError(cause, self.key(number), self.where(number))
 
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:

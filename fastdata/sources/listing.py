@@ -86,13 +86,13 @@ class Listing:
             index_count(local(shard, self.cache.dir)) if entry is None else entry.nsamples for shard, entry in pairs
         ]
 
-    def filesize(self) -> int:
-        """Bytes of all shards. Those that no json lists are asked, as `local` and `stat` raise."""
+    def filesizes(self) -> list[int]:
+        """Bytes of each shard. Those that no json lists are asked, as `local` and `stat` raise."""
         pairs = zip(self.shards, self.entries, strict=True)
-        return sum(
+        return [
             Path(local(shard, self.cache.dir)).stat().st_size if entry is None else entry.filesize
             for shard, entry in pairs
-        )
+        ]
 
     def fingerprint(self) -> str:
         """16 hex digits of what is in the shards, wherever they lie, and whether or not a json lists them."""

@@ -7,9 +7,13 @@ import pytest
 from PIL import Image
 
 from fastdata.commands.bench.measuring import Report, bench, doubled
+from fastdata.commands.bench.sampled import Sampled
 from fastdata.commands.bench.show import write_chart
 from fastdata.commands.bench.verdict import verdict
+from fastdata.commands.bench.ways import STEPS
+from fastdata.commands.opened import opened
 from support.commands import Command
+from support.packed import copy_of
 
 REPORT = Report(
     "2 CPUs",
@@ -22,6 +26,8 @@ REPORT = Report(
     {"read": 0.1, "decode": 0.6, "resize": 0.3},
     {"antialias=False": 1.2, "fastdata shard --jpeg crop-ready": 1.5, "decoder='dali'": 0.4},
     1.1,
+    256,
+    0,
 )
 
 
@@ -59,7 +65,7 @@ def test_the_chart_is_a_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rate", "expected"),
     [
-        (900, "A model of 900 images/s is fed, by 1 threads."),
+        (900, "A model of 900 images/s is fed, by 1 thread."),
         (1200, "A model of 1,200 images/s is fed, by 2 threads."),
         (6000, "A model of 6,000 images/s waits: it needs some 8 CPUs like these."),
     ],
@@ -86,6 +92,17 @@ def test_a_folder_is_measured_against_all_that_are_here(folder: Path) -> None:
     assert told[0].startswith("measuring 12 samples for about ")
 
 
+def test_photos_that_can_not_be_decoded_are_left_out_and_counted(folder: Path, tmp_path: Path) -> None:
+    source = copy_of(folder, tmp_path / "source")
+    whole = (source / "cat/0.jpg").read_bytes()
+    (source / "cat/0.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "some").mkdir()
+    sampled = Sampled(opened(str(source), STEPS), tmp_path / "some")
+    assert (sampled.tried, sampled.left_out, len(sampled.files())) == (12, 1, 11)
+    said = verdict(REPORT._replace(tried=12, left_out=1))
+    assert said[0] == "Can't be read, and are left out: 1 of the 12 photos looked at."
+
+
 @pytest.mark.slow
 def test_dali_is_measured_as_a_decoder_and_by_itself(folder: Path) -> None:
     pytest.importorskip("nvidia.dali")
@@ -106,11 +123,11 @@ def test_the_command_prints_json_and_only_that(fastdata: Command, dataset: Path,
 @pytest.mark.parametrize(
     ("options", "status", "problem"),
     [
-        (["--against", "ffcv"], 1, "fastdata: there is no 'ffcv' here"),
-        (["--decoder", "gpu"], 1, "fastdata: there is no decoder 'gpu'"),
-        (["--png", "a.svg"], 1, "fastdata: a.svg: a chart is a PNG"),
+        (["--against", "ffcv"], 2, "there is no 'ffcv' here"),
+        (["--decoder", "gpu"], 2, "there is no decoder 'gpu'"),
+        (["--png", "a.svg"], 2, "a.svg: a chart is a PNG"),
         (["--threads", "0"], 2, "below 1"),
-        (["--threads", "two"], 2, "two"),
+        (["--threads", "two"], 2, "'two' is no list of whole numbers"),
     ],
 )
 def test_what_can_not_be_measured_is_said_at_once(

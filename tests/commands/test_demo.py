@@ -29,7 +29,7 @@ def test_the_demo_shows_speeds_and_a_picture_and_runs_again(fastdata: Command, t
     directory = tmp_path / "demo [1]"  # a glob would look for "demo 1"
     for _ in range(2):
         result = fastdata("demo", directory, "--images", 12)
-        assert (result.status, result.err) == (0, "")
+        assert (result.status, result.err.count("\n")) == (0, 3)
         assert result.out.count("DataLoader") == 2
         assert f"{directory / 'batch.png'}" in result.out
     with Image.open(directory / "batch.png") as image:

@@ -13,14 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastdata.commands.info import describe
+from fastdata.commands.opened import opened
 from fastdata.commands.report.histogram import HEIGHT, WIDTH, histogram
 from fastdata.commands.report.source import open_source
 from fastdata.commands.report.survey import Survey, spread_numbers, survey
 from fastdata.commands.report.verdicts import verdicts
-from fastdata.errors import ManifestError
+from fastdata.errors import ManifestError, TarError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes, scan_pattern
+from fastdata.sources.tars.writer import ShardWriter
 from support.commands import Command
 from support.http_server import Server
 from support.packed import copy_of
@@ -108,17 +111,19 @@ def test_shards_that_cannot_be_opened_are_named_and_the_others_shown(dataset: Pa
     assert (found.samples, found.looked_at, len(found.unreadable)) == (8, 8, 0)
     for shard in broken.glob("*.tar"):
         shard.write_bytes(b"no tar at all" * 100)
-    nothing = surveyed(broken)
-    assert (len(nothing.broken), nothing.samples, nothing.formats) == (3, 0, {})
-    assert verdicts(nothing)[0].text == "Shards that can't be opened: 3."
+    with pytest.raises(TarError, match=r"none of 3 shards of .* can be opened; the first: "):
+        surveyed(broken)
 
 
 def test_a_shard_that_is_gone_is_named(dataset: Path, tmp_path: Path) -> None:
     broken = copy_of(dataset, tmp_path / "broken")
     (broken / "train-000001.tar").unlink()
-    found = surveyed(broken / "train.json")
-    assert found.samples == 8
-    assert [fault.where for fault in found.broken] == [f"{broken}/train-000001.tar"]
+    for what in (broken / "train.json", broken):
+        found = surveyed(what)
+        assert found.samples == 8
+        assert [fault.where for fault in found.broken] == [f"{broken}/train-000001.tar"]
+    with pytest.raises(FileNotFoundError, match=r"lists train-000001\.tar"):
+        opened(str(broken), None)
     (broken / "train.json").write_text("{")
     with pytest.raises(ManifestError):
         surveyed(broken / "train.json")
@@ -128,6 +133,15 @@ def test_shards_without_classes_have_none(folder: Path, tmp_path: Path) -> None:
     pack(scan_pattern(folder), tmp_path, division=ShardCount(1), jobs=1)
     found = surveyed(tmp_path)
     assert (found.classes, found.unlabelled, found.window, found.unreadable) == ([], 12, None, [])
+
+
+def test_the_window_shuffle_is_judged_as_info_does_with_samples_of_no_class(tmp_path: Path) -> None:
+    for number, classes in enumerate(((0, 0, None), (1, None))):
+        with ShardWriter(tmp_path / f"{number}.tar") as shard:
+            for place, index in enumerate(classes):
+                label = {} if index is None else {"cls": b"%d" % index}
+                shard.write(f"{number}{place}", {"jpg": jpeg(24, 16, place)} | label)
+    assert surveyed(tmp_path).window == describe(tmp_path)[0].window
 
 
 def test_so_many_samples_are_looked_at_and_classes_counted_over_all(flawed: Path) -> None:

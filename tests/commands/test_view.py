@@ -22,6 +22,7 @@ import fastdata as fd
 from fastdata.commands.inline import inline, protocol
 from fastdata.commands.sheet import Tile, contact_sheet, show
 from fastdata.commands.view import FIRST, SIDE, TRANSFORMS, Run, Step, _chosen, read_run, view
+from fastdata.commands.view_options import ShownOptions
 from fastdata.errors import StateError
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
@@ -94,7 +95,11 @@ def test_a_loaders_state_says_which_epoch(folder: Path, tmp_path: Path) -> None:
     loader.set_epoch(7)
     next(iter(loader))
     (tmp_path / "state.json").write_text(json.dumps(loader.state_dict()))
-    assert read_run(tmp_path / "state.json") == Run(5, 7, True)
+    run = read_run(tmp_path / "state.json")
+    assert run[:3] == (5, 7, True)
+    view(str(folder), run=run, at=2)
+    with pytest.raises(StateError, match=r"another dataset's or order's: fingerprint is .*; samples is 12 in the"):
+        view(str(folder / "dog"), run=run, at=2)
     (tmp_path / "other.json").write_text("[1]")
     with pytest.raises(StateError, match=r"other\.json: no state of a Loader"):
         read_run(tmp_path / "other.json")
@@ -106,6 +111,21 @@ def test_a_bad_sample_stands_in_its_place_with_its_cause(folder: Path, tmp_path:
     sheet = view(str(source), at=12, columns=4).picture
     grey = [np.all(tile == 211) for tile in tiles(sheet, 4, 12)]
     assert sum(grey) == 1
+    pairs = view(str(source), at=12, columns=4, compare=True)
+    assert sum(np.all(tile == 211) for tile in tiles(pairs.picture, 4, 24)) == 2
+    assert pairs.unshown.startswith("1 of 12 samples can't be shown; the first: 'cat/0' in ")
+
+
+def test_a_sheet_of_nothing_but_bad_samples_ends_with_1_and_their_causes(fastdata: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    done = fastdata("view", tmp_path, "--out", tmp_path / "sheet.png", "--json")
+    assert (done.status, done.err[:46]) == (1, "fastdata: 1 of 1 samples can't be shown; the f")
+    assert json.loads(done.out)["samples"][0]["cause"]
+
+
+def test_pairs_stand_beside_each_other_in_an_even_number_of_columns() -> None:
+    assert [ShownOptions(columns=columns, compare=True).across() for columns in (1, 2, 3)] == [2, 2, 4]
+    assert ShownOptions(columns=3).across() == 3
 
 
 def test_compared_tiles_come_in_pairs_with_the_box_in_the_source(folder: Path) -> None:
@@ -167,12 +187,13 @@ def test_the_samples_shown_come_as_json_with_their_places(fastdata: Command, dat
     shown = json.loads(done.out)
     packed = fd.TarImageMapDataset(sorted(dataset.glob("*.tar")))
     numbers = fd.EpochOrder(12).samples(3, 6).tolist()
-    assert shown["samples"] == [{"key": packed.key(n), "where": packed.where(n)} for n in numbers]
+    assert shown["samples"] == [{"key": packed.key(n), "where": packed.where(n), "cause": ""} for n in numbers]
     with Image.open(tmp_path / "a.png") as picture:
         assert (shown["width"], shown["height"], shown["out"]) == (*picture.size, f"{tmp_path}/a.png")
-    assert fastdata("view", dataset, "--out", tmp_path / "a.xyz").err == (
-        f"fastdata: {tmp_path}/a.xyz: no picture is written with this extension: say .png, .jpg or .webp\n"
-    )
+    for extension in ("xyz", "psd"):  # Pillow reads the latter
+        refused = fastdata("view", dataset, "--out", tmp_path / f"a.{extension}")
+        assert refused.status == 2
+        assert "no picture is written with this" in refused.err
 
 
 FIELD_OPTIONS = ["--masks", "seg.png", "--boxes", "json:objects.bbox", "--box-format", "xywh"]
@@ -240,6 +261,10 @@ def test_shards_without_classes_show_their_images(folder: Path, tmp_path: Path) 
         (["--box-labels", "a"], "belong to --boxes"),
         (["--box-format", "xywh"], "belong to --boxes"),
         (["--target", "abc"], "fd.Raw"),
+        (["--classes", "cat", "--step", "0"], "leave --classes out"),
+        (["--rank", "0"], "belong to --step"),
+        (["--seed", "0", "--state", "x.json"], "--state says which"),
+        (["--step", "0", "--rank", "3", "--world-size", "2"], "there are ranks 0 to 1"),
     ],
 )
 def test_options_of_fields_that_say_nothing_are_refused(

@@ -34,6 +34,7 @@ class Report(NamedTuple):
     of the photos: `sampled` is the Loader's speed as they are, `against` the speeds of others, `changes` the Loader's
     gains by what was tried, as ratios. `stages` are the shares of the threads' time, which sum to 1; `step` is how many
     times as long a step of small operations takes beside a Loader of one thread. `far`: samples come by network.
+    Of the `tried` photos that were to be among "some of the photos" `left_out` can't be decoded.
     """
 
     machine: str
@@ -46,6 +47,8 @@ class Report(NamedTuple):
     stages: dict[str, float]
     changes: dict[str, float]
     step: float
+    tried: int
+    left_out: int
 
 
 def bench(
@@ -63,16 +66,18 @@ def bench(
     one that is not installed.
     """
     check_peers(against)
-    _check_decoders(decoders)
+    check_decoders(decoders)
     dataset, counts = opened(what, STEPS), sorted(set(threads)) or doubled(available_cpus())
     if not dataset.num_samples:
         raise ValueError(f"{what} has no samples")
     ways = len(decoders) * len(counts) + 1 + len(against) + how_many()
     needed = seconds_needed(ways, seconds=seconds) + _BESIDES
     tell(f"measuring {dataset.num_samples:,} samples for about {needed:.0f} seconds; let nothing else run meanwhile")
-    by_threads = _by_threads(dataset, decoders, counts, seconds)
-    tell(f"on some of the photos: what would help{', and ' if against else ''}{', '.join(against)}")
-    sampled, others, gains = _on_some(dataset, max(counts), against, seconds)
+    with tempfile.TemporaryDirectory() as directory:
+        some = Sampled(dataset, Path(directory))  # first: who loads forever must not wait for a photo that is good
+        by_threads = _by_threads(dataset, decoders, counts, seconds)
+        tell(f"on some of the photos: what would help{', and ' if against else ''}{', '.join(against)}")
+        sampled, others, gains = _on_some(some, max(counts), against, seconds)
     return Report(
         f"{available_cpus()} CPUs of {cpu_model()}; compiled kernel: {kernel_name()}",
         dataset.num_samples,
@@ -84,6 +89,8 @@ def bench(
         _stages(dataset, max(counts)),
         gains,
         slowed_step(dataset),
+        some.tried,
+        some.left_out,
     )
 
 
@@ -92,7 +99,8 @@ def doubled(cpus: int) -> list[int]:
     return sorted({*(2**power for power in range(cpus.bit_length())), cpus} - {0}) if cpus > 1 else [1]
 
 
-def _check_decoders(decoders: Sequence[str]) -> None:
+def check_decoders(decoders: Sequence[str]) -> None:
+    """ValueError for none, or one that is not known here; ImportError, with what to install, without DALI."""
     if not decoders or (unknown := set(decoders) - set(DECODERS)):
         raise ValueError(f"there is no decoder {min(unknown, default='') if decoders else ''!r}: {', '.join(DECODERS)}")
     if "dali" in decoders:
@@ -109,15 +117,13 @@ def _by_threads(
 
 
 def _on_some(
-    dataset: ImageDataset, threads: int, against: Sequence[str], seconds: float
+    sampled: Sampled, threads: int, against: Sequence[str], seconds: float
 ) -> tuple[float, dict[str, float], dict[str, float]]:
     """The Loader's speed on some of the photos, those of others, and the gains of changes."""
-    with tempfile.TemporaryDirectory() as directory:
-        sampled = Sampled(dataset, Path(directory))
-        tried = changes(sampled, threads)
-        peers = {f"against {name}": PEERS[name](sampled) for name in against}
-        base = loader(TarImageDataset(sampled.shards, STEPS, target=None), threads)
-        found = images_per_second({"": base, **tried, **peers}, seconds=seconds)
+    tried = changes(sampled, threads)
+    peers = {f"against {name}": PEERS[name](sampled) for name in against}
+    base = loader(TarImageDataset(sampled.shards, STEPS, target=None), threads)
+    found = images_per_second({"": base, **tried, **peers}, seconds=seconds)
     others = {name: found[f"against {name}"] for name in against}
     return found[""], others, {change: found[change] / found[""] for change in tried}
 

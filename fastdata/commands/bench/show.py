@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fastdata.commands.bench.measuring import Report
 from fastdata.commands.bench.ways import BATCH_SIZE, SIDE
+from fastdata.commands.outcome import check_out
 from fastdata.cpus import available_cpus
 from fastdata.files import whole_file
 
@@ -43,15 +44,16 @@ def show(report: Report, said: Iterable[str]) -> None:
     for change, gain in sorted(report.changes.items(), key=lambda each: -each[1]):
         gains.add_row(f"{gain:.2f}", change)
     console.print(gains)
-    console.print(f"a step of small operations takes {report.step:.2f} times as long beside a Loader of one thread")
     for line in said:
         console.print(line, markup=False)
 
 
 def check_chart(file: Path) -> None:
-    """ImportError, with what to install, without matplotlib; ValueError for another extension than .png."""
+    """ImportError, with what to install, without matplotlib; ValueError for another extension than .png; OSError where
+    the file's folder is missing."""
     if file.suffix.lower() != ".png":
         raise ValueError(f"{file}: a chart is a PNG: give it the extension .png")
+    check_out(file)
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

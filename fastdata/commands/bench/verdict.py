@@ -21,6 +21,10 @@ _IN_WORDS = {
 def verdict(report: Report, model_rate: float | None = None) -> list[str]:
     """What limits, what would help most, and whether a model of so many images/s would be fed, in words."""
     said = _limits(report)
+    if report.left_out:
+        said.insert(
+            0, f"Can't be read, and are left out: {report.left_out:,} of the {report.tried:,} photos looked at."
+        )
     helps = {change: gain for change, gain in report.changes.items() if gain > _WORTH}
     for change, gain in sorted(helps.items(), key=lambda each: -each[1]):
         said.append(f"{change} makes it {gain:.2f} times as fast, on some of the photos.")
@@ -68,6 +72,6 @@ def _fed(report: Report, model_rate: float) -> str:
     decoder, threads, best = fastest(report)
     if best >= model_rate:
         enough = min(count for count, speed in report.by_threads[decoder].items() if speed >= model_rate)
-        return f"A model of {model_rate:,.0f} images/s is fed, by {enough} threads."
+        return f"A model of {model_rate:,.0f} images/s is fed, by {enough} thread{'s' if enough > 1 else ''}."
     wanted = math.ceil(model_rate / (best / threads))
     return f"A model of {model_rate:,.0f} images/s waits: it needs some {wanted} CPUs like these."

@@ -16,7 +16,7 @@ from fastdata.errors import SampleError
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.decode import decode
 
-FORMATS = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "PNM", "other")
+FORMATS = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "PNM", "GIF", "other")
 _MAGIC = {
     b"\xff\xd8": "JPEG",
     b"\x89PNG": "PNG",
@@ -25,6 +25,7 @@ _MAGIC = {
     b"II": "TIFF",
     b"MM": "TIFF",
     b"P": "PNM",
+    b"GIF8": "GIF",
 }
 
 LOOK = np.dtype(

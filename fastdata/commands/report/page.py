@@ -54,7 +54,7 @@ def page(source: Source, found: Survey, looks: Looks) -> str:
         verdicts=verdicts(found),
         shapes=_shapes(looks.good),
         galleries=_galleries(source, found),
-        same=[] if source.dataset is None else _same(source.dataset, found.duplicates.groups[:_GROUPS], names),
+        same=_same(source.dataset, found.duplicates.groups[:_GROUPS], names),
         names=names,
         most=max((one.samples for one in found.classes), default=0),
         limits={"classes": _CLASSES, "folded_classes": _FOLDED_CLASSES, "faults": _FAULTS, "groups": _GROUPS}
@@ -75,8 +75,6 @@ def _shapes(good: npt.NDArray[np.void]) -> list[Shape]:
 
 
 def _galleries(source: Source, found: Survey) -> list[Gallery]:
-    if source.dataset is None:
-        return []
     return galleries(source.dataset, source.classes, [one.class_index for one in found.classes if one.samples])
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.commands.opened import opened
+from fastdata.commands.opened import datasets_in, opened
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import TarError
@@ -30,29 +30,30 @@ class Fault(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Samples by number, their classes (int64, -1 without one), and the shards that are left out since they are broken.
+    """Samples by number, their classes (int64, -1 without one), and the shards that are left out since they are broken
+    or missing."""
 
-    `dataset` is None where all are.
-    """
-
-    dataset: ImageDirectoryDataset | TarImageMapDataset | None
+    dataset: ImageDirectoryDataset | TarImageMapDataset
     classes: npt.NDArray[np.int64]
     broken: list[Fault]
 
 
 def open_source(what: str) -> Source:
-    """What a folder, a json, shards or a URL stands for. Raises as datasets do where it is not even clear which shards
-    that are."""
+    """What a folder, a json, shards or a URL stands for.
+
+    Raises as datasets do where it is not even clear which shards that are, and OSError where it is not the shards that
+    are at fault, but a server, a disk or a permission; TarError where not one of the shards can be opened.
+    """
     try:
         dataset = opened(what, _THUMBNAIL, target=None)
         return Source(dataset, dataset.class_indexes(), [])
-    except (TarError, OSError):
+    except (TarError, FileNotFoundError):
         shards = _shards(what)
         if not shards:
             raise
     whole, broken = _sorted_out(shards)
     if not whole:
-        return Source(None, np.zeros(0, np.int64), broken)
+        raise TarError(f"none of {len(broken):,} shards of {what} can be opened; the first: {broken[0].cause}")
     dataset = TarImageMapDataset(whole, _THUMBNAIL, target=None)
     return Source(dataset, dataset.class_indexes(), broken)
 
@@ -60,7 +61,7 @@ def open_source(what: str) -> Source:
 def _shards(what: str) -> list[str]:
     """The shards that are meant, whether or not they can be read; none where it is a folder of images."""
     if Path(what).is_dir():
-        return sorted(map(str, Path(what).glob("*.tar")))
+        return [shard for each in datasets_in(Path(what)) for shard in _shards(str(each))]
     if is_manifest(what) and not is_remote(what):  # some may be missing, which is an error for whoever trains
         return [str(Path(what).parent / entry.url) for entry in manifest.load(Path(what)).shards]
     return list_shards(what)[0].shards
@@ -74,6 +75,6 @@ def _sorted_out(shards: list[str]) -> tuple[list[str], list[Fault]]:
         try:
             TarImageMapDataset(shard, target=None).class_indexes()
             whole.append(shard)
-        except (TarError, OSError) as error:
+        except (TarError, FileNotFoundError) as error:
             broken.append(Fault("", shard, str(error)))
     return whole, broken

@@ -60,7 +60,7 @@ def survey(what: str, source: Source, samples: int, advance: Advance) -> tuple[S
     begun = time.perf_counter()
     dataset, classes = source.dataset, source.classes
     numbers = spread_numbers(len(classes), samples)
-    looks = look_at(dataset, numbers, advance) if dataset is not None and numbers else Looks.of_none()
+    looks = look_at(dataset, numbers, advance) if numbers else Looks.of_none()
     good = looks.good
     size, estimated = _bytes(source, looks)
     counted = _counted(source)
@@ -81,7 +81,7 @@ def survey(what: str, source: Source, samples: int, advance: Advance) -> tuple[S
         int(good["turned"].sum()),
         int(good["crop_ready"].sum()),
         duplicates(looks, classes),
-        mixing([one.samples for one in counted], size, pairs_alike(classes, size)) if counted else None,
+        _window(source, counted, size) if counted else None,
         time.perf_counter() - begun,
     ), looks
 
@@ -91,6 +91,17 @@ def spread_numbers(count: int, samples: int) -> list[int]:
     wanted = count if samples == 0 else min(samples, count)
     numbers: list[int] = np.unique(np.linspace(0, count - 1, wanted).astype(np.int64)).tolist()
     return numbers
+
+
+def _window(source: Source, counted: list[ClassCount], size: int) -> Mixing:
+    """What a shuffle by blocks would mean, those without a class being one of their own. Blocks end with a shard."""
+    classes, pairs, first = source.classes, np.zeros(2, np.int64), 0
+    whole = [(len(classes), size)]
+    shards = source.dataset.samples_and_bytes() if isinstance(source.dataset, TarImageMapDataset) else whole
+    for count, in_shard in shards:
+        pairs += pairs_alike(classes[first : first + count], in_shard)
+        first += count
+    return mixing([*(one.samples for one in counted), int((classes < 0).sum())], size, pairs)
 
 
 def _bytes(source: Source, looks: Looks) -> tuple[int, bool]:
@@ -104,7 +115,7 @@ def _bytes(source: Source, looks: Looks) -> tuple[int, bool]:
 
 def _counted(source: Source) -> list[ClassCount]:
     """The classes with their numbers of samples, the largest first; those that are named and have none, too."""
-    names = source.dataset.classes if source.dataset is not None else []
+    names = source.dataset.classes
     indexes, counts = np.unique(source.classes[source.classes >= 0], return_counts=True)
     found = dict.fromkeys(range(len(names)), 0) | dict(zip(indexes.tolist(), counts.tolist(), strict=True))
     named = [ClassCount(i, names[i] if i < len(names) else str(i), count) for i, count in found.items()]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fastdata.commands.as_json import as_json
+from fastdata.commands.outcome import check_out
 from fastdata.commands.progress import bar
 from fastdata.commands.report.looks import Looks
 from fastdata.commands.report.source import Source, open_source
@@ -13,12 +14,12 @@ from fastdata.files import whole_file
 def write_report(what: str, out: Path, samples: int) -> Survey:
     """Writes the page on so many samples, or on all with 0.
 
-    Raises what datasets raise, and OSError where it can't be written: where its folder is missing before all is read.
+    Raises what datasets raise, and OSError where it can't be written: where its folder is missing, or it is
+    one itself, before all is read.
     """
     from fastdata.commands.report.page import page
 
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"no folder {out.parent} for {out.name}: make it first")
+    check_out(out)
     source, found, looks = _looked(what, samples)
     html = page(source, found, looks)
     with whole_file(out) as file:

@@ -1,0 +1,11 @@
+"""The file that a command is to write: looked at before the work begins, not when it is done."""
+
+from pathlib import Path
+
+
+def check_out(file: Path) -> None:
+    """FileNotFoundError where its folder is missing, IsADirectoryError where it is a folder itself."""
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"no folder {file.parent} for {file.name}: make it first")
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder: name the file to write")
