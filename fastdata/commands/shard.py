@@ -58,7 +58,7 @@ def shard(
 
     dst = run.destination(dst)
     recipe = shards.recipe(images)
-    with _termination():  # copies of what is not here are made for this
+    with termination():  # copies of what is not here are made for this
         source = samples.source(src)
     ask([*shards.doubts(len(source.scan)), *images.doubts()], run.yes)
     beside = extensions_beside(source.scan) if source.stored is None else Beside(Counter(), Counter())

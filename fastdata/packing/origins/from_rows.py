@@ -46,13 +46,13 @@ def parquet_files(src: str) -> list[str]:
     if is_remote(src):
         found = [entry.url for entry in storage_of(src).entries(src.rstrip("/"))]
     else:
-        found = [str(path) for path in Path(src).rglob("*.parquet")]
-    files = sorted(file for file in found if file.endswith(".parquet"))
+        found = [str(path) for path in Path(src).rglob("*")]
+    files = sorted(file for file in found if file.lower().endswith(".parquet"))
     if not files:
         raise FileNotFoundError(f"no *.parquet in {src}: check the path, or leave out --image-column")
     parts = {(match[1] if (match := _SPLIT.fullmatch(PurePosixPath(file).stem)) else ""): file for file in files}
     if len(parts) > 1:
-        globs = (f"'{file.rpartition('/')[0]}/{part}-*.parquet'" for part, file in parts.items() if part)
+        globs = (f"'{src.rstrip('/')}/**/{part}-*.parquet'" for part in parts if part)
         raise ValueError(
             f"{src} has the parts {', '.join(parts)} of a dataset: pack each by itself, {', '.join(globs)}"
         )

@@ -102,7 +102,7 @@ def _matches(url: str) -> list[str]:
 
 
 def _folder_of(shard: str) -> str:
-    return shard.rpartition("/")[0] if is_remote(shard) else str(Path(shard).parent)
+    return shard.rpartition("/")[0] if is_remote(shard) else str(Path(shard).absolute().parent)
 
 
 def _read(shards: Sequence[str]) -> Iterator[_Shard]:

@@ -1,6 +1,7 @@
 """A table as what is packed: the images that it names, in its order, with its classes and columns."""
 
 import os
+import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _below(base: str, names: Column) -> Iterator[str]:
     whole = os.path.abspath(base)  # noqa: PTH100 -- without its '..', as which absolute paths have none
     for row, value in enumerate(names.values):
         if not isinstance(value, str) or not value:
-            names.refuse(row, f"the column {names.name!r} names no image: it holds {value!r}")
+            names.refuse(row, f"the column {names.name!r} names no image: it holds {reprlib.repr(value)}")
         if is_remote(value):
             names.refuse(row, f"{value!r} is a URL, and {names.values[0]!r} is none: pack these by themselves")
         path = value.removeprefix("./")

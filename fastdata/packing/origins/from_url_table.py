@@ -1,5 +1,6 @@
 """A table of URLs as what is packed."""
 
+import reprlib
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from urllib.parse import unquote
@@ -47,7 +48,7 @@ def collect_urls(columns: LabelColumns, root: str | None, missing: Missing = "er
 def _urls(names: Column, root: str | None) -> Iterator[str]:
     for row, value in enumerate(names.values):
         if not isinstance(value, str) or not value:
-            names.refuse(row, f"the column {names.name!r} names no image: it holds {value!r}")
+            names.refuse(row, f"the column {names.name!r} names no image: it holds {reprlib.repr(value)}")
         if not is_remote(value) and (root is None or value.startswith(("/", "file:"))):
             names.refuse(row, f"{value!r} is no URL, as {names.values[0]!r} is: pack local files by themselves")
         yield value if is_remote(value) else f"{str(root).rstrip('/')}/{value.removeprefix('./')}"

@@ -1,5 +1,6 @@
 """Which row of a table is which image's."""
 
+import reprlib
 from typing import NoReturn
 
 from fastdata.errors import PackError
@@ -38,7 +39,7 @@ def _by_name(names: Column) -> dict[str, int]:
     by_name: dict[str, int] = {}
     for row, value in enumerate(names.values):
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            names.refuse(row, f"the column {names.name!r} names no image: it holds {value!r}")
+            names.refuse(row, f"the column {names.name!r} names no image: it holds {reprlib.repr(value)}")
         first = by_name.setdefault(str(value).removeprefix("./"), row)
         if first != row:
             _refuse_two(names, first, row)
