@@ -71,9 +71,9 @@ def pack(
 
     Raises FileExistsError where output is there already (`overwrite` replaces a dataset once the new one is complete),
     ValueError for a `directory` that is a URL of nothing that can be written to, and for arguments that don't fit, such
-    as masks beside images that `Encode` would shrink, PackError for a file that is empty, changes its size or can't be read, for
-    a shard that can't be written, and while another process packs into `directory` or hidden files there are not
-    fastdata's.
+    as masks beside images that `Encode` would shrink, PackError for a file that is empty, changes its size or can't be
+    read, for a shard that can't be written, and while another process packs into `directory` or hidden files there are
+    not fastdata's.
     """
     source = scan if isinstance(scan, Source) else Source(scan)
     check = can_check() if check is None else check
