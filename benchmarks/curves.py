@@ -44,7 +44,8 @@ def bars(of: Mapping[str, float], xlabel: str, logarithmic: bool = False) -> str
 
     def draw(axes: "Axes") -> None:
         drawn = axes.barh(list(of), list(of.values()), color=COLOURS[0], log=logarithmic)
-        axes.bar_label(drawn, [f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in of.values()], padding=4, fontsize=8)
+        texts = [f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" for value in of.values()]
+        axes.bar_label(drawn, texts, padding=4, fontsize=8)
         axes.margins(x=0.15)
         axes.invert_yaxis()
         axes.set_xlabel(xlabel)
