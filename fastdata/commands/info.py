@@ -142,7 +142,10 @@ def _shards(urls: Urls) -> list[Shard]:
     """The shards, with what jsons say of them."""
     listing, _ = list_shards(urls)
     known = map(listing.known, range(len(listing.shards)))
-    return [Shard(shard, keep_index=False, known=one) for shard, one in zip(listing.shards, known, strict=True)]
+    return [
+        Shard(shard, keep_index=False, known=one, cache=listing.cache)
+        for shard, one in zip(listing.shards, known, strict=True)
+    ]
 
 
 def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int, far: str | None = None) -> Info:

@@ -67,7 +67,7 @@ class Listing:
         entry, which = self.entries[position], self.which[position]
         if entry is None:
             return None
-        return Known(entry, self.indexes[which] if which >= 0 else None, self.firsts[position], self.cache)
+        return Known(entry, self.indexes[which] if which >= 0 else None, self.firsts[position])
 
     @property
     def has_far(self) -> bool:

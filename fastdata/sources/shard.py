@@ -30,8 +30,6 @@ class Known(NamedTuple):
     entry: ShardEntry
     of_dataset: DatasetIndex | None
     first: int
-    cache: Cache = Cache()
-    """Of what is fetched, where the shard is remote."""
 
     def remote_file(self, path: str) -> RemoteFile | None:
         """The shard at this path, if it is a URL and its samples can be fetched one by one; None if it can't."""
@@ -47,9 +45,8 @@ class Shard:
     beside it. Where it is `known` its rows are those of its dataset's index, unless it has another size than the json
     says: then it was replaced, and is indexed for itself. Where `path` is a URL the file is a sparse one in the cache,
     which has those samples whose pieces the reader has leased, or, where no index says where samples end, a copy whose
-    bytes are those of which the json has the hash. Whole copies lie in the `cache`'s folder. It has `count` samples, if
-    that is given. Any number of threads may
-    read at once; a copy in another process, forked or unpickled, reads on its own. The file stays open as long as
+    bytes are those of which the json has the hash. Both lie in the `cache`'s folder. It has `count` samples, if that is
+    given. Any number of threads may read at once; a copy in another process, forked or unpickled, reads on its own. The file stays open as long as
     something reads it.
 
     Methods raise TarError when the shard is damaged, cut short or changed under way, IndexError for a row that is
@@ -277,7 +274,7 @@ def _on_disk(path: str, known: Known | None, cache: Cache) -> str:
         return local(path, cache.dir)
     remote = known.remote_file(path)
     if remote is not None:
-        return str(range_cache(known.cache).path(remote))
+        return str(range_cache(cache).path(remote))
     return local(path, cache.dir, content=known.entry.hash)
 
 
