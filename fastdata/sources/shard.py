@@ -46,8 +46,8 @@ class Shard:
     says: then it was replaced, and is indexed for itself. Where `path` is a URL the file is a sparse one in the cache,
     which has those samples whose pieces the reader has leased, or, where no index says where samples end, a copy whose
     bytes are those of which the json has the hash. Both lie in the `cache`'s folder. It has `count` samples, if that is
-    given. Any number of threads may read at once; a copy in another process, forked or unpickled, reads on its own. The file stays open as long as
-    something reads it.
+    given. Any number of threads may read at once; a copy in another process, forked or unpickled, reads on its own. The
+    file stays open as long as something reads it.
 
     Methods raise TarError when the shard is damaged, cut short or changed under way, IndexError for a row that is
     not there, OSError if the file can't be opened.

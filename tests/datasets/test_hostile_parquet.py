@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fastdata.datasets.parquet import ParquetImageDataset
 from fastdata.errors import ReadError
+from fastdata.sources.columnar import parquet as columnar_parquet
 from support.numbered import TRAIN
 from support.parquets import write_columns
 from support.pictures import jpeg
@@ -43,3 +45,13 @@ def test_rows_that_are_unpacked_in_several_parts_are_the_same(tmp_path: Path) ->
     dataset = ParquetImageDataset(path, TRAIN, target=["label", "text"])
     for number in (0, 1023, 1024, 2499, 2500, 2999):
         assert dataset.read(number).target == {"label": number, "text": str(number)}
+
+
+def test_a_column_that_is_read_whole_is_bound_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many row groups it is in: of a value that is there once a file has just its number."""
+    monkeypatch.setattr(columnar_parquet, "MAX_BYTES", 1 << 20)
+    table = pa.table({"__key__": ["x" * 1024] * 2000})
+    pq.write_table(table, tmp_path / "k.parquet", row_group_size=500, use_dictionary=["__key__"])
+    (file,) = columnar_parquet.read_files([str(tmp_path / "k.parquet")], ["__key__"])
+    with pytest.raises(OSError, match="unpacked it has more than 1048576 bytes"):
+        columnar_parquet.read_whole_column(file, "__key__")
