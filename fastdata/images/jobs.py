@@ -38,7 +38,7 @@ JOB: Final = np.dtype(
         ("reducing_gap", np.float64),  # 0: never decode at a fraction of the size
     ]
 )
-"""One sample's view, 64 bytes, as kernel.c's `struct job`."""
+"""One sample's view, 64 bytes, as `struct job` in csrc/transforms/view.h."""
 
 
 def jobs(views: Sequence[View], orientations: Sequence[int], checked: bool = False) -> npt.NDArray[np.void]:
@@ -104,7 +104,7 @@ STEP: Final = np.dtype(
         ("ratio", np.float64, 2),
     ]
 )
-"""A step to be drawn by the kernel, 88 bytes, as kernel.c's `struct step`."""
+"""A step to be drawn by the kernel, 88 bytes, as `struct step` in csrc/transforms/draw.h."""
 
 (
     _RANDOM_RESIZED_CROP,

@@ -1,8 +1,9 @@
 """The compiled kernel, where it is there: some images' bytes and views to rows, in one call without the lock.
 
-`kernel.c` beside this file is an optional extension. Without it (no compiler, no libjpeg-turbo when the package was
-installed, or FASTDATA_KERNEL=no) `KERNEL` is None, and everything goes through the Python that it replaces, which is
-also the reference: what the kernel refuses is decoded there, and that verdict counts.
+It is an optional extension, whose C lies in `csrc/`; `csrc/python/module.c` says which file has what. Without it (no
+compiler, no libjpeg-turbo when the package was installed, or FASTDATA_KERNEL=no) `KERNEL` is None, and everything goes
+through the Python that it replaces, which is also the reference: what the kernel refuses is decoded there, and that
+verdict counts.
 
 Every function here takes some samples at once, lets go of the interpreter's lock once, and holds the buffers that it
 was given meanwhile; nobody else may write to them. FASTDATA_SIMD=portable or sse4 asks for less than the best.
@@ -174,7 +175,7 @@ MEMBER: Final = np.dtype(
         ("has_cls", np.int32),  # found: whether the class is that one
     ]
 )
-"""A component that a shard's index knows, 56 bytes, as kernel.c's `struct member`."""
+"""A component that a shard's index knows, 56 bytes, as `struct member` in csrc/sources/member.h."""
 
 
 def read(
@@ -200,7 +201,7 @@ def read(
 
 
 CHANGE: Final = np.dtype([("operation", np.int32), ("values", np.float32, 3)])
-"""A change of colours, 16 bytes, as kernel.c's `struct change`."""
+"""A change of colours, 16 bytes, as `struct change` in csrc/images/colour.h."""
 
 
 def recolour(pixels: Pixels, changes: npt.NDArray[np.void]) -> None:

@@ -56,7 +56,7 @@ def looked_up(images: Tensor, changes: Sequence[Change]) -> bool:
     return True
 
 
-# As kernel.c has them, in its order.
+# As csrc/images/colour.h has them, in its order.
 _BY_KERNEL = (
     Operation.BRIGHTNESS,
     Operation.CONTRAST,

@@ -15,7 +15,7 @@
 
 #include <jpeglib.h>
 
-int is_scan_intact(j_decompress_ptr jpeg);
+#include "entropy.h"
 
 #define LOOK 10         /* bits that are looked up at once */
 #define LONGEST 16      /* bits of a code */
