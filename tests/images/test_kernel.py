@@ -355,6 +355,23 @@ def test_damage_is_noticed_in_the_last_row_unless_the_file_is_checked():
     assert np.array_equal(pixels, decode(data, view))
 
 
+@pytest.mark.parametrize("checked", [(True, True), (True, False)])
+def test_damage_below_several_views_is_noticed_unless_the_file_is_checked(checked):
+    data = jpeg(320, 240, subsampling="4:2:0")
+    cut_off = data[:-40] + b"\xff\xd9"
+    wanted = [crop((5, 5, 60, 60)), crop((90, 20, 150, 90), flip=True)]
+    rows = [np.empty((view.window.height, view.window.width, 3), np.uint8) for view in wanted]
+    asked = jobs(wanted, [1, 1])
+    asked["checked"] = checked
+    status = kernel.decode([cut_off] * 2, asked, rows)
+    if not all(checked):
+        assert status.tolist() == [Status.WARNING] * 2
+        return
+    assert status.tolist() == [Status.DONE] * 2
+    for row, view in zip(rows, wanted, strict=True):
+        assert np.array_equal(row, decode(data, view))
+
+
 def test_a_wrong_checksum_is_a_full_decode_and_not_looked_at_where_the_file_is_checked():
     data = bytearray(crop_ready(noisy(700, 500, "4:4:4"), 8))
     data[-100] ^= 1

@@ -51,8 +51,8 @@ static enum status read_group(struct worker *worker, void *what) {
             pointers[i] = group->pixels + group->stride * (at + (size_t)i);
         at += jpeg_read_scanlines(jpeg, pointers, (JDIMENSION)count);
     }
-    JSAMPROW spare = group->pixels + group->stride * rows;
-    read_to_end(jpeg, spare);
+    if (!group->checked)
+        read_to_end(jpeg, group->pixels + group->stride * rows); /* a row to spare */
     return DONE;
 }
 
