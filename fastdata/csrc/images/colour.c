@@ -112,7 +112,7 @@ void recolour_portable(uint8_t *pixels, uint8_t *planes, size_t count, const str
 
 #ifdef HAVE_X86
 __attribute__((target("avx2"))) void recolour_avx2(uint8_t *pixels, uint8_t *planes, size_t count,
-                                                  const struct change *changes, size_t number) {
+                                                   const struct change *changes, size_t number) {
     recolour_body(pixels, planes, count, changes, number);
 }
 #endif

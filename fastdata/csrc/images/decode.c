@@ -40,8 +40,8 @@ static enum status read_picture(struct worker *worker, void *what) {
     return DONE;
 }
 
-enum status decode_view(struct worker *worker, struct bytes data, const struct header *header,
-                        const struct job *job, uint8_t *row) {
+enum status decode_view(struct worker *worker, struct bytes data, const struct header *header, const struct job *job,
+                        uint8_t *row) {
     struct plan plan;
     struct shown shown = show(job, row);
     struct box box = stored_box(job->orientation, header->width, header->height, job->box);

@@ -7,5 +7,5 @@
 #include "worker.h"
 
 /* For which `check_job` says DONE. What `row` holds is undefined where that is not returned. */
-enum status decode_view(struct worker *worker, struct bytes data, const struct header *header,
-                        const struct job *job, uint8_t *row);
+enum status decode_view(struct worker *worker, struct bytes data, const struct header *header, const struct job *job,
+                        uint8_t *row);

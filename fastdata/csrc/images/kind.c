@@ -16,7 +16,7 @@ int has_many_scans(struct bytes data, const struct header *header) {
 /* Grey, or colours with whole chroma, halved or quartered in one direction, or halved in both: what TurboJPEG, by
    which the reference decodes, knows under every version. */
 static int is_decodable(const struct header *header) {
-    const int(*sampling)[2] = header->sampling;
+    const int (*sampling)[2] = header->sampling;
     if (header->precision != 8 || header->frame > 0xC2)
         return 0;
     if (header->components == 1)

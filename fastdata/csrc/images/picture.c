@@ -38,8 +38,8 @@ enum status start_picture(struct jpeg_decompress_struct *jpeg, const struct part
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;
     jpeg_start_decompress(jpeg);
-    if (jpeg->output_width != divide_up(part->width, scale) ||
-        jpeg->output_height != divide_up(part->height, scale) || jpeg->output_components != 3)
+    if (jpeg->output_width != divide_up(part->width, scale) || jpeg->output_height != divide_up(part->height, scale) ||
+        jpeg->output_components != 3)
         return FAILED;
     return is_incomplete(jpeg) ? INCOMPLETE : DONE;
 }

@@ -44,5 +44,5 @@ PyObject *py_is_undamaged(PyObject *module, PyObject *args) {
     undamaged = is_undamaged(bytes_of(&data));
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&data);
-    return PyBool_FromLong(undamaged);
+    return undamaged < 0 ? PyErr_NoMemory() : PyBool_FromLong(undamaged);
 }

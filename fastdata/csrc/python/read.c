@@ -118,8 +118,7 @@ PyObject *py_read_files(PyObject *module, PyObject *args) {
     if (!PyArg_ParseTuple(args, "Ow*OL|O:read_files", &sequence, &out, &sizes_object, &limit, &look_object))
         return NULL;
     if (!get_all(sequence, PyBUF_SIMPLE, &paths)) {
-        if (!check_paths(&paths) &&
-            !get_array(sizes_object, "sizes", 8 * paths.count, PyBUF_WRITABLE, &sizes)) {
+        if (!check_paths(&paths) && !get_array(sizes_object, "sizes", 8 * paths.count, PyBUF_WRITABLE, &sizes)) {
             if (!get_look(look_object, paths.count, &look)) {
                 Py_BEGIN_ALLOW_THREADS
                 read_files(&paths, &out, limit, sizes.buf, &look);

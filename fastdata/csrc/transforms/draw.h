@@ -8,15 +8,23 @@
 #include "view.h"
 
 /* As jobs.py's `program` has them. */
-enum step_kind { RANDOM_RESIZED_CROP, RANDOM_HORIZONTAL_FLIP, RANDOM_VERTICAL_FLIP, RESIZE, RESIZE_SHORTER, CENTER_CROP,
-                 RANDOM_CROP, PAD };
+enum step_kind {
+    RANDOM_RESIZED_CROP,
+    RANDOM_HORIZONTAL_FLIP,
+    RANDOM_VERTICAL_FLIP,
+    RESIZE,
+    RESIZE_SHORTER,
+    CENTER_CROP,
+    RANDOM_CROP,
+    PAD
+};
 
 struct step {
     int32_t kind, first_number; /* of the sample's random numbers, the first that is this step's */
     int32_t width, height, longest, pad_if_needed;
-    int32_t padding[4];  /* left, top, right, bottom */
-    double values[4];    /* probability; or lowest and highest share of the area, logarithms of the ratio; */
-    double ratios[2];    /* the ratio itself */
+    int32_t padding[4]; /* left, top, right, bottom */
+    double values[4];   /* a probability; or the lowest and highest share of the area, and logarithms of ratios */
+    double ratios[2];   /* the lowest and highest ratio */
 };
 
 _Static_assert(sizeof(struct step) == 88, "jobs.py's STEP says 88 bytes");

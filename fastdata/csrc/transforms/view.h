@@ -19,7 +19,7 @@ struct job {
     int32_t box[4];    /* left, top, right, bottom, of the upright image */
     int32_t size[2];   /* width and height that the box is resized to */
     int32_t window[4]; /* of that; it may reach beyond */
-    int32_t flip; /* 1: left to right, 2: top to bottom, 3: both */
+    int32_t flip;      /* 1: left to right, 2: top to bottom, 3: both */
     int32_t orientation, filter, checked;
     double reducing_gap; /* 0 or less: never decode at a fraction of the size */
 };
