@@ -15,8 +15,8 @@ from fastdata.datasets.base import Transforms
 from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
-from fastdata.datasets.mix import Selectable
 from fastdata.datasets.prepared import Data
+from fastdata.datasets.selection import Selectable
 from fastdata.epoch.identity import fingerprint_of_selected
 from fastdata.errors import ReadError, TargetError
 from fastdata.sample import Sample, key_hash

@@ -12,15 +12,16 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import BYTES_AT_ONCE, FAILURES, ImageDataset, Transforms
+from fastdata.datasets.base import ImageDataset, Transforms
 from fastdata.datasets.components import Found, Received, read_components
 from fastdata.datasets.far import FarSamples
 from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
-from fastdata.datasets.mix import Selectable
 from fastdata.datasets.places import Place, Places
 from fastdata.datasets.prepared import Data, LookFor, Seen
+from fastdata.datasets.samples import BYTES_AT_ONCE, FAILURES
+from fastdata.datasets.selection import Selectable
 from fastdata.epoch.identity import fingerprint_of_selected
 from fastdata.errors import NoImageError, ReadError, SampleError, TarError, TargetError
 from fastdata.images import kernel

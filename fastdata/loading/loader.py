@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from fastdata.cpus import available_cpus
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.far import expected
-from fastdata.datasets.mix import as_image_dataset
+from fastdata.datasets.from_torch import as_image_dataset
 from fastdata.datasets.streams import TarImageStream
 from fastdata.epoch.cursor import EpochCursor, Run
 from fastdata.epoch.orders import Order, OrdersOfBatches, Shuffle, orders_of

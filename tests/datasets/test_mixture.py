@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
-from fastdata.datasets import base, store
+from fastdata.datasets import samples, store
 from fastdata.datasets.mixture import Mix
 from fastdata.datasets.prepared import Prepared
 from fastdata.epoch.repeated import Repeated
