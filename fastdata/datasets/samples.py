@@ -155,12 +155,16 @@ class Samples(ABC):
         except MemoryError as error:
             raise self._no_memory("read", number) from error
         except (OSError, TarError) as error:
-            if isinstance(error, OSError) and is_machines(error):
-                key = self._key_if_readable(number)
-                raise OSError(error.errno, f"{error.strerror}, reading sample {key!r}", self.where(number)) from error
-            located = ReadError(str(error), self._key_if_readable(number), self.where(number))
-            located.__cause__ = error
-            return located.without_frames()
+            return self._fault(number, error)
+
+    def _fault(self, number: int, error: OSError | TarError) -> SampleError:
+        """What is wrong with a sample that can't be read; OSError, which names it, where the machine is at fault."""
+        key, where = self._key_if_readable(number), self.where(number)
+        if isinstance(error, OSError) and is_machines(error):
+            raise OSError(error.errno, f"{error.strerror}, reading sample {key!r}", where) from error
+        located = ReadError(str(error), key, where)
+        located.__cause__ = error
+        return located.without_frames()
 
     def _no_memory(self, verb: str, number: int) -> OSError:
         return OSError(errno.ENOMEM, f"no memory to {verb} a sample", self.where(number))

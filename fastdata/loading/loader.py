@@ -19,9 +19,10 @@ from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.far import expected
 from fastdata.datasets.from_torch import as_image_dataset
 from fastdata.datasets.streams import TarImageStream
-from fastdata.epoch.cursor import EpochCursor, Run
+from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.orders import Order, OrdersOfBatches, Shuffle, orders_of
 from fastdata.epoch.plan import Last
+from fastdata.epoch.run import Run
 from fastdata.loading.batch_job import BatchJob, MappedJob, Setup
 from fastdata.loading.batch_transform import BatchTransform
 from fastdata.loading.crew import Crew

@@ -93,8 +93,7 @@ class SparseFile:
 
         OSError, which names the file, where it goes on to be unreadable.
         """
-        read = partial(self._read, piece)
-        return is_intact(piece, patiently(read, read))
+        return is_intact(piece, patiently(partial(self._read, piece)))
 
     def _read(self, piece: Piece) -> bytes:
         try:
