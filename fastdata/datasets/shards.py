@@ -188,13 +188,10 @@ def _new_stream(*args: Any, **options: Any) -> TarImageStream:
     """Of the arguments of a TarImageDataset. TypeError for those that have no meaning for a stream."""
     given = signature(TarImageDataset.__init__).bind(None, *args, **options).arguments
     last = given.pop("last", "partial")
-    refused = {f"last={last!r}": last != "partial"}
-    refused |= {what: given.pop(name, None) for what, name in _NOT_OF_STREAMS.items()}
+    refused = {what: given.pop(name, None) for what, name in _NOT_OF_STREAMS.items()}
     ranks = given.pop("rank", None), given.pop("world_size", None)
     stream = TarImageStream(**{name: value for name, value in given.items() if name != "self"}, ranks=ranks)
-    for what, value in refused.items():
-        if value:
-            stream.refuse(what)
+    stream.refuse_given({**refused, f"last={last!r}": last != "partial"})
     return stream
 
 

@@ -80,6 +80,12 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
         """Raises TypeError: this can't be had of streams."""
         raise TypeError(f"{what} can't be had of a stream: {_INSTEAD}")
 
+    def refuse_given(self, given: Mapping[str, object]) -> None:
+        """Raises TypeError for the first of these, by what it is, that was asked for."""
+        for what, value in given.items():
+            if value:
+                self.refuse(what)
+
     def __len__(self) -> int:
         self.refuse("a length")
 
