@@ -110,9 +110,6 @@ class Mix(ConcatenatedDatasets, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
     def _name(self, number: int) -> str:
         return self.names[int(np.searchsorted(self._ends, number, side="right"))]
 
-    def _target_of(self, number: int) -> Any:
-        return self._read(number).target
-
     @property
     def _has_fixed_views(self) -> bool:
         return all(part.transform.is_fixed for part in self._parts) and not self.is_mapped

@@ -11,7 +11,7 @@ from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.node.cache import local
 from fastdata.sources.node.node_cache import Cache, range_cache
 from fastdata.sources.node.sparse import RemoteFile
-from fastdata.sources.regular import open_regular
+from fastdata.sources.regular import HoldsDescriptor, open_regular
 from fastdata.sources.tars.index import Rows, shard_rows
 from fastdata.sources.tars.rows import Entry
 from fastdata.sources.urls import is_remote
@@ -31,10 +31,8 @@ class Known(NamedTuple):
         return RemoteFile(path, self.entry.filesize, self.entry.hash)
 
 
-class OpenedShard:
+class OpenedShard(HoldsDescriptor):
     """A shard's file, open until its last user is gone, and its rows."""
-
-    fd = -1
 
     def __init__(self, path: str, keep_index: bool, known: Known | None, cache: Cache) -> None:
         with as_machines(path):
@@ -56,10 +54,6 @@ class OpenedShard:
             names = self.rows.dtype.names
         self.count = len(self.rows)
         self.columns = {name[1:]: place for place, name in enumerate(names or ()) if name.startswith(".")}
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
-        if self.fd >= 0:
-            close(self.fd)
 
 
 def _on_disk(path: str, known: Known | None, cache: Cache) -> str:
