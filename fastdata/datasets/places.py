@@ -42,12 +42,9 @@ class Places:
         self._shards = ShardCache(listing.shards, shard_at=partial(_shard_at, listing, self._ends))
         self.kept = Kept(self._ends[-1] if self._ends else 0)
 
-    def __len__(self) -> int:
-        return len(self.kept)
-
     def keep(self, numbers: Ints | None) -> None:
         """From now on only these of the samples have numbers, in this order; None keeps all."""
-        self.kept = Kept(len(self), numbers)
+        self.kept = Kept(len(self.kept), numbers)
 
     def at(self, number: int) -> Place:
         """The place of one sample. IndexError for a number that none has, as of all methods here."""

@@ -79,7 +79,7 @@ class ShardStore(ImageDataset):
 
     @property
     def num_samples(self) -> int:
-        return len(self._places)
+        return len(self._places.kept)
 
     @functools.cached_property
     def bytes_per_sample(self) -> float:
