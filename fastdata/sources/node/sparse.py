@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -13,7 +13,7 @@ from xxhash import xxh3_64_intdigest
 
 from fastdata.sources.faults import patiently
 from fastdata.sources.node.ledger import REGION
-from fastdata.sources.regular import HoldsDescriptor, open_private
+from fastdata.sources.regular import open_private
 from fastdata.sources.tars.tar import pread
 
 MAX_RUN = 8 << 20
@@ -67,12 +67,14 @@ def is_intact(piece: Piece, data: bytes | memoryview) -> bool:
     return len(data) == piece.size and xxh3_64_intdigest(data) == piece.hash
 
 
-class SparseFile(HoldsDescriptor):
+class SparseFile:
     """The sparse file at `path`, made for its user alone; its regions are `first_region` and following of the ledger.
 
     What is there is whatever has its hash: there is no other record of it. A write that SIGKILL, a full disk or a power
     failure has cut short, or a hole punched since, is a piece that is not there.
     """
+
+    fd = -1
 
     def __init__(self, path: Path, size: int, first_region: int) -> None:
         self.path, self.first_region = path, first_region
@@ -82,12 +84,17 @@ class SparseFile(HoldsDescriptor):
         if status.st_size != size:
             os.ftruncate(self.fd, size)
 
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
+        if self.fd >= 0:
+            close(self.fd)
+
     def has(self, piece: Piece) -> bool:
         """Whether the piece is there, by its hash. The caller has a lock on it.
 
         OSError, which names the file, where it goes on to be unreadable.
         """
-        return is_intact(piece, patiently(partial(self._read, piece)))
+        read = partial(self._read, piece)
+        return is_intact(piece, patiently(read, read))
 
     def _read(self, piece: Piece) -> bytes:
         try:
