@@ -1,4 +1,5 @@
-"""Train a small residual network on class folders or shards. A reference to read, copy and change.
+"""Train a small residual network on class folders or shards. A reference to read, copy and change, with the
+files that stand beside it: the network, its checkpoint, and the batches.
 
 In one process, on a GPU if there is one:
 
@@ -18,19 +19,21 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 
 import fastdata as fd
+from checkpoint import fill, load_checkpoint, save_checkpoint
+from residual_net import ResidualNet
+from train_batches import make_loader
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -78,144 +81,6 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-# --- the network
-
-
-def norm(kind: str, channels: int) -> nn.Module:
-    """BatchNorm, or GroupNorm, which does not depend on the batch and suits small ones."""
-    return nn.BatchNorm2d(channels) if kind == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
-
-
-class Residual(nn.Module):
-    """Two convolutions and a way around them (He et al., "Identity Mappings in Deep Residual Networks", 2016)."""
-
-    def __init__(self, channels: int, out: int, stride: int, kind: str) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = norm(kind, channels), norm(kind, out)
-        self.conv1 = nn.Conv2d(channels, out, 3, stride, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
-        same = channels == out and stride == 1
-        self.around = nn.Identity() if same else nn.Conv2d(channels, out, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = self.conv1(F.relu(self.norm1(x)))
-        total: Tensor = self.around(x) + self.conv2(F.relu(self.norm2(inner)))
-        return total
-
-
-class ResidualNet(nn.Module):
-    """Images of shape (N, 3, H, W), normalized, to logits of shape (N, classes): a backbone and a head."""
-
-    def __init__(self, classes: int, width: int, kind: str) -> None:
-        super().__init__()
-        self.backbone = nn.Sequential(
-            nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False),
-            Residual(width, width, 1, kind),
-            Residual(width, 2 * width, 2, kind),
-            Residual(2 * width, 4 * width, 2, kind),
-            Residual(4 * width, 8 * width, 2, kind),
-            norm(kind, 8 * width),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        )
-        self.head = nn.Linear(8 * width, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.backbone(images))
-        return logits
-
-
-def load(checkpoint: Path, option: str, device: torch.device) -> dict[str, Any]:
-    """What was saved; exits where nothing was."""
-    if not checkpoint.exists():
-        raise SystemExit(f"{option}: there is no checkpoint {checkpoint}")
-    state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-    return state
-
-
-def fill(module: nn.Module, weights: dict[str, Any], checkpoint: Path) -> None:
-    """Put the weights into the module; exits where they are another network's."""
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:  # names or shapes differ
-        problem = f"{checkpoint} is of another network: give the --norm, --width and --classes that it was made with"
-        raise SystemExit(f"{problem}\n{error}") from error
-
-
-# --- the data
-
-
-def open_dataset(args: argparse.Namespace, data: str, training: bool, **batching: Any) -> Any:
-    """Random crops for training; for validation the middle of each image."""
-    transform: list[fd.RandomResizedCrop | fd.RandomHorizontalFlip | fd.Resize | fd.CenterCrop]
-    if training:
-        transform = [fd.RandomResizedCrop(args.size, scale=(args.min_scale, 1.0)), fd.RandomHorizontalFlip()]
-    else:
-        transform = [fd.Resize(round(args.size * 1.15)), fd.CenterCrop(args.size)]
-    if Path(data).is_dir():
-        return fd.ImageDirectoryDataset(data, transform=transform, seed=args.seed)
-    return fd.TarImageDataset(data, transform=transform, shuffle=training, seed=args.seed, **batching)
-
-
-def make_loader(args: argparse.Namespace, data: str, training: bool, device: torch.device) -> Any:
-    """Batches for this rank: for training in each epoch's own order, for validation each sample once."""
-    last: Literal["partial", "drop", "pad"] = args.last if training else "partial"
-    if args.loader == "torch":
-        return TorchLoader(args, data, training, last, pin_memory=device.type == "cuda")
-    options: dict[str, Any] = {"decoder": args.decoder} if args.decoder else {}
-    options |= {"shuffle": training, "num_threads": args.workers, "last": last, "device": device}
-    return fd.Loader(open_dataset(args, data, training), args.batch_size, **options)
-
-
-class TorchLoader:
-    """torch's DataLoader, with the methods of `fastdata.Loader` that training needs."""
-
-    def __init__(self, args: argparse.Namespace, data: str, training: bool, last: str, pin_memory: bool) -> None:
-        self.args = args
-        batching: dict[str, Any] = {"batch_size": args.batch_size, "last": last}
-        processes: dict[str, Any] = {"num_workers": args.workers or 0, "pin_memory": pin_memory}
-        self.dataset = open_dataset(args, data, training, **batching)
-        self.order = self.dataset  # shards have an order, and make batches, by themselves
-        self.batches: DataLoader[Any]
-        if isinstance(self.dataset, fd.TarImageDataset):
-            self.batches = DataLoader(self.dataset, batch_size=None, **processes)
-        else:
-            self.order = fd.EpochSampler(self.dataset, shuffle=training, seed=args.seed, **batching)
-            options: dict[str, Any] = {"sampler": self.order, "collate_fn": fd.collate}
-            self.batches = DataLoader(self.dataset, args.batch_size, **options, **processes)
-        self.received = 0
-
-    @property
-    def epoch(self) -> int:
-        return int(self.order.epoch)
-
-    @property
-    def remaining(self) -> int:
-        """Batches: shards count them, the sampler counts samples."""
-        left: int = self.order.remaining
-        return left if isinstance(self.dataset, fd.TarImageDataset) else -(-left // self.args.batch_size)
-
-    def __iter__(self) -> Iterator[fd.Batch]:
-        self.received = 0
-        for batch in self.batches:
-            self.received += 1
-            yield batch
-
-    def set_epoch(self, epoch: int) -> None:
-        self.received = 0
-        self.order.set_epoch(epoch)
-
-    def state_dict(self) -> Any:
-        return self.order.state_dict(batches=self.received)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.order.load_state_dict(state)
-
-
-# --- training
-
-
 class Validation(NamedTuple):
     """Means over all validation samples, of all ranks."""
 
@@ -246,7 +111,7 @@ class Training:
         self.step = 0
         self.checkpoint: Path = args.out / "checkpoint.pt"
         if args.resume:
-            self.load_state_dict(load(self.checkpoint, "--resume", device))
+            self.load_state_dict(load_checkpoint(self.checkpoint, "--resume", device))
 
     def refuse_too_few(self) -> None:
         """Exit where an epoch would be dropped whole, and nothing be learned."""
@@ -261,7 +126,7 @@ class Training:
             raise SystemExit(f"{self.args.data} does not tell its classes: say by --classes how many there are")
         net = ResidualNet(classes, self.args.width, self.args.norm)
         if self.args.finetune:
-            learned = load(self.args.finetune, "--finetune", torch.device("cpu"))["model"]
+            learned = load_checkpoint(self.args.finetune, "--finetune", torch.device("cpu"))["model"]
             here = "backbone."
             backbone = {k.removeprefix(here): v for k, v in learned.items() if k.startswith(here)}
             fill(net.backbone, backbone, self.args.finetune)
@@ -286,16 +151,9 @@ class Training:
         self.step = state["step"]
 
     def save(self) -> None:
-        """Write the checkpoint whole: whenever the process is killed, this one is there or the one before."""
-        if self.rank != 0:
-            return
-        self.args.out.mkdir(parents=True, exist_ok=True)
-        temporary = self.checkpoint.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            torch.save(self.state_dict(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.checkpoint)
+        """Write the checkpoint, of which all ranks have the same."""
+        if self.rank == 0:
+            save_checkpoint(self.state_dict(), self.checkpoint)
 
     def say(self, line: str) -> None:
         if self.rank == 0:

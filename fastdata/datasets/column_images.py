@@ -14,10 +14,10 @@ from torch.utils.data import Dataset
 from fastdata.datasets.base import Transforms
 from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
+from fastdata.datasets.kept import Kept
 from fastdata.datasets.mapping import Map
-from fastdata.datasets.mix import Selectable
 from fastdata.datasets.prepared import Data
-from fastdata.epoch.identity import fingerprint_of_selected
+from fastdata.datasets.selection import Selectable
 from fastdata.errors import ReadError, TargetError
 from fastdata.sample import Sample, key_hash
 from fastdata.sources.columnar.arrow import Kind
@@ -54,7 +54,7 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
         if fields is not None:
             check_followed(fields, self.transform)
         self._keys = keys_of_rows(store, image, key)
-        self._kept: npt.NDArray[np.int64] | None = None
+        self._kept = Kept(len(self._keys))
         self.left_out: Mapping[str, int] = {}
         self._fields = None if fields is None else self._join(fields)
         components = [] if fields is None or fields.named else fields.components
@@ -63,19 +63,18 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
 
     def _join(self, fields: Declared) -> Wanted:
         """The fields with their tables joined; which samples are kept is decided here."""
-        joined = join_tables(fields, self._all_hashes, self._keys.__getitem__)
-        self._kept, self.left_out = joined.kept, joined.left_out
+        joined = join_tables(fields, self.key_hashes, self._keys.__getitem__)
+        self._kept, self.left_out = Kept(len(self._keys), joined.kept), joined.left_out
         return joined.wanted
 
     @property
     def num_samples(self) -> int:
-        return len(self._keys) if self._kept is None else len(self._kept)
+        return len(self._kept)
 
     @property
     def block_ends(self) -> npt.NDArray[np.int64]:
         """Where row groups end, of which one is read at once: int64, of each the number behind its last sample's."""
-        ends = self._store.ends
-        return np.unique(ends if self._kept is None else np.searchsorted(self._kept, ends))
+        return self._kept.ends(self._store.ends)
 
     @property
     def block_size(self) -> int:
@@ -91,13 +90,13 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
     def fingerprint(self) -> str:
         """A short name of the samples and their order, by which a resumed run knows its dataset."""
         whole = blake2b(self._store.digest + digest_of(self._keys), digest_size=8).hexdigest()
-        return whole if self._kept is None else fingerprint_of_selected(whole, self._kept)
+        return self._kept.fingerprint(whole)
 
     def key(self, number: int) -> str:
-        return self._keys[self._stored(number)]
+        return self._keys[self._kept.stored(number)]
 
     def key_hashes(self) -> npt.NDArray[np.uint64]:
-        return self._all_hashes() if self._kept is None else self._all_hashes()[self._kept]
+        return self._kept.of(np.fromiter(map(key_hash, self._keys), np.uint64, len(self._keys)))
 
     @functools.cached_property
     def targets(self) -> npt.NDArray[np.int64] | list[Any]:
@@ -110,11 +109,11 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
             columns = list(self._store.whole(field.component))
             if not any(column.null_count for column in columns):
                 targets = np.concatenate([np.asarray(column.cast("int64")) for column in columns])
-                return targets if self._kept is None else targets[self._kept]
+                return self._kept.of(targets)
         return [self._target_of(number) for number in range(self.num_samples)]
 
     def where(self, number: int) -> str:
-        return self._store.where(self._stored(number))
+        return self._store.where(self._kept.stored(number))
 
     def read_beginning(self, number: int, length: int) -> bytes:
         return bytes(self._encoded(number)[:length])
@@ -127,7 +126,7 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
 
     def _encoded(self, number: int) -> Data:
         """A sample's image. ReadError where it has none."""
-        data = self._store.file(self._stored(number), self.image)
+        data = self._store.file(self._kept.stored(number), self.image)
         if data is None:
             cause = f"its column {self.image!r} has no bytes here; a path alone is not followed"
             raise ReadError(cause, self.key(number), self.where(number))
@@ -138,7 +137,7 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
         if self._fields is None:
             return -1
         try:
-            return self._fields.read(number, partial(self._field, self._stored(number)))
+            return self._fields.read(number, partial(self._field, self._kept.stored(number)))
         except TargetError as error:
             raise error.at(self.key(number), self.where(number)) from error
 
@@ -154,15 +153,6 @@ class ColumnImages(Selectable, Dataset[tuple[Tensor, Any]]):
         if isinstance(field, Raw) or (isinstance(field, Npy) and kind is Kind.NUMBERS):
             return values.value(row)
         return read_field(field, values.component(row))
-
-    def _all_hashes(self) -> npt.NDArray[np.uint64]:
-        return np.fromiter(map(key_hash, self._keys), np.uint64, len(self._keys))
-
-    def _stored(self, number: int) -> int:
-        """The sample's number among all rows. IndexError for one that no sample has."""
-        if not 0 <= number < self.num_samples:
-            raise IndexError(f"sample {number} of {self.num_samples}")
-        return number if self._kept is None else int(self._kept[number])
 
 
 def _field_of(kinds: Mapping[str, Kind], column: str) -> Field:

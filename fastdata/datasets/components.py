@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastdata.datasets.prepared import split
+from fastdata.datasets.prepared import Looks, split
 from fastdata.errors import SampleError
 from fastdata.images import kernel
 from fastdata.sources.shard import Component
@@ -64,8 +64,8 @@ class Received(NamedTuple):
         return key, shard.checked_class(found, bytes(self.part[end - found.cls_size : min(end, self.size)]))
 
 
-def read_components(found: Sequence[Found], with_classes: bool, look: kernel.Look | None) -> list[Received]:
-    """Read what was found, all into one memory, and nothing of those with an error. MemoryError.
+def read_components(found: Sequence[Found], with_classes: bool, looks: Looks | None) -> list[Received]:
+    """Read what was found, all into one memory, and nothing of those with an error; `looks` are finished. MemoryError.
 
     The index knows the classes, but a shard of other labels may have the size and time that the index is of: so what
     holds them is read, too, in the same piece where it lies beside the image.
@@ -73,9 +73,13 @@ def read_components(found: Sequence[Found], with_classes: bool, look: kernel.Loo
     ranges = np.array([_range(each, with_classes) for each in found], np.int64).reshape(-1, 4)
     members = np.array([_member(each) for each in found], kernel.MEMBER)
     memory = np.empty(int(ranges[:, 2].sum()), np.uint8).data
-    received = kernel.read(ranges, memory, BLOCK, look, members).tolist()
+    sizes = kernel.read(ranges, memory, BLOCK, None if looks is None else looks.first, members).tolist()
     parts = split(memory, ranges[:, 2].tolist())
-    return list(map(Received, found, parts, received, members["key_size"].tolist(), members["has_cls"].tolist()))
+    received = list(map(Received, found, parts, sizes, members["key_size"].tolist(), members["has_cls"].tolist()))
+    if looks is not None:
+        checked = [isinstance(each, Component) and each.opened.checked for each in found]
+        looks.finish([each.data for each in received], checked if any(checked) else None)
+    return received
 
 
 def _range(found: Found, with_class: bool) -> tuple[int, int, int, int]:

@@ -17,8 +17,8 @@ from fastdata.datasets.base import Transforms
 from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
 from fastdata.datasets.joining import join_tables
 from fastdata.datasets.mapping import Map
-from fastdata.datasets.mix import Selectable
 from fastdata.datasets.prepared import Data, LookFor, Seen
+from fastdata.datasets.selection import Selectable
 from fastdata.errors import TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS

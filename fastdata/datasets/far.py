@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-import numpy as np
-
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.places import Place, Places
-from fastdata.epoch.cursor import Run
 from fastdata.epoch.order import Picks
+from fastdata.epoch.run import Run
 from fastdata.epoch.window import WindowEpoch
 from fastdata.sources.faults import patiently
 from fastdata.sources.listing import Listing
@@ -37,7 +35,7 @@ class Placed(NamedTuple):
 
 
 class FarSamples:
-    """Of a listing's samples those that are read by range, by their numbers in it. Others are on disk already."""
+    """Of the samples at some places those that are read by range, by number. Others are on disk already."""
 
     def __init__(self, listing: Listing, places: Places, cache: Cache) -> None:
         self._listing, self._places, self._cache = listing, places, cache
@@ -80,8 +78,7 @@ class FarSamples:
 
         What can't be had is tried once more where it is read, and is an error there. OSError where the machine fails.
         """
-        find = partial(self._look_up, numbers)
-        placed = patiently(find, find)
+        placed = patiently(partial(self._look_up, numbers))
         self._found |= placed
         with self.there(placed):
             yield
@@ -123,7 +120,7 @@ class FarSamples:
         return {number: piece for number, (_, piece) in placed.items() if piece is not None}
 
     def _look_up(self, numbers: Sequence[int]) -> dict[int, Placed]:
-        places = self._places.some(np.array(numbers, np.int64)) if numbers else []
+        places = self._places.some(numbers)
         return {number: Placed(place, self._piece(place)) for number, place in zip(numbers, places, strict=True)}
 
     def _piece(self, place: Place) -> Piece | None:

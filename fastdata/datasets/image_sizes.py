@@ -61,8 +61,7 @@ def _beginning(dataset: Beginnings, number: int, length: int) -> bytes:
 
     A fault of the machine is waited for, then raised: with it this rank would have another order than the others.
     """
-    attempt = partial(_attempted, dataset, number, length)
-    return patiently(attempt, attempt)
+    return patiently(partial(_attempted, dataset, number, length))
 
 
 def _attempted(dataset: Beginnings, number: int, length: int) -> bytes:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.datasets.base import ImageDataset
+from fastdata.datasets.concatenation import ConcatenatedDatasets
+from fastdata.datasets.from_torch import as_image_dataset
 from fastdata.datasets.map_style import MapStyleDataset
-from fastdata.datasets.mix import JoinedDatasets, as_image_dataset
 from fastdata.epoch.order import Ids
 from fastdata.epoch.orders import Order, checked_length
 from fastdata.epoch.parts import Parts, PartsOrders, Schedule
@@ -23,7 +24,7 @@ from fastdata.sample import Pair, Sample
 from fastdata.transforms.view import View
 
 
-class Mix(JoinedDatasets, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
+class Mix(ConcatenatedDatasets, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
     """Several datasets, each with its share of every epoch, for a `Loader` or an `EpochSampler`.
 
     `parts` are datasets and weights by name: `{"photos": (photos, 0.7), "drawings": (drawings, 0.3)}`. Weights are
@@ -108,9 +109,6 @@ class Mix(JoinedDatasets, MapStyleDataset, Dataset[tuple[Tensor, Any]]):
 
     def _name(self, number: int) -> str:
         return self.names[int(np.searchsorted(self._ends, number, side="right"))]
-
-    def _target_of(self, number: int) -> Any:
-        return self._read(number).target
 
     @property
     def _has_fixed_views(self) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastdata.datasets.kept import Kept
 from fastdata.images import kernel
 from fastdata.sources.listing import Listing
 from fastdata.sources.shard import Shard
@@ -29,7 +30,7 @@ class Place(NamedTuple):
 
 
 class Places:
-    """The places of all samples in the shards of a listing, by number, and the shards themselves."""
+    """The places of the samples in the shards of a listing, by number, and the shards themselves; at first of all."""
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
@@ -39,19 +40,25 @@ class Places:
         self._firsts, self._which = np.array(listing.firsts), np.array(listing.which)
         self._of_one_index = bool(len(self._which)) and not self._which.any()
         self._shards = ShardCache(listing.shards, shard_at=partial(_shard_at, listing, self._ends))
+        self.kept = Kept(self._ends[-1] if self._ends else 0)
 
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+    def keep(self, numbers: Ints | None) -> None:
+        """From now on only these of the samples have numbers, in this order; None keeps all."""
+        self.kept = Kept(len(self.kept), numbers)
 
     def at(self, number: int) -> Place:
-        """The place of one sample."""
-        position = bisect_right(self._ends, number)
-        return Place(position, number - int(self._begins[position]), None)
+        """The place of one sample. IndexError for a number that none has, as of all methods here."""
+        stored = self.kept.stored(number)
+        position = bisect_right(self._ends, stored)
+        return Place(position, stored - int(self._begins[position]), None)
 
-    def some(self, numbers: Ints) -> list[Place]:
-        """The places of some samples: int64, shape (n,). OSError where a dataset's index can't be read."""
-        positions = self._stops.searchsorted(numbers, "right")
-        rows = numbers - self._begins[positions]
+    def some(self, numbers: Sequence[int]) -> list[Place]:
+        """The places of some samples. OSError where a dataset's index can't be read."""
+        if not numbers:
+            return []
+        stored = self.kept.some_stored(numbers)
+        positions = self._stops.searchsorted(stored, "right")
+        rows = stored - self._begins[positions]
         entries = self._entries(positions, rows)
         return list(map(Place, positions.tolist(), rows.tolist(), entries))
 
@@ -61,15 +68,26 @@ class Places:
 
     def path(self, number: int) -> str:
         """The path or URL of a sample's shard."""
-        return self._shards[bisect_right(self._ends, number)].path
+        return self._shard_of(number).path
 
     def close(self, number: int) -> None:
         """Lets go of a sample's shard: a stale handle stays what it is."""
-        self._shards[bisect_right(self._ends, number)].close()
+        self._shard_of(number).close()
 
-    def column(self, name: str) -> npt.NDArray[np.int64] | npt.NDArray[np.uint64]:
-        """A field of numbers of all rows: `key` (uint64) or `cls` (int64), shape (number of samples,)."""
-        return np.concatenate([self._column_of(position, name) for position in range(len(self._ends))])
+    def _shard_of(self, number: int) -> Shard:
+        return self._shards[bisect_right(self._ends, self.kept.stored(number))]
+
+    def keys(self) -> npt.NDArray[np.uint64]:
+        """The hash of every sample's key, uint64."""
+        return self._column("key").astype(np.uint64, copy=False)
+
+    def classes(self) -> Ints:
+        """The class of every sample as the indexes know it, int64; NO_CLASS where they know none."""
+        return self._column("cls").astype(np.int64, copy=False)
+
+    def _column(self, name: str) -> npt.NDArray[np.int64] | npt.NDArray[np.uint64]:
+        """A field of numbers of every sample's row."""
+        return self.kept.of(np.concatenate([self._column_of(position, name) for position in range(len(self._ends))]))
 
     def _column_of(self, position: int, name: str) -> npt.NDArray[np.int64] | npt.NDArray[np.uint64]:
         which, first = int(self._which[position]), int(self._firsts[position])

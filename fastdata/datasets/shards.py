@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict
 from functools import partial
+from inspect import signature
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
@@ -16,12 +17,14 @@ from fastdata.datasets.collate import collate
 from fastdata.datasets.far import expected
 from fastdata.datasets.fields import Target
 from fastdata.datasets.mapping import Map
-from fastdata.datasets.store import IMAGES, ShardStore, fingerprint_of_kept
+from fastdata.datasets.shard_fields import IMAGES
+from fastdata.datasets.store import ShardStore, fingerprint_of_kept
 from fastdata.datasets.streams import TarImageStream
-from fastdata.epoch.cursor import EpochCursor, RunIterator
+from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.frameworks import refuse_second_split
 from fastdata.epoch.orders import Order, Shuffle, as_shuffle, orders_of
 from fastdata.epoch.plan import EpochPlan, Last
+from fastdata.epoch.run_iterator import RunIterator
 from fastdata.epoch.window import Window
 from fastdata.errors import StateError
 from fastdata.images.limits import MAX_PIXELS
@@ -99,7 +102,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
             batch_size,
             last,
             self.ranks,
-            partial(fingerprint_of_kept, self._listing, self._kept),
+            partial(fingerprint_of_kept, self._listing, self._places.kept),
         )
         self._iteration: weakref.ref[_Iteration] | None = None
 
@@ -178,27 +181,17 @@ def _texts(urls: Urls) -> list[str]:
     return [os.fspath(url) for url in ([urls] if isinstance(urls, str | os.PathLike) else urls)]
 
 
-def _new_stream(
-    urls: Urls,
-    transform: Transforms = None,
-    image: str = IMAGES,
-    target: Target = "cls",
-    shuffle: Shuffle | None = None,
-    seed: int = 0,
-    *,
-    last: Last = "partial",
-    rank: int | None = None,
-    world_size: int | None = None,
-    order: Order | None = None,
-    cache: Cache | None = None,
-    **others: Any,
-) -> TarImageStream:
-    """The same arguments. TypeError for those that have no meaning for a stream."""
-    stream = TarImageStream(urls, transform, image, target, seed, ranks=(rank, world_size), **others)
-    refused = {"a shuffle": shuffle, "an order": order, "a cache": cache, f"last={last!r}": last != "partial"}
-    for what, given in refused.items():
-        if given:
-            stream.refuse(what)
+_NOT_OF_STREAMS = {"a shuffle": "shuffle", "an order": "order", "a cache": "cache"}
+
+
+def _new_stream(*args: Any, **options: Any) -> TarImageStream:
+    """Of the arguments of a TarImageDataset. TypeError for those that have no meaning for a stream."""
+    given = signature(TarImageDataset.__init__).bind(None, *args, **options).arguments
+    last = given.pop("last", "partial")
+    refused = {what: given.pop(name, None) for what, name in _NOT_OF_STREAMS.items()}
+    ranks = given.pop("rank", None), given.pop("world_size", None)
+    stream = TarImageStream(**{name: value for name, value in given.items() if name != "self"}, ranks=ranks)
+    stream.refuse_given({**refused, f"last={last!r}": last != "partial"})
     return stream
 
 

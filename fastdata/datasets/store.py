@@ -12,32 +12,30 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fastdata.datasets.base import BYTES_AT_ONCE, FAILURES, ImageDataset, Transforms
+from fastdata.datasets.base import ImageDataset, Transforms
 from fastdata.datasets.components import Found, Received, read_components
 from fastdata.datasets.far import FarSamples
-from fastdata.datasets.fields import Declared, Target, Wanted, check_followed, declared
+from fastdata.datasets.fields import Declared, Target, Wanted, check_followed
 from fastdata.datasets.joining import join_tables
+from fastdata.datasets.kept import Kept
 from fastdata.datasets.mapping import Map
-from fastdata.datasets.mix import Selectable
 from fastdata.datasets.places import Place, Places
 from fastdata.datasets.prepared import Data, LookFor, Seen
-from fastdata.epoch.identity import fingerprint_of_selected
-from fastdata.errors import NoImageError, ReadError, SampleError, TarError, TargetError
+from fastdata.datasets.samples import BYTES_AT_ONCE, FAILURES
+from fastdata.datasets.selection import Selectable
+from fastdata.datasets.shard_fields import IMAGES, declared_of_shards, extensions_of, no_image, read_shard_field
+from fastdata.errors import SampleError, TarError, TargetError
 from fastdata.images import kernel
 from fastdata.images.limits import MAX_PIXELS
-from fastdata.sample import IMAGE_EXTENSIONS, Sample
-from fastdata.sources.faults import is_machines, patiently
+from fastdata.sample import Sample
+from fastdata.sources.faults import patiently
 from fastdata.sources.listing import Listing, list_shards
 from fastdata.sources.node.node_cache import Cache
 from fastdata.sources.regular import MAX_BYTES, refuse_larger
 from fastdata.sources.shard import Component, Shard
-from fastdata.sources.targets import read_field
 from fastdata.sources.tars.index import NO_CLASS
 from fastdata.sources.tars.tar import pread
 from fastdata.sources.urls import Urls
-from fastdata.transforms.fields import Field, Label
-
-IMAGES = ";".join(IMAGE_EXTENSIONS)
 
 
 class ShardStore(ImageDataset):
@@ -46,22 +44,20 @@ class ShardStore(ImageDataset):
     def __init__(
         self,
         urls: Urls,
-        transform: Transforms,
-        image: str,
-        target: Target,
-        seed: int,
-        max_pixels: int,
+        transform: Transforms = None,
+        image: str = IMAGES,
+        target: Target = "cls",
+        seed: int = 0,
+        max_pixels: int = MAX_PIXELS,
         map: Map | None = None,
         cache: Cache | None = None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         super().__init__(transform, seed, max_pixels, map, max_bytes)
-        fields = _components_of_shards(declared(target))
+        fields = declared_of_shards(target)
         if fields is not None:
             check_followed(fields, self.transform)
-        self.image = tuple(image.lower().split(";"))
-        if not all(self.image):
-            raise ValueError(f"image must name extensions, as 'jpg;png', got {image!r}")
+        self.image = extensions_of(image)
         self.target = target
         self._listing, classes = list_shards(urls, cache)
         self.shards = self._listing.shards
@@ -71,22 +67,19 @@ class ShardStore(ImageDataset):
         self._far = FarSamples(self._listing, self._places, self._listing.cache) if self._listing.has_far else None
         if self._far is not None:
             weakref.finalize(self, self._far.expect_nothing)  # the threads that read ahead know it, not this dataset
-        self._kept: npt.NDArray[np.int64] | None = None
         self.left_out: Mapping[str, int] = {}
         self._fields = None if fields is None else self._join(fields)
 
     def _join(self, fields: Declared) -> Wanted:
         """The fields with their tables joined; which samples are kept is decided here."""
-        joined = join_tables(fields, self._key_hashes, self.key)
-        self._kept, self.left_out = joined.kept, joined.left_out
+        joined = join_tables(fields, self.key_hashes, self.key)
+        self._places.keep(joined.kept)
+        self.left_out = joined.left_out
         return joined.wanted
-
-    def _key_hashes(self) -> npt.NDArray[np.uint64]:
-        return self._places.column("key").astype(np.uint64, copy=False)
 
     @property
     def num_samples(self) -> int:
-        return len(self._places) if self._kept is None else len(self._kept)
+        return len(self._places.kept)
 
     @functools.cached_property
     def bytes_per_sample(self) -> float:
@@ -100,7 +93,7 @@ class ShardStore(ImageDataset):
     @functools.cached_property
     def fingerprint(self) -> str:
         """A short name of the samples and their order, by which a resumed run knows its dataset."""
-        return fingerprint_of_kept(self._listing, self._kept)
+        return fingerprint_of_kept(self._listing, self._places.kept)
 
     def key(self, number: int) -> str:
         with self._there(number):
@@ -108,7 +101,7 @@ class ShardStore(ImageDataset):
             return shard.key(row)
 
     def key_hashes(self) -> npt.NDArray[np.uint64]:
-        return self._kept_of(self._key_hashes())
+        return self._places.keys()
 
     @functools.cached_property
     def targets(self) -> npt.NDArray[np.int64] | list[Any]:
@@ -118,37 +111,27 @@ class ShardStore(ImageDataset):
         """
         if self.target != "cls":
             return [self._target_of(number) for number in range(self.num_samples)]
-        targets = self._kept_of(self._places.column("cls")).astype(np.int64, copy=False)
+        targets = self._places.classes()
         for number in np.flatnonzero(targets == NO_CLASS).tolist():
             targets[number] = self._target_of(number)
         return targets
 
     def class_indexes(self) -> npt.NDArray[np.int64]:
         """The class of every sample as the indexes know it, whatever the target is: int64, -1 where they know none."""
-        known = self._kept_of(self._places.column("cls")).astype(np.int64, copy=False)
+        known = self._places.classes()
         return np.where(known == NO_CLASS, -1, known)
 
     def where(self, number: int) -> str:
-        path = self._places.path(self._stored(number))
+        path = self._places.path(number)
         try:
             shard, row = self._locate(number)
             return f"{path}, offset {shard.start(row)}"
         except (OSError, TarError):
             return path
 
-    def _kept_of(self, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Of a number for each stored sample those of the samples that are kept."""
-        return column if self._kept is None else column[self._kept]
-
-    def _stored(self, number: int) -> int:
-        """The sample's number among all that lie in the shards. IndexError for one that no sample has."""
-        if not 0 <= number < self.num_samples:
-            raise IndexError(f"sample {number} of {self.num_samples}")
-        return number if self._kept is None else int(self._kept[number])
-
     def _locate(self, number: int) -> tuple[Shard, int]:
         """A sample's shard and row."""
-        place = self._places.at(self._stored(number))
+        place = self._places.at(number)
         return self._places.shard(place.position), place.row
 
     @property
@@ -160,23 +143,19 @@ class ShardStore(ImageDataset):
         return self._far is not None and self._far.room >= samples * self.bytes_per_sample
 
     def expect(self, numbers: Sequence[int], blocks: Sequence[Sequence[int]] = ()) -> None:
-        """As of every dataset."""
         if self._far is not None:
-            stored = [list(map(self._stored, block)) for block in blocks]
-            self._far.expect(list(map(self._stored, numbers)), stored)
+            self._far.expect(numbers, blocks)
 
     def expect_nothing(self) -> None:
-        """As of every dataset."""
         if self._far is not None:
             self._far.expect_nothing()
 
     def together(self, numbers: Sequence[int]) -> AbstractContextManager[None]:
-        """As of every dataset."""
-        return nullcontext() if self._far is None else self._far.together(list(map(self._stored, numbers)))
+        return nullcontext() if self._far is None else self._far.together(numbers)
 
     def _there(self, number: int) -> AbstractContextManager[None]:
         """A block in which a sample's bytes are on disk. OSError where they can't be had."""
-        return nullcontext() if self._far is None else self._far.one_there(self._stored(number))
+        return nullcontext() if self._far is None else self._far.one_there(number)
 
     def _read(self, number: int) -> Sample[bytes]:
         with self._there(number):
@@ -191,27 +170,23 @@ class ShardStore(ImageDataset):
 
     def _component(self, number: int, place: Place | None = None) -> Component:
         """Where a sample's image lies. NoImageError where it has none."""
-        position, row, entry = place or self._places.at(self._stored(number))
+        position, row, entry = place or self._places.at(number)
         shard = self._places.shard(position)
         component = shard.find(row, self.image, entry)
         if component is not None:
             refuse_larger(f"its component {component.extension!r}", component.size, self.max_bytes)
             return component
-        has = ", ".join(name for name in shard.extensions if shard.has(row, name))
-        cause = f"it has none of the components {';'.join(self.image)}, but {has}: say image='...'"
-        raise NoImageError(cause, self.key(number), self.where(number))
+        has = [name for name in shard.extensions if shard.has(row, name)]
+        raise no_image(self.image, has, self.key(number), self.where(number))
 
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:
             return super()._read_some(numbers, look_for)
-        if self._far is None:
-            return self._read_placed(numbers, self._placed(numbers), {}, look_for)
-        stored = list(map(self._stored, numbers))
-        find = partial(self._far.placed, stored)
-        placed = patiently(find, find)
-        with self._far.there(placed) as errors:
-            missing = {number: errors[each] for number, each in zip(numbers, stored, strict=True) if each in errors}
-            return self._read_placed(numbers, [placed[each].place for each in stored], missing, look_for)
+        if self._far is None:  # an index that can't be read is no sample's fault
+            return self._read_placed(numbers, patiently(partial(self._places.some, numbers)), {}, look_for)
+        placed = patiently(partial(self._far.placed, numbers))
+        with self._far.there(placed) as missing:
+            return self._read_placed(numbers, [placed[number].place for number in numbers], missing, look_for)
 
     def _read_placed(
         self, numbers: Sequence[int], placed: list[Place], missing: Mapping[int, OSError], look_for: LookFor | None
@@ -221,7 +196,7 @@ class ShardStore(ImageDataset):
         total = 0
         for number, place in zip(numbers, placed, strict=True):
             error = missing.get(number)
-            each = self._missing(number, error) if error else self._find(number, place, patient=not found)
+            each = self._fault(number, error) if error else self._find(number, place, patient=not found)
             if each is None:
                 break  # What is found is read first, which lets go of its files.
             found.append(each)
@@ -233,24 +208,8 @@ class ShardStore(ImageDataset):
         except MemoryError:  # one by one, to say which
             return super()._read_some(numbers, look_for)
 
-    def _missing(self, number: int, error: OSError) -> SampleError:
-        """What is wrong with a sample whose bytes can't be had. OSError where that is the machine's fault."""
-        where = self.where(number)
-        if is_machines(error):
-            raise OSError(error.errno, f"{error.strerror}, reading sample number {number}", where) from error
-        located = ReadError(str(error), f"number {number}", where)
-        located.__cause__ = error
-        return located.without_frames()
-
     def _key_if_readable(self, number: int) -> str:
         return super()._key_if_readable(number) if self._far is None else f"number {number}"  # not to ask for it again
-
-    def _placed(self, numbers: Sequence[int]) -> list[Place]:
-        """The places of samples. OSError where a dataset's index can't be read, which is no sample's fault."""
-        if self._kept is not None or (numbers and not 0 <= min(numbers) <= max(numbers) < self.num_samples):
-            numbers = list(map(self._stored, numbers))
-        find = partial(self._places.some, np.array(numbers, np.int64))
-        return patiently(find, find)
 
     def _find(self, number: int, place: Place, patient: bool) -> Found | None:
         """Where a sample's image lies, or what is wrong with it.
@@ -262,7 +221,7 @@ class ShardStore(ImageDataset):
         except FAILURES:
             find = partial(self._tried, number, partial(self._component, number, place))
         if patient:
-            return patiently(find, find)
+            return patiently(find)
         with suppress(OSError):
             return find()
         return None
@@ -270,10 +229,7 @@ class ShardStore(ImageDataset):
     def _read_found(self, numbers: Sequence[int], found: list[Found], look_for: LookFor | None) -> Seen:
         """What was found, read in one call of the kernel into one memory; nothing of those with an error."""
         looks = None if look_for is None else look_for([0 if isinstance(c, SampleError) else c.hashed for c in found])
-        received = read_components(found, self.target == "cls", None if looks is None else looks.first)
-        if looks is not None:
-            checked = [isinstance(c, Component) and c.opened.checked for c in found]
-            looks.finish([each.data for each in received], checked if any(checked) else None)
+        received = read_components(found, self.target == "cls", looks)
         samples = zip(numbers, received, strict=False)
         return [self._read_as(number, partial(self._sample, number, each)) for number, each in samples], looks
 
@@ -284,7 +240,7 @@ class ShardStore(ImageDataset):
         return Sample(key, received.data, label)
 
     def _read_again(self, number: int) -> Sample[bytes]:
-        self._places.close(self._stored(number))
+        self._places.close(number)
         return self._read(number)
 
     def _target(self, shard: Shard, row: int, key: str, number: int) -> Any:
@@ -293,16 +249,9 @@ class ShardStore(ImageDataset):
         if self.target == "cls" and (index := shard.cls(row)) != NO_CLASS:
             return index
         try:
-            return self._fields.read(number, partial(self._field, shard, row))
+            return self._fields.read(number, partial(read_shard_field, shard, row, self.max_bytes))
         except TargetError as error:
             raise error.at(key, self.where(number)) from error
-
-    def _field(self, shard: Shard, row: int, field: Field) -> Any:
-        if field == Label("cls") and (index := shard.cls(row)) != NO_CLASS:
-            return index
-        component = shard.component(row, field.component.lower())
-        refuse_larger(f"its component {component.extension!r}", component.size, self.max_bytes)
-        return read_field(field, shard.read_component(component)[1])
 
     def _target_of(self, number: int) -> Any:
         with self._there(number):
@@ -316,30 +265,7 @@ class TarImageMapDataset(ShardStore, Selectable, Dataset[tuple[Tensor, Any]]):
     Arguments are those of `TarImageDataset`; what it is by number is in `MapStyleDataset` and `Selectable`.
     """
 
-    def __init__(
-        self,
-        urls: Urls,
-        transform: Transforms = None,
-        image: str = IMAGES,
-        target: Target = "cls",
-        seed: int = 0,
-        max_pixels: int = MAX_PIXELS,
-        map: Map | None = None,
-        cache: Cache | None = None,
-        max_bytes: int = MAX_BYTES,
-    ) -> None:
-        super().__init__(urls, transform, image, target, seed, max_pixels, map, cache, max_bytes)
 
-
-def fingerprint_of_kept(listing: Listing, kept: npt.NDArray[np.int64] | None) -> str:
-    """16 hex digits of what is in these shards, and of which of their samples are kept (None: all)."""
-    whole = listing.fingerprint()
-    return whole if kept is None else fingerprint_of_selected(whole, kept)
-
-
-def _components_of_shards(fields: Declared | None) -> Declared | None:
-    """The fields; ValueError where one is stored in files, as a folder's may be."""
-    for component in fields.components if fields else []:
-        if "/" in component or "{" in component:
-            raise ValueError(f"a shard's component is an extension, such as 'seg.png', not the path {component!r}")
-    return fields
+def fingerprint_of_kept(listing: Listing, kept: Kept) -> str:
+    """16 hex digits of what is in these shards, and of which of their samples are kept."""
+    return kept.fingerprint(listing.fingerprint())

@@ -11,11 +11,13 @@ from fastdata.datasets.base import ImageDataset, Transforms
 from fastdata.datasets.collate import collate
 from fastdata.datasets.fields import Target, Wanted, check_followed, declared
 from fastdata.datasets.mapping import Map
+from fastdata.datasets.shard_fields import IMAGES, extensions_of, no_image
 from fastdata.datasets.stream_batches import StreamBatches
-from fastdata.epoch.cursor import EpochCursor, Run
+from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.orders import PlainOrders
 from fastdata.epoch.plan import Place
-from fastdata.errors import ReadError, StateError, TargetError
+from fastdata.epoch.run import Run
+from fastdata.errors import StateError, TargetError
 from fastdata.images.limits import MAX_PIXELS
 from fastdata.sample import Sample
 from fastdata.sources.regular import MAX_BYTES, refuse_larger
@@ -42,7 +44,7 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
         self,
         urls: Urls,
         transform: Transforms = None,
-        image: str = "jpg;jpeg;png;ppm;bmp;pgm;tif;tiff;webp",
+        image: str = IMAGES,
         target: Target = "cls",
         seed: int = 0,
         *,
@@ -60,7 +62,7 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
             check_followed(fields, self.transform)
             if len(fields.components) < len(fields.fields):
                 raise ValueError("a table is joined with all samples at once: " + _INSTEAD)
-        self.target, self.image = target, tuple(image.lower().split(";"))
+        self.target, self.image = target, extensions_of(image)
         stored = {} if fields is None else {n: f for n, f in fields.fields.items() if isinstance(f, Field)}
         self._fields = None if fields is None else Wanted(stored, fields.named)
         self._extensions = {*self.image, *(field.component.lower() for field in stored.values())}
@@ -77,6 +79,12 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
     def refuse(self, what: str) -> NoReturn:
         """Raises TypeError: this can't be had of streams."""
         raise TypeError(f"{what} can't be had of a stream: {_INSTEAD}")
+
+    def refuse_given(self, given: Mapping[str, object]) -> None:
+        """Raises TypeError for the first of these, by what it is, that was asked for."""
+        for what, value in given.items():
+            if value:
+                self.refuse(what)
 
     def __len__(self) -> int:
         self.refuse("a length")
@@ -116,8 +124,7 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
         sample = self._arrived[number]
         extension = next((name for name in self.image if name in sample.sizes), None)
         if extension is None:
-            cause = f"it has none of the components {';'.join(self.image)}, but {', '.join(sample.sizes)}"
-            raise ReadError(f"{cause}: say image='...'", sample.key, sample.where)
+            raise no_image(self.image, sample.sizes, sample.key, sample.where)
         return Sample(sample.key, self._component(sample, extension), self._target(number, sample))
 
     def _target(self, number: int, sample: StreamedSample) -> Any:

@@ -7,11 +7,13 @@ from typing import Any
 
 from torch.utils.data import Dataset, DistributedSampler, Subset
 
-from fastdata.epoch.cursor import EpochCursor, Run, RunIterator
+from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.frameworks import refuse_second_split
 from fastdata.epoch.identity import identity_of
 from fastdata.epoch.orders import Order, Shuffle, orders_of
 from fastdata.epoch.plan import Last
+from fastdata.epoch.run import Run
+from fastdata.epoch.run_iterator import RunIterator
 from fastdata.errors import StateError
 from fastdata.sample import Size
 

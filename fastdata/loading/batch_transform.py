@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastdata.datasets.generators import seeded
-from fastdata.epoch.cursor import Run
+from fastdata.epoch.run import Run
 from fastdata.sample import Batch
 
 BatchTransform = Callable[[Tensor, Any], tuple[Tensor, Any]]

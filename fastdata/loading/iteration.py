@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
-from fastdata.epoch.cursor import Run
+from fastdata.epoch.run import Run
 from fastdata.loading.batch_job import LoadingJob, Setup
 from fastdata.loading.batch_transform import BatchTransform, batch_seed, transformed
 from fastdata.loading.layout import image_by_image

@@ -15,17 +15,18 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fastdata.cpus import available_cpus
-from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.far import expected
-from fastdata.datasets.mix import as_image_dataset
 from fastdata.datasets.streams import TarImageStream
-from fastdata.epoch.cursor import EpochCursor, Run
-from fastdata.epoch.orders import Order, OrdersOfBatches, Shuffle, orders_of
+from fastdata.epoch.cursor import EpochCursor
+from fastdata.epoch.orders import Order, OrdersOfBatches, Shuffle
 from fastdata.epoch.plan import Last
+from fastdata.epoch.run import Run
+from fastdata.loading.arguments import check_choices, check_numbers, dali_of, dataset_for, orders_for
 from fastdata.loading.batch_job import BatchJob, MappedJob, Setup
 from fastdata.loading.batch_transform import BatchTransform
 from fastdata.loading.crew import Crew
-from fastdata.loading.dali.options import Dali, check_installed
+from fastdata.loading.dali.options import Dali
+from fastdata.loading.devices import device_of
 from fastdata.loading.iteration import BatchCrew, Iteration
 from fastdata.loading.layout import layouts
 from fastdata.loading.memory import Memory
@@ -33,7 +34,6 @@ from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.loading.stats import Stats
 from fastdata.loading.torch_names import TorchNames, last_of, num_threads_of
 from fastdata.sample import Batch
-from fastdata.transforms.views import Views
 
 
 class Loader:
@@ -87,23 +87,20 @@ class Loader:
     ) -> None:
         num_threads = num_threads_of(num_threads, torch_names)
         self.last: Last = last_of(last, torch_names)
-        self.dataset = _checked(dataset, batch_size, self.last)
-        _check_numbers(batch_size, num_threads, prefetch, max_skipped)
+        self.dataset = dataset_for(dataset, batch_size, self.last)
+        check_numbers(batch_size, num_threads, prefetch, max_skipped)
+        check_choices(self.dataset, self.last, decoder, on_error, batch_transform)
+        orders = orders_for(self.dataset, order, shuffle)
+        sizes = orders.sizes if isinstance(orders, OrdersOfBatches) else ()
         self.batch_size = batch_size
         self.num_threads = num_threads or available_cpus()
-        shuffle = shuffle if shuffle is not None else self.dataset.shuffle or None
-        order = self.dataset.order if order is None else order
-        if isinstance(self.dataset, TarImageStream):
-            _check_stream(self.dataset, [shuffle, order, self.last != "partial", decoder != "cpu", on_error != "raise"])
-        samples = 0 if self.dataset.is_stream else self.dataset.num_samples
-        orders = orders_of(self.dataset, samples, order, shuffle, self.dataset.seed)
         self.shuffle = orders.shuffle
         self.prefetch = prefetch
-        self.device = _device(device)
-        self.dali = _dali(decoder, self.dataset)
+        self.device = device_of(device)
+        self.dali = dali_of(decoder, self.dataset, sizes)
         self.normalize = normalize.to(self.device) if isinstance(normalize, torch.nn.Module) else normalize
-        self.batch_transform = _batch_transform(batch_transform)
-        self.on_error = _on_error(on_error)
+        self.batch_transform = batch_transform
+        self.on_error = on_error
         self.skipped: list[Skipped] = []
         self._max_skipped = max_skipped
         self._cursor = EpochCursor(
@@ -114,9 +111,6 @@ class Loader:
             partial(getattr, self.dataset, "fingerprint"),
         )
         self._iteration: Iteration | None = None
-        sizes = orders.sizes if isinstance(orders, OrdersOfBatches) else ()
-        if sizes and self.dali is not None:
-            raise ValueError("DALI's pipeline has images of one size: decoder='cpu' decodes those of Buckets")
         self._layouts = layouts(self.dataset.transform, batch_size, sizes)
         self._memory: tuple[int, Memory] | None = None
 
@@ -232,79 +226,3 @@ def _new_crew(setup: Setup, run: Run, num_threads: int, prefetch: int, dali: Dal
     from fastdata.loading.dali.crew import DaliCrew
 
     return DaliCrew(setup, batches, num_threads, prefetch, dali)
-
-
-def _check_stream(stream: TarImageStream, asked: list[Any]) -> None:
-    """TypeError for what was asked for, and can't be had of a stream."""
-    names = ["a shuffle", "an order", "last='drop' or 'pad'", "decoder='dali'", "on_error='skip'"]
-    for what, given in zip(names, asked, strict=True):
-        if given:
-            stream.refuse(what)
-
-
-def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:
-    """The dataset as one of this package's. TypeError, or ValueError, for one that a Loader can't load."""
-    images = as_image_dataset(dataset)
-    own_batches, own_last = getattr(images, "batch_size", None), getattr(images, "last", "partial")
-    if own_batches not in (None, batch_size) or own_last not in ("partial", last):
-        raise ValueError(
-            f"the dataset has batch_size={own_batches} and last={own_last!r}, the Loader {batch_size} "
-            f"and {last!r}: leave them to the Loader"
-        )
-    if images.transform.output is None and not images.is_mapped:
-        raise ValueError(
-            f"{images.transform} gives images of different sizes: end it with a fixed one, as RandomResizedCrop(224) "
-            "or [Resize(256), CenterCrop(224)] have"
-        )
-    return images
-
-
-def _check_numbers(batch_size: int, num_threads: int | None, prefetch: int, max_skipped: int) -> None:
-    for name, value in (("batch_size", batch_size), ("num_threads", num_threads), ("prefetch", prefetch)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if max_skipped < 0:
-        raise ValueError(f"max_skipped must be at least 0, got {max_skipped}")
-
-
-def _batch_transform(function: BatchTransform | None) -> BatchTransform | None:
-    if function is not None and not callable(function):
-        raise TypeError(f"batch_transform is a function of (images, targets), got {function!r}")
-    return function
-
-
-def _dali(decoder: Literal["cpu", "dali"] | Dali, dataset: ImageDataset) -> Dali | None:
-    if decoder == "cpu":
-        return None
-    if isinstance(dataset.transform, Views):
-        raise ValueError("DALI decodes one view of an image: decoder='cpu' decodes several")
-    if dataset.is_mapped:
-        raise ValueError("map= is of samples on the CPU, and DALI gives whole batches: decoder='cpu' goes with it")
-    if decoder != "dali" and not isinstance(decoder, Dali):
-        raise ValueError(f"decoder must be 'cpu', 'dali' or a Dali(...), got {decoder!r}")
-    check_installed()
-    return decoder if isinstance(decoder, Dali) else Dali()
-
-
-def _on_error(on_error: str) -> str:
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    return on_error
-
-
-def _device(device: str | torch.device | None) -> torch.device | None:
-    """None for the CPU, where batches are already."""
-    if device is None:
-        return None
-    device = torch.device(device)
-    if device.type == "cpu":
-        return None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("device='cuda', but torch sees no CUDA device here: leave device out to stay on the CPU")
-    return torch.device("cuda", _local_gpu()) if device.type == "cuda" and device.index is None else device
-
-
-def _local_gpu() -> int:
-    """This rank's GPU, by torchrun's LOCAL_RANK; the current one where a rank sees fewer, its own alone for example."""
-    local_rank = int(os.environ.get("LOCAL_RANK", "-1"))
-    return local_rank if 0 <= local_rank < torch.cuda.device_count() else torch.cuda.current_device()

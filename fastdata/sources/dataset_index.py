@@ -15,7 +15,7 @@ from xxhash import xxh3_64_intdigest
 from fastdata.errors import ManifestError, TarError
 from fastdata.sources.faults import as_machines
 from fastdata.sources.node.byte_locks import wait_for_lock
-from fastdata.sources.regular import open_regular
+from fastdata.sources.regular import HoldsDescriptor, open_regular
 from fastdata.sources.tars.index_layout import CHUNK, IndexEntry, read_layout
 from fastdata.sources.tars.rows import Entry, Rows, are_within
 from fastdata.sources.tars.tar import pread
@@ -105,10 +105,8 @@ class DatasetIndex:
             opened.checked_all = bool(opened.checked.all())
 
 
-class _Opened:
+class _Opened(HoldsDescriptor):
     """An index that is open; the file is closed when its last user is gone."""
-
-    fd = -1
 
     def __init__(self, path: str, entry: IndexEntry) -> None:
         self.path = path
@@ -160,10 +158,6 @@ class _Opened:
 
     def _is_sound(self, chunk: int, data: bytes) -> bool:
         return xxh3_64_intdigest(data) == int(self._hashes[chunk])
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
-        if self.fd >= 0:
-            close(self.fd)
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:

@@ -52,8 +52,9 @@ def as_machines(where: str) -> Iterator[None]:
         raise kind(errno.EIO, str(error), where) from error
 
 
-def patiently(attempt: Callable[[], T], again: Callable[[], T]) -> T:
-    """What the attempt gives; where the machine fails, what trying `again` does; OSError where it goes on failing.
+def patiently(attempt: Callable[[], T], again: Callable[[], T] | None = None) -> T:
+    """What the attempt gives; where the machine fails, what trying `again` does, by default the same; OSError where it
+    goes on failing.
 
     OSErrors of other kinds are to be dealt with in the attempts.
     """
@@ -62,5 +63,5 @@ def patiently(attempt: Callable[[], T], again: Callable[[], T]) -> T:
             return attempt()
         except OSError:
             time.sleep(wait)
-            attempt = again
+            attempt = again or attempt
     return attempt()

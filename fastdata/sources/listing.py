@@ -21,8 +21,8 @@ from fastdata.sources.manifest import Manifest, ShardEntry
 from fastdata.sources.node.cache import local
 from fastdata.sources.node.node_cache import Cache
 from fastdata.sources.node.sparse import RemoteFile
+from fastdata.sources.opened_shard import Known
 from fastdata.sources.remote_dataset import remote_index, remote_manifest
-from fastdata.sources.shard import Known
 from fastdata.sources.tars.index import Summary, index_count, index_summary
 from fastdata.sources.tars.index_layout import SUFFIX
 from fastdata.sources.urls import (

@@ -1,7 +1,8 @@
-"""Files that are read whole: regular ones of a bounded size. And how many a process may have open."""
+"""Regular files: opened, read whole up to a bounded size, and how many a process may have open."""
 
 import os
 import resource
+from collections.abc import Callable
 from stat import S_ISREG
 from typing import Final
 
@@ -16,6 +17,16 @@ def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: i
         os.close(fd)
         raise OSError(f"{os.fspath(path)} is no regular file")
     return fd
+
+
+class HoldsDescriptor:
+    """Whose file descriptor `fd`, if it has one, is closed when its last user is gone."""
+
+    fd = -1
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
+        if self.fd >= 0:
+            close(self.fd)
 
 
 def open_private(path: str | os.PathLike[str]) -> int:

@@ -1,41 +1,21 @@
 """A shard to read from: any component of any sample, at random."""
 
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from fastdata.errors import TarError
-from fastdata.sources.dataset_index import DatasetIndex, IndexPart
-from fastdata.sources.faults import as_machines
-from fastdata.sources.manifest import ShardEntry
-from fastdata.sources.node.cache import local
-from fastdata.sources.node.node_cache import Cache, range_cache
-from fastdata.sources.node.sparse import RemoteFile
-from fastdata.sources.regular import MAX_BYTES, open_regular
-from fastdata.sources.tars.index import ABSENT, NO_CLASS, Rows, shard_rows
+from fastdata.sources.node.node_cache import Cache
+from fastdata.sources.opened_shard import Known, OpenedShard
+from fastdata.sources.regular import MAX_BYTES
+from fastdata.sources.tars.index import ABSENT, NO_CLASS, Rows
 from fastdata.sources.tars.rows import MAX_CLASS_BYTES, Entry, class_in
 from fastdata.sources.tars.tar import BLOCK, REGULAR, is_header, number, plain_name, pread, walk
 from fastdata.sources.tars.webdataset import key_hash, split_name
-from fastdata.sources.urls import is_remote
 
 _NEAR = 4096  # bytes behind an image: as a rule what holds the class begins there, behind padding and a header
-
-
-class Known(NamedTuple):
-    """What a dataset's json says of a shard; and the dataset's index, if it has one, with the shard's first row."""
-
-    entry: ShardEntry
-    of_dataset: DatasetIndex | None
-    first: int
-
-    def remote_file(self, path: str) -> RemoteFile | None:
-        """The shard at this path, if it is a URL and its samples can be fetched one by one; None if it can't."""
-        if self.of_dataset is None or not is_remote(path):
-            return None
-        return RemoteFile(path, self.entry.filesize, self.entry.hash)
 
 
 class Shard:
@@ -63,7 +43,7 @@ class Shard:
     ) -> None:
         self.path = os.fspath(path)
         self.keep_index, self.known, self.count, self.cache = keep_index, known, count, cache
-        self._opened: _Opened | None = None
+        self._opened: OpenedShard | None = None
 
     def __reduce__(self) -> tuple[type["Shard"], tuple[object, ...]]:
         return Shard, (self.path, self.keep_index, self.known, self.count, self.cache)
@@ -107,7 +87,7 @@ class Shard:
         opened = self._open()
         hashed, start = opened.entry(row)[:2]
         header = pread(opened.fd, BLOCK, start)
-        return self._plain_key(header, hashed) or self._find(opened, hashed, start, start)
+        return self._plain_key(header, hashed) or self._walked_key(opened, hashed, start, start)
 
     def read(self, row: int, extension: str) -> bytes:
         """The bytes of one component."""
@@ -170,7 +150,7 @@ class Shard:
             raise self._changed(offset, f"only {max(received, 0)} of a component's {size} bytes are left")
         key = self._plain_key(header, hashed, extension)
         if key is None or (header[124:136] != b"%011o\0" % size and number(header[124:136]) != size):
-            key = self._find(opened, hashed, start, offset, (extension, size))
+            key = self._walked_key(opened, hashed, start, offset, (extension, size))
         return key
 
     def checked_class(self, component: "Component", content: bytes) -> int:
@@ -183,12 +163,12 @@ class Shard:
         """Lets go of the file, which closes when its last reader is done; reading again opens it again."""
         self._opened = None
 
-    def _open(self) -> "_Opened":
+    def _open(self) -> OpenedShard:
         # There is no lock here, since a fork could leave it held for ever: threads that meet each open the file, and
         # all of these but the last close again when they have been read.
         opened = self._opened
         if opened is None:
-            opened = _Opened(self.path, self.keep_index, self.known, self.cache)
+            opened = OpenedShard(self.path, self.keep_index, self.known, self.cache)
             if self.count not in (None, opened.count):
                 counted = f"{opened.count} samples where {self.count} were counted"
                 raise TarError.at(self.path, 0, f"has {counted}: replaced, or another's json")
@@ -204,8 +184,8 @@ class Shard:
             return None
         return split[0]
 
-    def _find(
-        self, opened: "_Opened", hashed: int, start: int, offset: int, expected: tuple[str, int] | None = None
+    def _walked_key(
+        self, opened: OpenedShard, hashed: int, start: int, offset: int, expected: tuple[str, int] | None = None
     ) -> str:
         """The key with this hash, from its member with data at `offset` of this extension and size, or from its first.
 
@@ -237,52 +217,6 @@ class Shard:
         return TarError.at(self.path, offset, f"{problem}; {todo}")
 
 
-class _Opened:
-    """What a Shard has open; the file is closed when its last user is gone."""
-
-    fd = -1
-
-    def __init__(self, path: str, keep_index: bool, known: Known | None, cache: Cache) -> None:
-        with as_machines(path):
-            file = _on_disk(path, known, cache)
-        self.fd = open_regular(file)
-        self.size = os.fstat(self.fd).st_size
-        is_listed = known is not None and self.size == known.entry.filesize
-        self.checked = bool(is_listed and known and known.entry.checked)
-        """Whether packing has read all of its images to their ends."""
-        self.is_indexed = bool(is_listed and known and known.of_dataset)
-        """Whether its rows are those of the dataset's index."""
-        if known and known.of_dataset and self.is_indexed:
-            self.rows: Rows | IndexPart = IndexPart(known.of_dataset, known.first, known.entry.nsamples, self.size)
-            self.entry: Callable[[int], Entry] = self.rows.entry
-            names = known.of_dataset.dtype.names
-        else:
-            self.rows = shard_rows(self.fd, file, keep_index)
-            self.entry = partial(_entry_of, self.rows)
-            names = self.rows.dtype.names
-        self.count = len(self.rows)
-        self.columns = {name[1:]: place for place, name in enumerate(names or ()) if name.startswith(".")}
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
-        if self.fd >= 0:
-            close(self.fd)
-
-
-def _on_disk(path: str, known: Known | None, cache: Cache) -> str:
-    """The file itself; where it is remote the sparse file that its samples are fetched into, else a copy of it."""
-    if known is None:
-        return local(path, cache.dir)
-    remote = known.remote_file(path)
-    if remote is not None:
-        return str(range_cache(cache).path(remote))
-    return local(path, cache.dir, content=known.entry.hash)
-
-
-def _entry_of(rows: Rows, row: int) -> Entry:
-    entry: Entry = rows[row].item()  # all at once, in a third of the time of one by one
-    return entry
-
-
 class Component(NamedTuple):
     """A component's `size` bytes at `offset` of the file that `opened` holds open; and what its sample's row says.
 
@@ -292,7 +226,7 @@ class Component(NamedTuple):
     """
 
     shard: Shard
-    opened: _Opened
+    opened: OpenedShard
     row: int
     extension: str
     offset: int

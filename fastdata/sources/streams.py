@@ -10,7 +10,8 @@ from typing import BinaryIO, NamedTuple
 
 from fastdata.errors import TarError
 from fastdata.sources.regular import MAX_BYTES
-from fastdata.sources.tars.tar import Forward, Member
+from fastdata.sources.tars.forward import Forward
+from fastdata.sources.tars.tar import Member
 from fastdata.sources.tars.webdataset import groups, split_name
 from fastdata.sources.urls import Urls, as_list
 

@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
 
-from support.processes import PATIENCE
+from support.processes import PATIENCE, wait_until
 
 
 class TestEnding:
@@ -71,13 +70,6 @@ class TestEnding:
         _, said = running.communicate(timeout=PATIENCE)
         assert running.returncode == 130
         assert "Traceback" not in said
-
-
-def wait_until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, "nothing happened"
-        os.sched_yield()
 
 
 def lines_of(path: Path) -> list[str]:

@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from fastdata.datasets.base import ImageDataset
 from fastdata.datasets.collate import collate
 from fastdata.datasets.directory import ImageDirectoryDataset
-from fastdata.datasets.mix import as_image_dataset
+from fastdata.datasets.from_torch import as_image_dataset
 from fastdata.datasets.parquet import ParquetImageDataset
 from fastdata.datasets.prepared import Prepared
 from fastdata.datasets.shards import TarImageDataset

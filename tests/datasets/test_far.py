@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 import fastdata as fd
-from fastdata.datasets.mix import as_image_dataset
+from fastdata.datasets.from_torch import as_image_dataset
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes

@@ -10,8 +10,8 @@ import pytest
 from torch.utils.data import ConcatDataset, Subset
 
 import fastdata as fd
+from fastdata.datasets.from_torch import as_image_dataset
 from fastdata.datasets.image_sizes import read_image_sizes
-from fastdata.datasets.mix import as_image_dataset
 from fastdata.images.header import read_header
 from fastdata.sources import faults as faults_of_machines
 from fastdata.sources.tars.writer import ShardWriter

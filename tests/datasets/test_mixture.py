@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
-from fastdata.datasets import base, store
+from fastdata.datasets import samples, store
 from fastdata.datasets.mixture import Mix
 from fastdata.datasets.prepared import Prepared
 from fastdata.epoch.repeated import Repeated
@@ -49,13 +49,13 @@ def test_parts_that_prepare_fewer_than_asked_for_leave_the_rest_in_order(
     mix: Mix, numbers: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [mix.prepare([number], 3).samples[0] for number in numbers]
-    for module in (base, store):
+    for module in (samples, store):
         monkeypatch.setattr(module, "BYTES_AT_ONCE", 1)  # so that every photo is more than that
     prepared: list[Any] = []
     while len(prepared) < len(numbers):
-        samples = mix.prepare(numbers[len(prepared) :], 3).samples
-        assert samples
-        prepared += samples
+        some = mix.prepare(numbers[len(prepared) :], 3).samples
+        assert some
+        prepared += some
     assert [(sample.number, sample.key) for sample in prepared] == [(n, mix.key(n)) for n in numbers]
     assert [sample.image.view for sample in prepared] == [sample.image.view for sample in expected]  # type: ignore[union-attr]
     assert [sample.target for sample in prepared] == [sample.target for sample in expected]  # type: ignore[union-attr]

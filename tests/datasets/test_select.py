@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, Subset
 
 from fastdata.datasets.collate import collate
 from fastdata.datasets.directory import ImageDirectoryDataset
-from fastdata.datasets.mix import Selectable, as_image_dataset
+from fastdata.datasets.from_torch import as_image_dataset
+from fastdata.datasets.selection import Selectable
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.loading.loader import Loader

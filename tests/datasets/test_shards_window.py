@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import ConcatDataset, DataLoader
 
-from fastdata.datasets.mix import as_image_dataset
+from fastdata.datasets.from_torch import as_image_dataset
 from fastdata.datasets.mixture import Mix
 from fastdata.datasets.shards import TarImageDataset
 from fastdata.datasets.store import TarImageMapDataset

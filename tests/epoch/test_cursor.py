@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from fastdata.epoch.cursor import EpochCursor, Run
+from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.plan import Last
+from fastdata.epoch.run import Run
 from support.cursors import SEED, Numbers, cursor
 from support.processes import run_python
 

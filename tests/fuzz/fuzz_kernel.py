@@ -202,7 +202,7 @@ def check(data: bytes, rng: random.Random) -> bool:
     return True
 
 
-def main(seconds: float = 10, seed: int = 0) -> None:
+def main(seconds: float, seed: int) -> None:
     warnings.simplefilter("ignore")  # Pillow's, of damaged EXIF
     end, number, decoded = time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
@@ -224,4 +224,5 @@ def main(seconds: float = 10, seed: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    main(*(float(sys.argv[1]) if i == 1 else int(sys.argv[2]) for i in range(1, len(sys.argv))))
+    given = dict(zip(("seconds", "seed"), sys.argv[1:], strict=False))
+    main(float(given.get("seconds", 10)), int(given.get("seed", 0)))

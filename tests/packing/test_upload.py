@@ -20,6 +20,7 @@ from fastdata.packing.upload import pack_to_url
 from fastdata.packing.write import Progress, Written, write_shard
 from fastdata.sources.folder import scan_classes
 from fastdata.sources.stores.storage import storage_of
+from support.memory_store import empty_memory
 from support.packed import copy_of, files_of, losing_a_file_after
 from support.processes import PYTHONPATH
 from support.servers import S3
@@ -38,9 +39,7 @@ def expected(source: Source, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch) -> str:
     """A folder in a store of this process's."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    empty_memory(monkeypatch)
     return "memory://bucket/out"
 
 

@@ -13,17 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdata.sources.folder import FolderScan, fingerprint, scan_classes, scan_pattern
+from support.folders import grow
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-
-
-def grow(root: Path, *files: str) -> Path:
-    """Empty files below `root`, with their folders."""
-    for file in files:
-        path = root / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def as_torchvision(root: Path) -> list[tuple[str, int]]:

@@ -1,4 +1,3 @@
-import io
 from contextlib import suppress
 from typing import Any
 
@@ -9,12 +8,7 @@ from hypothesis import strategies as st
 
 from fastdata.errors import TargetError
 from fastdata.sources.npy import read_npy
-
-
-def stored(array: Any) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
+from support.annotated import npy
 
 
 def headed(header: bytes, data: bytes = b"") -> bytes:
@@ -33,7 +27,7 @@ def headed(header: bytes, data: bytes = b"") -> bytes:
     ],
 )
 def test_an_array_is_what_was_stored_in_native_order(array: Any) -> None:
-    read = read_npy(stored(array))
+    read = read_npy(npy(array))
     assert read.dtype.isnative
     assert read.tolist() == array.tolist()
 
@@ -58,7 +52,7 @@ def test_a_header_that_numpys_parser_stumbles_over_is_a_target_error(header: byt
         read_npy(headed(header, b"abcd"))
 
 
-GOOD = stored(np.arange(12, dtype=np.int16).reshape(3, 4))
+GOOD = npy(np.arange(12, dtype=np.int16).reshape(3, 4))
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's, of what a damaged header has it parse

@@ -12,17 +12,9 @@ from webdataset.tariterators import base_plus_ext
 
 from fastdata.sources.folder import scan_classes, scan_pattern
 from fastdata.sources.paths import Paths, find_key_collisions, key_of, keys_of
+from support.folders import grow
 
 T = TypeVar("T")
-
-
-def grow(root: Path, *files: str) -> Path:
-    """Empty files below `root`, with their folders."""
-    for file in files:
-        path = root / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
 
 
 def pickled(value: T) -> T:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import train
 
+import train
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.sources.tars.writer import ShardWriter
 from support.pictures import encoded, photo

@@ -1,5 +1,6 @@
 import math
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fastdata.transforms.steps import (
     RandomResizedCrop,
     RandomVerticalFlip,
     Resize,
+    Step,
 )
 from fastdata.transforms.transform import Transform
 from fastdata.transforms.view import Box, View
@@ -25,7 +27,9 @@ seeds = st.integers(0, 2**32)
 
 
 @given(sides, sides, st.integers(1, 300), seeds)
-def test_a_random_crop_lies_inside_the_image_and_comes_out_at_its_size(width, height, size, seed):
+def test_a_random_crop_lies_inside_the_image_and_comes_out_at_its_size(
+    width: int, height: int, size: int, seed: int
+) -> None:
     view = draw([RandomResizedCrop((size, size + 3))], (width, height), seed)
     assert 0 <= view.box.left < view.box.right <= width
     assert 0 <= view.box.top < view.box.bottom <= height
@@ -33,7 +37,7 @@ def test_a_random_crop_lies_inside_the_image_and_comes_out_at_its_size(width, he
     assert view.window == Box(0, 0, size + 3, size)
 
 
-def test_random_crops_have_the_area_and_ratio_that_were_asked_for():
+def test_random_crops_have_the_area_and_ratio_that_were_asked_for() -> None:
     step = RandomResizedCrop(224, scale=(0.2, 0.5), ratio=(0.5, 2.0))
     boxes = [draw([step], (1000, 1000), sample_rng(0, 0, str(i))).box for i in range(2000)]
     areas = [box.width * box.height / 1e6 for box in boxes]
@@ -56,7 +60,9 @@ def test_random_crops_have_the_area_and_ratio_that_were_asked_for():
         ((30, 30), Box(0, 0, 30, 30)),
     ],
 )
-def test_after_ten_attempts_that_do_not_fit_the_crop_is_the_largest_central_one(image_size, box):
+def test_after_ten_attempts_that_do_not_fit_the_crop_is_the_largest_central_one(
+    image_size: tuple[int, int], box: Box
+) -> None:
     # An area of nine times the image never fits.
     assert draw([RandomResizedCrop(8, scale=(9.0, 9.0))], image_size, 0).box == box
 
@@ -71,7 +77,7 @@ def test_after_ten_attempts_that_do_not_fit_the_crop_is_the_largest_central_one(
         (Resize(256), (256, 256), (256, 256)),
     ],
 )
-def test_resize_follows_torchvision(step, image_size, size):
+def test_resize_follows_torchvision(step: Resize, image_size: tuple[int, int], size: tuple[int, int]) -> None:
     view = draw([step], image_size, 0)
     assert view.size == size
     assert view.window == Box(0, 0, *size)
@@ -87,18 +93,20 @@ def test_resize_follows_torchvision(step, image_size, size):
         ((10, 10), (13, 4), (3, -1)),  # pads one above, two below
     ],
 )
-def test_center_crop_has_torchvisions_offsets(image_size, crop, left_top):
+def test_center_crop_has_torchvisions_offsets(
+    image_size: tuple[int, int], crop: tuple[int, int], left_top: tuple[int, int]
+) -> None:
     view = draw([Resize((image_size[1], image_size[0])), CenterCrop(crop)], (100, 100), 0)
     assert (view.window.left, view.window.top) == left_top
     assert (view.window.height, view.window.width) == crop
 
 
-def test_a_center_crop_of_an_image_that_is_not_resized_is_a_smaller_box():
+def test_a_center_crop_of_an_image_that_is_not_resized_is_a_smaller_box() -> None:
     view = draw([CenterCrop(4)], (10, 20), 0)
     assert view == View(Box(3, 8, 7, 12), (4, 4), Box(0, 0, 4, 4), flip=False)
 
 
-def test_flips_are_coordinates_too():
+def test_flips_are_coordinates_too() -> None:
     always = RandomHorizontalFlip(1.0)
     assert not draw([always, always], (9, 9), 0).flip
     # An odd margin of 2.5 is 2 on the left of what is seen, and what is seen is mirrored.
@@ -108,15 +116,15 @@ def test_flips_are_coordinates_too():
     assert (flipped_first.box.left, flipped_last.box.left) == (3, 2)
 
 
-def test_flips_come_as_often_as_asked():
+def test_flips_come_as_often_as_asked() -> None:
     flips = sum(draw([RandomHorizontalFlip(0.3)], (8, 8), sample_rng(1, 2, str(i))).flip for i in range(4000))
     assert abs(flips / 4000 - 0.3) < 0.02
 
 
-def test_a_view_depends_on_seed_epoch_and_key_alone():
+def test_a_view_depends_on_seed_epoch_and_key_alone() -> None:
     transform = Transform([RandomResizedCrop(224), RandomHorizontalFlip()])
 
-    def view(seed, epoch, key):
+    def view(seed: int, epoch: int, key: str) -> View:
         return draw(transform, (500, 375), sample_rng(seed, epoch, key))
 
     assert view(0, 0, "a/b") == view(0, 0, "a/b")
@@ -137,7 +145,7 @@ PINNED = View(Box(53, 31, 245, 184), (224, 224), Box(0, 0, 224, 224), flip=False
         (lambda: RandomResizedCrop(224, ratio=(0.0, 1.0)), "ratio must be"),
         (lambda: RandomHorizontalFlip(1.5), "p must lie between 0 and 1"),
         (lambda: Resize(-1), "size must be"),
-        (lambda: CenterCrop((2.5, 3)), "size must be"),
+        (lambda: CenterCrop((2.5, 3)), "size must be"),  # type: ignore[arg-type]
         (lambda: Transform([Resize(9), RandomResizedCrop(8)]), "only one step of a transform may resize"),
         (lambda: Transform([Resize(9)], reducing_gap=0.5), "reducing_gap must be"),
         (lambda: draw([CenterCrop(20), Resize(8)], (10, 30), 0), "Put the step that resizes first"),
@@ -145,19 +153,19 @@ PINNED = View(Box(53, 31, 245, 184), (224, 224), Box(0, 0, 224, 224), flip=False
         (lambda: draw([Resize(50), CenterCrop(10), CenterCrop(20)], (90, 60), 0), "can't be padded"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_what_was_wrong(make, message):
+def test_what_makes_no_sense_is_refused_with_what_was_wrong(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_step_of_another_kind_is_a_type_error():
+def test_a_step_of_another_kind_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"a transform's steps are.*fd.from_torchvision.*map="):
-        Transform(["flip"])
+        Transform(["flip"])  # type: ignore[list-item]
     with pytest.raises(TypeError, match=r"a transform is a step, a list.*fd.from_torchvision.*map="):
-        draw(len, (9, 9), 0)
+        draw(len, (9, 9), 0)  # type: ignore[arg-type]
 
 
-def test_a_step_alone_is_a_transform():
+def test_a_step_alone_is_a_transform() -> None:
     assert draw(Resize(3), (9, 9), 0) == draw([Resize(3)], (9, 9), 0)
 
 
@@ -172,12 +180,14 @@ def test_a_step_alone_is_a_transform():
         ([], None),
     ],
 )
-def test_a_transform_knows_the_size_of_its_output_where_it_is_fixed(steps, size):
+def test_a_transform_knows_the_size_of_its_output_where_it_is_fixed(
+    steps: list[Step], size: tuple[int, int] | None
+) -> None:
     assert Transform(steps).output_size == size
 
 
 @given(sides, sides, seeds)
-def test_every_mix_of_steps_gives_the_size_that_the_transform_promises(width, height, seed):
+def test_every_mix_of_steps_gives_the_size_that_the_transform_promises(width: int, height: int, seed: int) -> None:
     rng = random.Random(seed)
     first = [RandomHorizontalFlip(), CenterCrop(1)]
     resizing = [RandomResizedCrop(31), Resize(40), Resize((20, 30))]
@@ -188,7 +198,7 @@ def test_every_mix_of_steps_gives_the_size_that_the_transform_promises(width, he
     assert (view.window.width, view.window.height) == transform.output_size == (60, 17)
 
 
-def test_a_random_crop_pads_as_it_is_told_and_refuses_what_is_too_small():
+def test_a_random_crop_pads_as_it_is_told_and_refuses_what_is_too_small() -> None:
     padded = draw([RandomCrop(32, padding=4)], (32, 32), 1)
     assert padded.size == (32, 32)
     assert (padded.window.width, padded.window.height) == (32, 32)
@@ -198,12 +208,12 @@ def test_a_random_crop_pads_as_it_is_told_and_refuses_what_is_too_small():
         draw([RandomCrop(31)], (30, 30), 1)
 
 
-def test_random_crops_lie_everywhere():
+def test_random_crops_lie_everywhere() -> None:
     windows = {draw([RandomCrop(6)], (8, 7), seed).box for seed in range(400)}
     assert {(box.left, box.top) for box in windows} == {(x, y) for x in range(3) for y in range(2)}
 
 
-def test_padding_goes_around_what_is_shown():
+def test_padding_goes_around_what_is_shown() -> None:
     view = draw([RandomHorizontalFlip(1.0), Pad((1, 2, 3, 4))], (10, 10), 0)
     assert view.window == Box(-3, -2, 11, 14)  # of the source, whose right side is the view's left
     with pytest.raises(DrawError, match="can't follow what pads"):
@@ -212,7 +222,7 @@ def test_padding_goes_around_what_is_shown():
         draw([Resize(20), CenterCrop(10), Pad(1)], (30, 30), 0)
 
 
-def test_a_vertical_flip_is_a_coordinate_too():
+def test_a_vertical_flip_is_a_coordinate_too() -> None:
     steps = [RandomVerticalFlip(1.0), Resize(20), CenterCrop((5, 20))]
     view = draw(steps, (40, 80), 0)
     assert view.flip_vertical
@@ -224,24 +234,26 @@ def test_a_vertical_flip_is_a_coordinate_too():
     ("size", "max_size", "image", "expected"),
     [(100, 200, (50, 150), (66, 200)), (100, 200, (150, 100), (150, 100)), (100, 101, (1000, 10), (101, 1))],
 )
-def test_the_longer_side_is_bounded_as_torchvision_does(size, max_size, image, expected):
+def test_the_longer_side_is_bounded_as_torchvision_does(
+    size: int, max_size: int, image: tuple[int, int], expected: tuple[int, int]
+) -> None:
     assert draw([Resize(size, max_size=max_size)], image, 0).size == expected
 
 
-def test_interpolation_is_the_views():
+def test_interpolation_is_the_views() -> None:
     assert draw([RandomResizedCrop(8, interpolation="bicubic")], (30, 20), 0).interpolation == "bicubic"
     assert draw([CenterCrop(8)], (30, 20), 0).interpolation == "bilinear"
 
 
-def test_what_is_resized_to_more_than_any_image_is_refused():
+def test_what_is_resized_to_more_than_any_image_is_refused() -> None:
     with pytest.raises(DrawError, match="out of bounds"):
         draw([Resize(224)], (10_000_000, 1), 0)
     with pytest.raises(ValueError, match="from 1 to"):
         CenterCrop(2**31)
 
 
-def test_sizes_may_be_numpys_integers():
-    assert RandomResizedCrop(np.int64(8)).size == (8, 8)
-    assert Resize(np.int64(8)).size == 8
+def test_sizes_may_be_numpys_integers() -> None:
+    assert RandomResizedCrop(np.int64(8)).size == (8, 8)  # type: ignore[arg-type]
+    assert Resize(np.int64(8)).size == 8  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Resize: size must be"):
-        Resize(8.5)
+        Resize(8.5)  # type: ignore[arg-type]

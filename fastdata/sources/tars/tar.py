@@ -8,18 +8,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 from zlib import adler32
 
 from fastdata.errors import TarError
 from fastdata.sources.regular import open_regular
+from fastdata.sources.tars.descriptions import DESCRIPTIONS, OF_ALL, Descriptions, text_in
+from fastdata.sources.tars.forward import Forward
 
 BLOCK = 512
 REGULAR = frozenset([b"0", b"\0", b"7"])
 
 _WITHOUT_DATA = frozenset([b"1", b"2", b"3", b"4", b"5", b"6"])  # links, devices, directories, FIFOs
 _LINKS = frozenset([b"1", b"2"])
-_ABOUT_NEXT = frozenset([b"L", b"K", b"x", b"X", b"g"])  # headers whose data describe the members after them
 _UNREADABLE = {b"S": "a GNU sparse file", b"M": "the continuation of a file on another volume"}
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _WINDOW = 4096  # bytes read at once: a header, a small file's data and the next header
@@ -60,30 +61,23 @@ def walk(
     """`members` of an open file, or of a stream; `path` is for messages. `on_link` is told the name and start of each
     link."""
     headers = _Headers(file, path)
-    of_all: dict[str, str] = {}
-    of_next: dict[str, str] = {}
+    described = Descriptions(path)
     first = at = start
     while (header := headers.at(at)) is not None:
         kind, data = header[156:157], at + BLOCK
         size = number(header[124:136])
         if size is None:
             raise TarError.at(path, at, "a header's size is no number: damaged; write or copy the file again")
-        if kind in _ABOUT_NEXT:
-            payload = headers.description(at, size)
+        if kind in DESCRIPTIONS:
+            described.add(kind, headers.description(at, size), data)
             at = data + padded(size)
-            if kind == b"g":
-                of_all |= _records(payload, path, data)
-                first = at if first == data - BLOCK else first
-            elif kind == b"L":
-                of_next.setdefault("path", _text(payload))
-            elif kind != b"K":
-                of_next = _records(payload, path, data) | of_next
+            if kind == OF_ALL and first == data - BLOCK:
+                first = at
             continue
         name = plain_name(header)
         is_file = kind in REGULAR and not (kind == b"\0" and name.endswith("/"))  # V7's way to say directory
-        if of_all or of_next:
-            name, size = _override(of_all | of_next, name, size, path, at)
-            of_next = {}
+        if described.any:
+            name, size = described.applied(name, size, at)
         if is_file or (kind not in _WITHOUT_DATA and kind != b"\0"):
             if data + size > headers.size:
                 problem = f"member {name!r} of {size} bytes runs past the file's end at {headers.size}"
@@ -101,39 +95,6 @@ def walk(
         first = at
     if first != at:
         raise TarError.at(path, first, "the archive ends where this header's member should be; write it again")
-
-
-class Forward:
-    """A stream that can't be sought, read by offsets all the same, none of which may lie before the last one.
-
-    `ended` is whether its end was met.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.ended = False
-        self._stream, self._at, self._held = stream, 0, b""
-
-    def read(self, size: int, offset: int) -> bytes:
-        """`size` bytes at `offset`, fewer only where the stream ends."""
-        while self._at + len(self._held) < offset:
-            skipped = len(self._held)
-            self._held = self._more(min(_CHUNK, offset - self._at - skipped))
-            self._at += skipped
-            if not self._held:
-                return b""
-        self._held = self._held[offset - self._at :]
-        self._at = offset
-        if len(self._held) < size:
-            self._held += self._more(size - len(self._held))
-        return self._held[:size]
-
-    def _more(self, size: int) -> bytes:
-        parts, left = [], size
-        while left and (part := self._stream.read(min(left, _CHUNK))):  # so much that is claimed need not come
-            parts.append(part)
-            left -= len(part)
-        self.ended = self.ended or left > 0
-        return b"".join(parts)
 
 
 def pread(fd: int, size: int, offset: int) -> bytes:
@@ -183,7 +144,7 @@ def plain_name(header: bytes) -> str:
     name = header[:100]
     if header[345] and header[257:263] == b"ustar\0":  # GNU's own format keeps other things in the prefix's place
         name = header[345:500].split(b"\0", 1)[0] + b"/" + name
-    return _text(name)
+    return text_in(name)
 
 
 class _Headers:
@@ -236,38 +197,3 @@ class _Headers:
         if begin + size > len(self._window):
             self._window, self._window_at, begin = self._read_at(max(size, _WINDOW), offset), offset, 0
         return self._window[begin : begin + size]
-
-
-def _text(field: bytes) -> str:
-    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-
-
-def _records(payload: bytes, path: str, offset: int) -> dict[str, str]:
-    """What a PAX header says of names and sizes, from its records `<length> <keyword>=<value>\\n`.
-
-    A record's length counts all of it, with the length's own digits.
-    """
-    records = {}
-    begin = 0
-    while begin < len(payload):
-        digits, _, _ = payload[begin : begin + 20].partition(b" ")
-        end = begin + int(digits) if digits.isdigit() else begin
-        keyword, equals, value = payload[begin + len(digits) + 1 : max(end - 1, 0)].partition(b"=")
-        if not equals or payload[end - 1 : end] != b"\n":
-            raise TarError.at(path, offset + begin, "a malformed PAX record: damaged; write or copy the file again")
-        if keyword in (b"path", b"size") or keyword.startswith(b"GNU.sparse."):
-            records[keyword.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
-        begin = end
-    return records
-
-
-def _override(records: dict[str, str], name: str, size: int, path: str, at: int) -> tuple[str, int]:
-    """Name and size of a member with what PAX and GNU headers before it say."""
-    if records.keys() - {"path", "size"}:
-        problem = f"member {name!r} is a GNU sparse file, whose bytes are not in one piece"
-        raise TarError.at(path, at, f"{problem}; repack without --sparse")
-    stated = records.get("size", str(size))
-    if not (stated.isascii() and stated.isdigit() and len(stated) < 20):
-        problem = f"a PAX header gives the size {stated[:20]!r}: damaged; write or copy the file again"
-        raise TarError.at(path, at, problem)
-    return records.get("path", name).rstrip("/"), int(stated)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from fastdata.errors import TarError
 from fastdata.sample import key_hash as key_hash
 from fastdata.sources.regular import open_regular
-from fastdata.sources.tars.tar import Forward, Member, walk
+from fastdata.sources.tars.forward import Forward
+from fastdata.sources.tars.tar import Member, walk
 
 
 class Group(NamedTuple):

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from fastdata.packing import journal
+from fastdata.packing.engines import Processes
+from fastdata.packing.origins.source import Source
+from fastdata.packing.pack import pack_by
+from fastdata.packing.plan import ShardCount
+from fastdata.packing.recipe import Recipe
 from fastdata.packing.table_file import open_table
 from fastdata.packing.write import Progress
 from fastdata.sources.shard import Shard
 
+RECIPE = Recipe(division=ShardCount(3), check=False)
 LONG = "a folder of a long name, as some data sets have, " * 4
 
 
@@ -27,6 +33,12 @@ def write_odd_folder(root: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(rng.bytes(number**3 + 1))
     return root
+
+
+def packed(source: Source, directory: Path, recipe: Recipe = RECIPE, jobs: int = 1) -> dict[str, bytes]:
+    """The files of the dataset that these samples become."""
+    pack_by(source, directory, recipe, Processes(jobs))
+    return files_of(directory)
 
 
 def files_of(directory: Path) -> dict[str, bytes]:

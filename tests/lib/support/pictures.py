@@ -33,6 +33,11 @@ def encoded(
         exif = Image.Exif()
         exif[0x0112] = orientation
         options["exif"] = exif
+    return saved(image, format, **options)
+
+
+def saved(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    """The image as a file's bytes, by Pillow."""
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()

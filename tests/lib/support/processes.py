@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,14 +38,18 @@ def descriptors() -> int:
 
 def assert_no_more_threads_than(number: int) -> None:
     """With patience, since a thread that was joined has yet to leave the kernel's list."""
-    deadline = time.monotonic() + PATIENCE
-    while threads() > number and time.monotonic() < deadline:
-        os.sched_yield()
-    assert threads() <= number
+    wait_until(lambda: threads() <= number)
 
 
 def wait_for(event: threading.Event) -> None:
     assert event.wait(PATIENCE), "nothing happened"
+
+
+def wait_until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, "nothing happened"
+        os.sched_yield()
 
 
 def run_python(program: str, *arguments: object) -> str:

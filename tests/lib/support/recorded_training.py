@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-import train
 from torch.optim.optimizer import register_optimizer_step_post_hook
+
+import train
 
 
 def main(records: Path, kill_after: int, arguments: list[str]) -> None:

@@ -8,24 +8,21 @@ import pytest
 from fastdata.datasets.parquet import ParquetImageDataset
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import PackError
-from fastdata.packing.engines import Processes
 from fastdata.packing.origins.collect import collect
 from fastdata.packing.origins.from_rows import collect_rows, parquet_files
 from fastdata.packing.origins.labels import NO_LABELS
-from fastdata.packing.origins.source import Source
-from fastdata.packing.pack import pack_by
 from fastdata.packing.plan import ShardCount
 from fastdata.packing.recipe import Recipe
 from fastdata.sources.shard import Shard
 from fastdata.sources.stores.storage import storage_of
 from fastdata.transforms.steps import CenterCrop, Resize
 from support.http_server import Server
-from support.packed import files_of, keys_of
+from support.memory_store import empty_memory
+from support.packed import RECIPE, keys_of, packed
 from support.parquets import Row, features, write_columns, write_parquet
 from support.pictures import encoded, jpeg, photo
 
 CLASSES = ["cat", "dog"]
-RECIPE = Recipe(division=ShardCount(2), check=False)
 VIEW = [Resize(32), CenterCrop(24)]
 
 
@@ -43,11 +40,6 @@ def dataset(tmp_path: Path) -> Path:
     for number, part in enumerate((rows()[:6], rows()[6:])):
         write_parquet(tmp_path / f"data/train-0000{number}-of-00002.parquet", part, metadata=features(label=CLASSES))
     return tmp_path / "data"
-
-
-def packed(source: Source, directory: Path, recipe: Recipe = RECIPE, jobs: int = 1) -> dict[str, bytes]:
-    pack_by(source, directory, recipe, Processes(jobs))
-    return files_of(directory)
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, Recipe(division=ShardCount(3), shuffle=True)])
@@ -122,9 +114,7 @@ def test_a_file_that_changes_is_named(tmp_path: Path) -> None:
 def test_files_may_lie_at_urls(
     dataset: Path, http_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    empty_memory(monkeypatch)
     expected = packed(collect_rows(parquet_files(str(dataset))), tmp_path / "local")
     urls = []
     for file in sorted(dataset.iterdir()):

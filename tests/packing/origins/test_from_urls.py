@@ -24,11 +24,11 @@ from fastdata.packing.upload import pack_to_url
 from fastdata.sources import manifest
 from fastdata.sources.stores.storage import storage_of
 from support.http_server import Fault, Server
-from support.packed import copy_of, files_of, keys_of
+from support.memory_store import empty_memory
+from support.packed import copy_of, keys_of, packed
 from support.servers import S3
 
 HERE = Processes(1)
-RECIPE = Recipe(division=ShardCount(3), check=False)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,7 @@ def captioned(odd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> str:
     """A folder in a store of this process's."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    empty_memory(monkeypatch)
     return "memory://bucket/photos"
 
 
@@ -63,11 +61,6 @@ def put(folder: Path, url: str) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             storage.put_file(path, f"{url}/{path.relative_to(folder)}")
-
-
-def packed(source: Source, directory: Path, recipe: Recipe = RECIPE, jobs: int = 1) -> dict[str, bytes]:
-    pack_by(source, directory, recipe, Processes(jobs))
-    return files_of(directory)
 
 
 def counted(server: Server) -> list[str]:

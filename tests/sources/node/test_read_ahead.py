@@ -1,8 +1,6 @@
 """What is expected is on disk before it is asked for, and whoever asks never waits in line."""
 
-import os
 import pickle
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from multiprocessing import get_context
@@ -15,7 +13,7 @@ from fastdata.sources.node.range_cache import RangeCache
 from fastdata.sources.node.read_ahead import ReadAhead
 from fastdata.sources.node.sparse import Piece, RemoteFile
 from support.caches import on_disk, read_leased
-from support.processes import PATIENCE, assert_no_more_threads_than, run_python, threads
+from support.processes import PATIENCE, assert_no_more_threads_than, run_python, threads, wait_until
 from support.ranges import HttpRanges, RangeServer, content, cut, serving_ranges
 
 
@@ -54,13 +52,6 @@ def received(ahead: ReadAhead, cache: RangeCache, pieces: list[Piece], numbers: 
 
 def expected(pieces: list[Piece], contents: dict[RemoteFile, bytes], numbers: Sequence[int]) -> list[bytes]:
     return [contents[pieces[number].file][pieces[number].offset : pieces[number].end] for number in numbers]
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        os.sched_yield()
 
 
 def wait_until_asked(server: RangeServer, number: int) -> None:

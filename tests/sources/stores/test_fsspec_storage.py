@@ -11,6 +11,7 @@ from fastdata.sources.stores import retry
 from fastdata.sources.stores.fsspec_storage import FsspecStorage
 from fastdata.sources.stores.stored import Range
 from support.http_server import Fault, Server
+from support.memory_store import empty_memory
 from support.processes import run_python
 
 CONTENT = bytes(range(256)) * 400
@@ -26,11 +27,9 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Any:
     """fsspec's memory, and a file in it: memory://folder/1.tar."""
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
-    MemoryFileSystem().pipe_file("/folder/1.tar", CONTENT)
-    return MemoryFileSystem
+    filesystem = empty_memory(monkeypatch)
+    filesystem().pipe_file("/folder/1.tar", CONTENT)
+    return filesystem
 
 
 MEMORY_URL = "memory://folder/1.tar"

@@ -14,6 +14,7 @@ from fastdata.sources.stores.obstore_storage import SENT
 from fastdata.sources.stores.storage import storage_of
 from support.azure import Azure
 from support.http_server import Server
+from support.memory_store import empty_memory
 from support.servers import S3
 
 CONTENT = bytes(range(256)) * 400
@@ -41,9 +42,7 @@ def s3_bucket(store: S3, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> str:
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    empty_memory(monkeypatch)
     return "memory://folder"
 
 

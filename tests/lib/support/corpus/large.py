@@ -9,9 +9,8 @@ from PIL import Image
 
 from support.corpus.broken_jpegs import frame, replaced
 from support.corpus.jpegs import PHOTO
-from support.corpus.others import saved
 from support.corpus.pngs import SIGNATURE, chunk
-from support.pictures import encoded, jpeg
+from support.pictures import encoded, jpeg, saved
 
 SIDE = 13_000
 

@@ -1,6 +1,5 @@
 """WebP, GIF, TIFF, BMP and PPM; what Pillow knows besides; and what is no image at all."""
 
-import io
 import random
 import struct
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from PIL import Image
 from support.corpus.jpegs import HEIGHT, PHOTO, TURNED, WIDTH
 from support.corpus.kinds import AS_PILLOW, PIXELS, Case, Kind
 from support.corpus.pngs import ANIMATED, ORIENTED
-from support.pictures import encoded
+from support.pictures import encoded, saved
 
 WEBP = Kind("WebP, lossy, lossless or with transparency", PIXELS)
 GIF = Kind("GIF, interlaced or with transparency too", PIXELS)
@@ -27,12 +26,6 @@ KINDS = [WEBP, GIF, TIFF, BMP, NO_RANGE, FLOATS, DAMAGED, UNKNOWN]
 
 DEEP = (np.arange(WIDTH * HEIGHT, dtype=np.uint16) * 34).reshape(HEIGHT, WIDTH)
 DEEP_SHOWN = np.repeat((DEEP >> 8).astype(np.uint8)[:, :, np.newaxis], 3, axis=2)
-
-
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
 
 
 def others() -> Iterator[Case]:
