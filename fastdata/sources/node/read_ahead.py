@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
-from fastdata.sources.node.range_cache import Lease, RangeCache
+from fastdata.sources.node.leases import Lease
+from fastdata.sources.node.range_cache import RangeCache
 from fastdata.sources.node.sparse import Piece
 
 _AT_ONCE = 64  # pieces of a batch: as many files are asked for them at the same time
