@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
 
+from fastdata.cpus import interrupt_nobody
 from fastdata.errors import forget_frames
 from fastdata.sources.node.eviction import evict, evict_regions
 from fastdata.sources.node.fetching import Came, Ranges, fetch
@@ -33,7 +34,7 @@ class Filler:
     def __init__(self, folder: Path, limit: int, storage: Callable[[str], Ranges], ledger: Ledger) -> None:
         self._folder, self._limit, self._storage, self._ledger = folder, limit, storage, ledger
         self._block = os.statvfs(folder).f_frsize
-        self._pool = ThreadPoolExecutor(_AT_ONCE, "fastdata-fetch")
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "fastdata-fetch", interrupt_nobody)
 
     def close(self) -> None:
         """Ends its threads."""

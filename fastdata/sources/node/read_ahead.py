@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
+from fastdata.cpus import interrupt_nobody
 from fastdata.sources.node.leases import Lease
 from fastdata.sources.node.range_cache import RangeCache
 from fastdata.sources.node.sparse import Piece
@@ -137,6 +138,7 @@ class ReadAhead:
             thread.join()
 
     def _run(self) -> None:
+        interrupt_nobody()
         while (batch := self._queue.get()) is not None and not self._closed:
             try:
                 self._fetch(batch)
