@@ -102,11 +102,8 @@ def test_what_is_written_is_there_and_others_may_read_it(calls: Calls, files: Fi
 
 
 def test_a_write_that_fails_says_how_many_came_before_and_why(calls: Calls, files: Files) -> None:
-    pieces = [
-        files.at(0, 9000),
-        files.at(9000, 9000)._replace(fd=os.open("/dev/full", os.O_WRONLY)),
-        files.at(18_000, 9),
-    ]
+    full = os.open("/dev/full", os.O_WRONLY)
+    pieces = [files.at(0, 9000), files.at(9000, 9000)._replace(fd=full), files.at(18_000, 9)]
     calls.look([pieces[0], files.at(9000, 9000), pieces[2]])
     written = calls.write(pieces, [b"x" * piece.size for piece in pieces])
     os.close(full)
