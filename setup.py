@@ -1,6 +1,6 @@
-"""The compiled kernel, an optional part; everything else about this package stands in pyproject.toml.
+"""The compiled kernel and the calls of a cache, optional parts; all else about this package stands in pyproject.toml.
 
-Without a compiler or libjpeg-turbo (2.1 or later, with headers) the package is installed without it.
+Without a compiler or libjpeg-turbo (2.1 or later, with headers) the package is installed without what needs them.
 FASTDATA_BUILD=yes makes that an error, FASTDATA_BUILD=no does not try. CFLAGS and LDFLAGS are honoured.
 """
 
@@ -41,7 +41,7 @@ class OptionalBuild(build_ext):
         except Exception as error:  # compilers fail in as many ways as there are compilers
             if BUILD == "yes":
                 raise
-            self._say(error)
+            self._say(error, self.extensions)
 
     def build_extension(self, ext: Extension) -> None:
         try:
@@ -49,13 +49,16 @@ class OptionalBuild(build_ext):
         except Exception as error:
             if BUILD == "yes":
                 raise
-            self._say(error)
+            self._say(error, [ext])
 
-    def _say(self, error: Exception) -> None:
-        self.extensions = []  # nothing to copy in an editable install
+    def _say(self, error: Exception, failed: list[Extension]) -> None:
+        # what is not there can't be copied in an editable install
+        self.extensions = [ext for ext in self.extensions if ext not in failed]
+        names = ", ".join(ext.name for ext in failed)
         self.warn(
-            f"fastdata is installed without its compiled kernel: {error}. It needs a C compiler and libjpeg-turbo's "
-            "headers (`apt install gcc libjpeg-dev`); everything works without it, only slower"
+            f"fastdata is installed without its compiled {names}: {error}. The kernel needs a C compiler and "
+            "libjpeg-turbo's headers (`apt install gcc libjpeg-dev`), the cache's calls a compiler; everything works "
+            "without them, only slower"
         )
 
 
@@ -81,7 +84,17 @@ kernel = Extension(
     extra_link_args=pkg_config("--libs") or ["-ljpeg"],
 )
 
+# The locks of the cache of remote data are Linux's.
+pieces = Extension(
+    "fastdata.sources.node._pieces",
+    ["fastdata/sources/node/pieces.c"],
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE else [],
+    py_limited_api=STABLE,
+    extra_compile_args=["-std=gnu11"],
+)
+extensions = [kernel, pieces] if sys.platform == "linux" else [kernel]
+
 setup(
-    ext_modules=[] if BUILD == "no" else [kernel],
+    ext_modules=[] if BUILD == "no" else extensions,
     cmdclass={"build_ext": OptionalBuild, "bdist_wheel": Wheel},
 )

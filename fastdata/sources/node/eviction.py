@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from fastdata.sources.node.byte_locks import try_lock, unlock
 from fastdata.sources.node.holes import punch
-from fastdata.sources.node.ledger import REGION, Ledger, Region
+from fastdata.sources.node.ledger import Ledger, Region
+from fastdata.sources.node.piece_calls import REGION
 from fastdata.sources.node.piece_locks import PieceLocks
 from fastdata.sources.regular import open_regular
 
@@ -33,13 +35,13 @@ def evict_regions(ledger: Ledger, folder: Path, regions: Iterable[Region]) -> No
 
 def _remove(ledger: Ledger, folder: Path, locks: PieceLocks, region: Region) -> None:
     span = locks.of(region.name, region.first).span(region.start, region.start + REGION)
-    if not span.try_to_have(exclusive=True):
+    if not try_lock(*span, exclusive=True):
         return
     try:
         fd = open_regular(folder / region.name, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:  # somebody has tidied up
         ledger.removed(region.number)
-        span.let_go()
+        unlock(*span)
         return
     try:
         if punch(fd, region.start, REGION):
@@ -48,17 +50,17 @@ def _remove(ledger: Ledger, folder: Path, locks: PieceLocks, region: Region) -> 
             _empty(ledger, locks, region, fd)
     finally:
         os.close(fd)
-        span.let_go()
+        unlock(*span)
 
 
 def _empty(ledger: Ledger, locks: PieceLocks, region: Region, fd: int) -> None:
     """Removes the whole of a file, where the file system has no holes; nothing where any of it is in use."""
     size = os.fstat(fd).st_size
     whole = locks.of(region.name, region.first).span(0, size)
-    if not whole.try_to_have(exclusive=True):
+    if not try_lock(*whole, exclusive=True):
         return
     os.ftruncate(fd, 0)
     os.ftruncate(fd, size)
     for number in range(region.first, region.first + -(-size // REGION)):
         ledger.removed(number)
-    whole.let_go()
+    unlock(*whole)

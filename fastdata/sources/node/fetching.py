@@ -15,10 +15,14 @@ class Ranges(Protocol):
         """The bytes of the ranges, each (offset, size). OSError that names the URL."""
 
 
-class Fetched(NamedTuple):
-    """What came: runs with their bytes, and what is wrong with the other pieces."""
+Came = tuple[Run, memoryview]
+"""A run, and its bytes."""
 
-    intact: list[tuple[Run, memoryview]]
+
+class Fetched(NamedTuple):
+    """What came, and what is wrong with the other pieces."""
+
+    intact: list[Came]
     errors: dict[Piece, OSError]
 
 
@@ -36,23 +40,28 @@ def fetch(storage: Ranges, runs: Sequence[Run]) -> Fetched:
 
 def _ask(storage: Ranges, runs: Sequence[Run]) -> Fetched:
     ranges = [(run[0].offset, run[-1].end - run[0].offset) for run in runs]
-    intact: list[tuple[Run, memoryview]] = []
+    intact: list[Came] = []
     errors: dict[Piece, OSError] = {}
     url = runs[0][0].file.url
     with as_machines(url):
         received = storage.get_ranges(url, ranges)
     for run, buffer in zip(runs, received, strict=True):
         data = memoryview(buffer)
-        ends = accumulate(piece.size for piece in run)
-        of_piece = [data[end - piece.size : end] for piece, end in zip(run, ends, strict=True)]
-        bad = {piece: _damaged(piece) for piece, part in zip(run, of_piece, strict=True) if not is_intact(piece, part)}
+        parts = [data] if len(run) == 1 else _parts(run, data)
+        bad = {piece: _damaged(piece) for piece, part in zip(run, parts, strict=True) if not is_intact(piece, part)}
         if bad:
-            pairs: Iterable[tuple[Piece, memoryview]] = zip(run, of_piece, strict=True)
+            pairs: Iterable[tuple[Piece, memoryview]] = zip(run, parts, strict=True)
             intact += [([piece], part) for piece, part in pairs if piece not in bad]
+            errors |= bad
         else:
             intact.append((run, data))
-        errors |= bad
     return Fetched(intact, errors)
+
+
+def _parts(run: Run, data: memoryview) -> list[memoryview]:
+    """The data of each of a run's pieces."""
+    ends = accumulate(piece.size for piece in run)
+    return [data[end - piece.size : end] for piece, end in zip(run, ends, strict=True)]
 
 
 def _damaged(piece: Piece) -> OSError:

@@ -2,15 +2,17 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
 
+from fastdata.cpus import interrupt_nobody
 from fastdata.errors import forget_frames
 from fastdata.sources.node.eviction import evict, evict_regions
-from fastdata.sources.node.fetching import Ranges, fetch
-from fastdata.sources.node.ledger import REGION, Ledger, Region
+from fastdata.sources.node.fetching import Came, Ranges, fetch
+from fastdata.sources.node.ledger import Ledger, Region
+from fastdata.sources.node.piece_calls import CALLS, REGION
 from fastdata.sources.node.sparse import Piece, RemoteFile, Run, SparseFile, runs
 
 _AT_ONCE = 64  # files that a process asks for ranges at the same time: each takes a round trip
@@ -32,14 +34,15 @@ class Filler:
     def __init__(self, folder: Path, limit: int, storage: Callable[[str], Ranges], ledger: Ledger) -> None:
         self._folder, self._limit, self._storage, self._ledger = folder, limit, storage, ledger
         self._block = os.statvfs(folder).f_frsize
-        self._pool = ThreadPoolExecutor(_AT_ONCE, "fastdata-fetch")
+        self._pool = ThreadPoolExecutor(_AT_ONCE, "fastdata-fetch", interrupt_nobody)
 
     def close(self) -> None:
         """Ends its threads."""
         self._pool.shutdown()
 
     def fill(self, pieces: Iterable[Piece], files: Files, settled: Callable[[Piece, OSError | None], None]) -> None:
-        """Fetches pieces and writes them; `settled` is told of each, as soon as it is there or can't be had.
+        """Fetches pieces and writes them; `settled` is told of each, as soon as it is there, under a shared lock, or
+        can't be had.
 
         Files are asked at the same time, from threads, which also call `settled`.
         """
@@ -77,8 +80,7 @@ class Filler:
         left = dict.fromkeys(piece for run in of_file for piece in run)
         try:
             came = fetch(self._storage(file.url), of_file)
-            for run, data in came.intact:
-                self._write(files[file], data, run[0].offset)
+            for run in self._written(files[file], came.intact):
                 for piece in run:
                     del left[piece]
                     settled(piece, None)
@@ -89,27 +91,39 @@ class Filler:
         for piece, what in errors.items():
             settled(piece, what)
 
-    def _write(self, file: SparseFile, data: memoryview, offset: int) -> None:
-        """Writes all of it; where the disk is full, after removing more and more of what is in the cache."""
-        more = len(data) + REGION
-        while not _is_written(file, data, offset):
-            with self._ledger.locked():
-                before = self._ledger.total()
-                evict(self._ledger, self._folder, max(before - more, 0))
-                nothing_went = self._ledger.total() == before
-            if nothing_went:
-                todo = "make room there, or say another folder or a smaller limit, by fd.Cache(dir, limit)"
-                raise OSError(errno.ENOSPC, f"no space left on the cache's disk: {todo}", str(self._folder))
-            more *= 2
+    def _written(self, file: SparseFile, left: Sequence[Came]) -> Iterator[Run]:
+        """Writes what came, and gives the runs; where the disk is full, after removing more and more of the cache."""
+        more = 0
+        while left:
+            at = [file.at(run[0].offset, len(data)) for run, data in left]
+            done, code = CALLS.write(at, [data for _, data in left])
+            yield from (run for run, _ in left[:done])
+            left = left[done:]
+            if code not in (0, errno.ENOSPC):
+                raise OSError(code, os.strerror(code), str(file.path))
+            if code:
+                more = 2 * more if more and not done else len(left[0][1]) + REGION
+                self._make_space(more)
+
+    def _make_space(self, more: int) -> None:
+        """Removes so many bytes of what is in the cache, if there are. OSError where nothing went."""
+        with self._ledger.locked():
+            before = self._ledger.total()
+            evict(self._ledger, self._folder, max(before - more, 0))
+            nothing_went = self._ledger.total() == before
+        if nothing_went:
+            todo = "make room there, or say another folder or a smaller limit, by fd.Cache(dir, limit)"
+            raise OSError(errno.ENOSPC, f"no space left on the cache's disk: {todo}", str(self._folder))
 
     def _count(self, by_file: Mapping[RemoteFile, Sequence[Run]], files: Files) -> None:
         """Adds what is about to be written to the ledger, in whole blocks of the disk, after making room for it."""
         sizes: dict[int, int] = {}
         for file, of_file in by_file.items():
+            first_region = files[file].first_region
             for run in of_file:
                 begin, end = run[0].offset // self._block * self._block, -(-run[-1].end // self._block) * self._block
                 while begin < end:
-                    region = files[file].first_region + begin // REGION
+                    region = first_region + begin // REGION
                     until = min(end, (begin // REGION + 1) * REGION)
                     sizes[region] = sizes.get(region, 0) + until - begin
                     begin = until
@@ -125,17 +139,6 @@ class Filler:
             if self._ledger.total() + more > self._limit and (self._limit or not more):
                 evict(self._ledger, self._folder, max(self._limit - more - self._limit // _SLACK, 0))
             self._ledger.add(sizes)
-
-
-def _is_written(file: SparseFile, data: memoryview, offset: int) -> bool:
-    """Writes all of it, or says that the disk is full: False."""
-    try:
-        file.write(data, offset)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        return False
-    return True
 
 
 def _wait(under_way: Sequence[Future[None]]) -> None:

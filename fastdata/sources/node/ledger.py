@@ -2,7 +2,6 @@
 
 import os
 import re
-import struct
 import threading
 import time
 from bisect import bisect_right
@@ -14,15 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastdata.sources.node.byte_locks import unlock, wait_for_lock
+from fastdata.sources.node.piece_calls import CALLS, ENTRY, HEADER, REGION, entry_at, number_at, set_number
 from fastdata.sources.regular import open_private
 
-REGION = 1 << 20
-"""Bytes of a file that go out of the cache together. A ledger has 16 bytes for each: 160 MB for 10 TB."""
-
 _ENTRY = np.dtype([("used", "<u8"), ("bytes", "<u8")])
-_NUMBER = struct.Struct("<Q")
-_USED_AND_BYTES = struct.Struct("<QQ")
-_HEADER = 4096  # the sum of all `bytes` stands at its beginning
 _LINE = re.compile(rb"(\d{1,18}) (\d{1,18}) ([0-9a-f]{32}-[\w.-]{0,100})\n", re.ASCII)
 
 
@@ -41,10 +35,11 @@ class Region(NamedTuple):
 class Ledger:
     """The ledger of a cache's folder, one for all threads and processes.
 
-    Two files: `ledger`, an array of `_ENTRY` behind a header, and `files`, with a line for each file: its first region,
-    their number, its name. Their content is only ever changed by who has the lock, but for the times of use, which
-    anybody may write at any time. The bytes are an upper bound of what is allocated: they are added before anything is
-    written, and subtracted after it was removed, so that a process that dies in between leaves them too high.
+    Two files: `ledger`, an array of `_ENTRY` behind a header (160 MB for 10 TB), and `files`, with a line for each
+    file: its first region, their number, its name. Their content is only ever changed by who has the lock, but for the
+    times of use, which anybody may write at any time. The bytes are an upper bound of what is allocated: they are added
+    before anything is written, and subtracted after it was removed, so that a process that dies in between leaves them
+    too high.
 
     They are read and written, not mapped: who maps a file is ended by SIGBUS where its disk is full, or it is cut.
     """
@@ -90,7 +85,7 @@ class Ledger:
         """
         first, regions = self._ends, -(-size // REGION)
         if regions:
-            os.posix_fallocate(self._fd, _at(first), regions * _ENTRY.itemsize)  # no disk can be full when it is used
+            os.posix_fallocate(self._fd, entry_at(first), regions * ENTRY.size)  # no disk can be full when it is used
         os.ftruncate(self._files, self._read_to)  # whoever died in the middle of a line has left a part of it
         line = b"%d %d %s\n" % (first, regions, name.encode())
         if os.pwrite(self._files, line, self._read_to) != len(line):
@@ -104,28 +99,23 @@ class Ledger:
 
     def used(self, numbers: Iterable[int]) -> None:
         """Says that these regions are in use now; without the lock."""
-        now = _NUMBER.pack(time.time_ns())
+        now = time.time_ns()
         for number in numbers:
-            os.pwrite(self._fd, now, _at(number))
+            set_number(self._fd, entry_at(number), now)
 
     def total(self) -> int:
         """Bytes on disk, of all files."""
-        return self._number(0)
+        return number_at(self._fd, 0)
 
     def add(self, sizes: Mapping[int, int]) -> None:
         """Adds bytes to regions that are in use now, by their numbers; none has more than REGION."""
-        before = {number: self._number(_at(number) + 8) for number in sizes}
-        after = {number: min(before[number] + size, REGION) for number, size in sizes.items()}
-        self._set(0, self.total() + sum(after.values()) - sum(before.values()))
-        now = time.time_ns()
-        for number, size in after.items():
-            os.pwrite(self._fd, _USED_AND_BYTES.pack(now, size), _at(number))
+        CALLS.add(self._fd, list(sizes.items()), time.time_ns())
 
     def removed(self, number: int) -> None:
         """Says that nothing of a region is on disk any more."""
-        before = self._number(_at(number) + 8)
-        self._set(_at(number) + 8, 0)
-        self._set(0, max(self.total() - before, 0))
+        before = number_at(self._fd, entry_at(number) + 8)
+        set_number(self._fd, entry_at(number) + 8, 0)
+        set_number(self._fd, 0, max(self.total() - before, 0))
 
     def oldest_first(self) -> Iterator[Region]:
         """The regions of which something is on disk, least recently used first.
@@ -133,10 +123,10 @@ class Ledger:
         The sum is made anew from them: a process that died may have left it too high.
         """
         self._refresh()
-        there = max(os.fstat(self._fd).st_size - _HEADER, 0)  # a damaged `files` may claim any number of regions
-        raw = os.pread(self._fd, min(self._ends * _ENTRY.itemsize, there), _HEADER)
+        there = max(os.fstat(self._fd).st_size - HEADER, 0)  # a damaged `files` may claim any number of regions
+        raw = os.pread(self._fd, min(self._ends * _ENTRY.itemsize, there), HEADER)
         entries = np.frombuffer(raw, _ENTRY, len(raw) // _ENTRY.itemsize)
-        self._set(0, int(np.minimum(entries["bytes"], REGION).sum()))
+        set_number(self._fd, 0, int(np.minimum(entries["bytes"], REGION).sum()))
         filled = np.flatnonzero(entries["bytes"])
         for number in filled[np.argsort(entries["used"][filled], kind="stable")].tolist():
             position = bisect_right(self._firsts, number) - 1
@@ -156,15 +146,3 @@ class Ledger:
             self._ends += int(line[2])
             begin = line.end()
         self._read_to += begin
-
-    def _number(self, offset: int) -> int:
-        raw = os.pread(self._fd, _NUMBER.size, offset)
-        return _NUMBER.unpack(raw)[0] if len(raw) == _NUMBER.size else 0
-
-    def _set(self, offset: int, value: int) -> None:
-        os.pwrite(self._fd, _NUMBER.pack(value), offset)
-
-
-def _at(number: int) -> int:
-    """The offset of a region's entry."""
-    return _HEADER + number * _ENTRY.itemsize

@@ -6,31 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
-from fastdata.sources.node.byte_locks import try_lock, unlock, wait_for_lock
-from fastdata.sources.node.ledger import REGION
+from fastdata.sources.node.piece_calls import REGION, Span
 from fastdata.sources.regular import open_private
 
 _FILES = 16  # the kernel walks a list of all locks on a file: a node's thousands are spread over some
-
-
-class Span:
-    """Bytes [start, end) of one of the lock files."""
-
-    __slots__ = ("end", "fd", "start")
-
-    def __init__(self, fd: int, start: int, end: int) -> None:
-        self.fd, self.start, self.end = fd, start, end
-
-    def try_to_have(self, exclusive: bool) -> bool:
-        """Locks it, or says that somebody else's lock is in the way: False. Converts what was locked before."""
-        return try_lock(self.fd, self.start, self.end, exclusive)
-
-    def wait_shared(self) -> None:
-        """Has a shared lock as soon as it can be had."""
-        wait_for_lock(self.fd, self.start, self.end, exclusive=False)
-
-    def let_go(self) -> None:
-        unlock(self.fd, self.start, self.end)
 
 
 class FileLocks(NamedTuple):
@@ -40,8 +19,8 @@ class FileLocks(NamedTuple):
     base: int
 
     def span(self, start: int, end: int) -> Span:
-        """Of the bytes [start, end) of the cached file."""
-        return Span(self.fd, self.base + start, self.base + end)
+        """What stands for the bytes [start, end) of the cached file."""
+        return self.fd, self.base + start, self.base + end
 
 
 class PieceLocks:

@@ -33,49 +33,22 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from fastdata.sources.node.byte_locks import try_lock, unlock, wait_for_lock
 from fastdata.sources.node.cache import cached_name
 from fastdata.sources.node.fetching import Ranges
 from fastdata.sources.node.filling import Filler
+from fastdata.sources.node.leases import Lease, Pin, Pins
 from fastdata.sources.node.ledger import Ledger
-from fastdata.sources.node.piece_locks import FileLocks, PieceLocks, Span
+from fastdata.sources.node.piece_calls import CALLS, Looked
+from fastdata.sources.node.piece_locks import FileLocks, PieceLocks
 from fastdata.sources.node.sparse import Piece, RemoteFile, SparseFile
 from fastdata.sources.regular import refuse_larger, share_of_files
 
 _MAX_OPEN = 64  # files of data that a process keeps open
+_FILES_AT_ONCE = 4  # of which pieces are looked for in one call: a thread keeps so many open besides
 _MAX_SIZE = 1 << 40  # bytes of a file: the ledger has 16 bytes for each MiB of it, whatever lies there
 _PAUSE = (0.001, 0.005)  # seconds
-
-
-class _Pin:
-    """A piece in use in this process: how many leases there are on it, and their lock."""
-
-    __slots__ = ("_turn", "abandoned", "error", "is_settled", "leases", "span")
-
-    def __init__(self, span: Span) -> None:
-        self.span = span
-        self.leases = 1
-        self._turn = threading.Lock()  # held until it is settled; an Event takes a dozen times as long to make
-        self._turn.acquire()
-        self.is_settled = False
-        self.error: OSError | None = None
-        self.abandoned = False  # by a thread that was interrupted: others try again
-
-    def settle(self) -> None:
-        """Says that the piece is there, or can't be had; once."""
-        self.is_settled = True
-        self._turn.release()
-
-    def wait(self) -> None:
-        """Until it is settled."""
-        if not self.is_settled:
-            with self._turn:
-                pass
-
-
-_Pins = Mapping[Piece, _Pin]
 
 
 class _Found(IntEnum):
@@ -115,7 +88,7 @@ class RangeCache:
         self._locks = PieceLocks(folder)
         self._filler = Filler(folder, limit, storage, self._ledger)
         self._turn = threading.Lock()  # of who changes the table, for microseconds
-        self._pins: dict[Piece, _Pin] = {}
+        self._pins: dict[Piece, Pin] = {}
         self._files = _LastUsed(self._opened)
         self._pid = os.getpid()
         self._filler.trim_all()
@@ -124,19 +97,19 @@ class RangeCache:
         """The sparse file, to be read where a lease says what is there."""
         return self._files[file].path
 
-    def lease(self, pieces: Iterable[Piece], held: Iterable["Lease"] = ()) -> "Lease":
+    def lease(self, pieces: Iterable[Piece], held: Iterable[Lease] = ()) -> Lease:
         """Makes sure that the pieces are on disk, until the lease is closed: what is missing is fetched.
 
         Of the leases that are `held` already it takes the pieces over. What can't be had is in the lease's `errors`, by
         piece. OSError where the machine fails.
         """
         wanted = list(dict.fromkeys(pieces))
-        pins: dict[Piece, _Pin] = {}
+        pins: dict[Piece, Pin] = {}
         try:
             for lease in held:
                 pins |= lease.taken(wanted)
             while left := [piece for piece in wanted if piece not in pins]:
-                locks = {file: self._locks_of(file) for file in {piece.file for piece in left}}
+                locks = {file: self._files[file].locks for file in {piece.file for piece in left}}
                 mine = self._pin(left, locks, pins)
                 self._settle(mine)
                 for piece in left:
@@ -156,7 +129,7 @@ class RangeCache:
         self._locks.close()
         self._ledger.close()
 
-    def _release(self, pins: _Pins) -> None:
+    def _release(self, pins: Pins) -> None:
         """Ends one lease on each of the pieces."""
         if not pins or os.getpid() != self._pid:
             return  # the locks did not come along through a fork
@@ -167,9 +140,8 @@ class RangeCache:
                     continue  # it could not be had
                 pin.leases -= 1
                 if not pin.leases:
-                    pin.span.let_go()
-                    del self._pins[piece]
                     ended.append(piece)
+            CALLS.let_go([self._pins.pop(piece).span for piece in ended])
         self._filler.trim(ended, self._files)
 
     def _opened(self, file: RemoteFile) -> SparseFile:
@@ -182,15 +154,11 @@ class RangeCache:
                 if first is None:
                     (self._folder / name).unlink(missing_ok=True)  # left by somebody who removed the ledger
                     first = self._ledger.register(name, file.size)
-        return SparseFile(self._folder / name, file.size, first)
-
-    def _locks_of(self, file: RemoteFile) -> FileLocks:
-        opened = self._files[file]
-        return self._locks.of(opened.path.name, opened.first_region)
+        return SparseFile(self._folder / name, file.size, first, self._locks.of(name, first))
 
     def _pin(
-        self, pieces: Iterable[Piece], locks: Mapping[RemoteFile, FileLocks], pins: dict[Piece, _Pin]
-    ) -> dict[Piece, _Pin]:
+        self, pieces: Iterable[Piece], locks: Mapping[RemoteFile, FileLocks], pins: dict[Piece, Pin]
+    ) -> dict[Piece, Pin]:
         """Adds to `pins` those of the pieces, and gives those that nobody in this process had: they are to be settled.
 
         A lease is counted on each.
@@ -200,20 +168,16 @@ class RangeCache:
             for piece in pieces:
                 pin = self._pins.get(piece)
                 if pin is None:
-                    pin = self._pins[piece] = mine[piece] = _Pin(locks[piece.file].span(piece.offset, piece.end))
+                    pin = self._pins[piece] = mine[piece] = Pin(locks[piece.file].span(piece.offset, piece.end))
                 else:
                     pin.leases += 1
                 pins[piece] = pin
         return mine
 
-    def _settle(self, mine: _Pins) -> None:
+    def _settle(self, mine: Pins) -> None:
         """Leaves each of the pieces on disk and under a shared lock, or with an error."""
         try:
-            there: list[Piece] = []
-            missing: list[Piece] = []
-            contested: list[Piece] = []
-            for piece, pin in mine.items():
-                (there, missing, contested)[self._look(piece, pin, self._files[piece.file])].append(piece)
+            there, missing, contested = self._looked_for(mine)
             if missing:
                 self._filler.fill(missing, self._files, self._settled)
             for piece in contested:
@@ -225,80 +189,60 @@ class RangeCache:
                     pin.abandoned = True
                     self._end(piece, pin)
 
-    def _look(self, piece: Piece, pin: _Pin, file: SparseFile) -> _Found:
-        """Looks for a piece, without waiting: it is there and leased, missing and locked exclusively, or contested.
+    def _looked_for(self, mine: Pins) -> tuple[list[Piece], list[Piece], list[Piece]]:
+        """Which pieces are there, missing, and contested."""
+        found: tuple[list[Piece], list[Piece], list[Piece]] = ([], [], [])
+        by_file: dict[RemoteFile, list[Piece]] = {}
+        for piece in mine:
+            by_file.setdefault(piece.file, []).append(piece)
+        of_files = list(by_file.items())
+        for first in range(0, len(of_files), _FILES_AT_ONCE):
+            opened = [(self._files[file], pieces) for file, pieces in of_files[first : first + _FILES_AT_ONCE]]
+            some = [(file, piece) for file, pieces in opened for piece in pieces]
+            looked = CALLS.look([file.at(piece.offset, piece.size) for file, piece in some])
+            for (file, piece), each in zip(some, looked, strict=True):
+                found[self._found(piece, mine[piece], file, each)].append(piece)
+        return found
 
-        A hole is told from a piece without a lock, and then by who has the exclusive one.
-        """
-        if file.lacks(piece):
-            if not pin.span.try_to_have(exclusive=True):
-                return _Found.CONTESTED
-            if file.lacks(piece) or not file.has(piece):
-                return _Found.MISSING
-            self._settled(piece, None)
-            return _Found.THERE
-        if not pin.span.try_to_have(exclusive=False):
+    def _found(self, piece: Piece, pin: Pin, file: SparseFile, looked: int) -> _Found:
+        """Of a piece that was looked at: it is there and leased, missing and locked exclusively, or contested."""
+        if looked == Looked.CONTESTED:
             return _Found.CONTESTED
+        if looked == Looked.MISSING:
+            return _Found.MISSING
         if file.has(piece):
+            if looked == Looked.EXCLUSIVE:
+                try_lock(*pin.span, exclusive=False)
             pin.settle()
             return _Found.THERE
-        if pin.span.try_to_have(exclusive=True):
+        if looked == Looked.EXCLUSIVE or try_lock(*pin.span, exclusive=True):
             return _Found.MISSING
-        pin.span.let_go()  # two that look for it at the same time would else keep each other from fetching it
+        unlock(*pin.span)  # two that look for it at the same time would else keep each other from fetching it
         return _Found.CONTESTED
 
-    def _get_after_others(self, piece: Piece, pin: _Pin) -> None:
+    def _get_after_others(self, piece: Piece, pin: Pin) -> None:
         while True:
-            pin.span.wait_shared()
+            wait_for_lock(*pin.span, exclusive=False)
             if self._files[piece.file].has(piece):
                 pin.settle()
                 return
-            if pin.span.try_to_have(exclusive=True):
+            if try_lock(*pin.span, exclusive=True):
                 self._filler.fill([piece], self._files, self._settled)
                 return
-            pin.span.let_go()
+            unlock(*pin.span)
             time.sleep(random.uniform(*_PAUSE))  # of two that look for it at the same time one comes first then
 
     def _settled(self, piece: Piece, error: OSError | None) -> None:
-        """The piece is there, and others may read it as well; or it can't be had."""
+        """The piece is there, under a shared lock, and others may read it as well; or it can't be had."""
         pin = self._pins[piece]
         if error is None:
-            pin.span.try_to_have(exclusive=False)
             pin.settle()
         else:
             pin.error = error
             self._end(piece, pin)
 
-    def _end(self, piece: Piece, pin: _Pin) -> None:
+    def _end(self, piece: Piece, pin: Pin) -> None:
         with self._turn:
-            pin.span.let_go()
+            unlock(*pin.span)
             del self._pins[piece]
         pin.settle()
-
-
-class Lease:
-    """Pieces that are on disk until it is closed; `errors` has what is wrong with those that can't be had."""
-
-    def __init__(self, release: Callable[[_Pins], None], pins: dict[Piece, _Pin]) -> None:
-        self._release = release
-        self._pins = {piece: pin for piece, pin in pins.items() if pin.error is None}
-        self.errors = {piece: pin.error for piece, pin in pins.items() if pin.error is not None}
-
-    def taken(self, pieces: Iterable[Piece]) -> dict[Piece, _Pin]:
-        """Those of the pieces that it has, which whoever takes them has to release."""
-        pins = {piece: self._pins.pop(piece, None) for piece in pieces}
-        return {piece: pin for piece, pin in pins.items() if pin is not None}
-
-    def drop(self, pieces: Iterable[Piece]) -> None:
-        """Lets go of some of the pieces, at most once of each, whoever says so."""
-        self._release(self.taken(pieces))
-
-    def close(self) -> None:
-        """Lets go of all."""
-        self.drop(list(self._pins))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()

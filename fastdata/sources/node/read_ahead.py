@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
-from fastdata.sources.node.range_cache import Lease, RangeCache
+from fastdata.cpus import interrupt_nobody
+from fastdata.sources.node.leases import Lease
+from fastdata.sources.node.range_cache import RangeCache
 from fastdata.sources.node.sparse import Piece
 
 _AT_ONCE = 64  # pieces of a batch: as many files are asked for them at the same time
@@ -136,6 +138,7 @@ class ReadAhead:
             thread.join()
 
     def _run(self) -> None:
+        interrupt_nobody()
         while (batch := self._queue.get()) is not None and not self._closed:
             try:
                 self._fetch(batch)

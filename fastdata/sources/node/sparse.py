@@ -1,6 +1,5 @@
 """A remote file's local counterpart: a sparse file with the same offsets, of which some pieces are there."""
 
-import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -12,7 +11,8 @@ from typing import NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from fastdata.sources.faults import patiently
-from fastdata.sources.node.ledger import REGION
+from fastdata.sources.node.piece_calls import REGION, At
+from fastdata.sources.node.piece_locks import FileLocks
 from fastdata.sources.regular import open_private
 from fastdata.sources.tars.tar import pread
 
@@ -70,17 +70,19 @@ def is_intact(piece: Piece, data: bytes | memoryview) -> bool:
 class SparseFile:
     """The sparse file at `path`, made for its user alone; its regions are `first_region` and following of the ledger.
 
+    `locks` are those on its bytes, as this process has them.
+
     What is there is whatever has its hash: there is no other record of it. A write that SIGKILL, a full disk or a power
     failure has cut short, or a hole punched since, is a piece that is not there.
     """
 
     fd = -1
 
-    def __init__(self, path: Path, size: int, first_region: int) -> None:
-        self.path, self.first_region = path, first_region
+    def __init__(self, path: Path, size: int, first_region: int, locks: FileLocks) -> None:
+        self.path, self.first_region, self.locks = path, first_region, locks
         self.fd = open_private(path)
         status = os.fstat(self.fd)
-        self._block = max(status.st_blksize, 1)
+        self._block = min(max(status.st_blksize, 1), REGION)
         if status.st_size != size:
             os.ftruncate(self.fd, size)
 
@@ -102,28 +104,9 @@ class SparseFile:
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
 
-    def lacks(self, piece: Piece) -> bool:
-        """Whether the piece is not there for sure, since it would begin with a hole: asks the file system alone.
-
-        False where that does not know holes, and for what shares its blocks of the disk with its neighbours.
-        """
-        begin = -(-piece.offset // self._block) * self._block
-        if begin + self._block > piece.end:
-            return False
-        try:
-            return os.lseek(self.fd, begin, os.SEEK_DATA) != begin
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                return False
-            if error.errno == errno.ENXIO:  # nothing but a hole is left
-                return True
-            raise
-
-    def write(self, data: memoryview, offset: int) -> None:
-        """Writes all of it. The caller has an exclusive lock on these bytes."""
-        while data:
-            written = os.pwrite(self.fd, data, offset)
-            data, offset = data[written:], offset + written
+    def at(self, offset: int, size: int) -> At:
+        """Where these bytes lie, as long as the file is open."""
+        return At(self.fd, offset, size, self.locks.fd, self.locks.base + offset, self._block)
 
     def regions(self, piece: Piece) -> range:
         """The numbers of the regions that the piece lies in."""

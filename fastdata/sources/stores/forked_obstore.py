@@ -15,6 +15,8 @@ from importlib.util import module_from_spec
 from types import ModuleType
 from typing import Any
 
+from fastdata.cpus import interrupting_nobody
+
 _COMPILED = "obstore._obstore"
 _lock = threading.Lock()
 _own: Any = None  # obstore, once this process has asked for it
@@ -39,6 +41,9 @@ def obstore() -> Any:
                 _stale = False
             import obstore.exceptions
             import obstore.store  # what the callers use of it
+
+            with interrupting_nobody():  # the first request begins the runtime's threads
+                obstore.put(obstore.store.MemoryStore(), "first", b"")
         except ImportError as error:
             raise ImportError(
                 f"s3, gs, az, http and https URLs need obstore: pip install 'fastdata-images[remote]' ({error})"

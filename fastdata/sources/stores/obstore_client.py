@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from fastdata.cpus import interrupt_nobody
 from fastdata.sources.stores import retry
 from fastdata.sources.stores.forked_obstore import obstore
 
@@ -106,7 +107,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.client = lru_cache(maxsize=MAX_CLIENTS)(_new_client)
-        self.threads = lru_cache(maxsize=1)(lambda: ThreadPoolExecutor(THREADS, "fastdata-storage"))
+        self.threads = lru_cache(maxsize=1)(lambda: ThreadPoolExecutor(THREADS, "fastdata-storage", interrupt_nobody))
 
 
 _own = _Process()

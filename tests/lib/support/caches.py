@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastdata.sources.node.range_cache import Lease, RangeCache
+from fastdata.sources.node.leases import Lease
+from fastdata.sources.node.range_cache import RangeCache
 from fastdata.sources.node.sparse import Piece
 from support.ranges import HttpRanges
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fastdata.sources.node import eviction
-from fastdata.sources.node.ledger import REGION
+from fastdata.sources.node.piece_calls import REGION
 from fastdata.sources.node.range_cache import RangeCache
 from fastdata.sources.node.sparse import Piece, RemoteFile
 from support.caches import lease_all, lease_in_threads, leased, on_disk
