@@ -157,6 +157,8 @@ def test_a_folder_at_a_url_is_verified(
     assert done.status == 1
     assert "train-000007.tar: train.json does not list it: move it away" in done.out
     assert fastdata("verify", "memory://out/train-*.tar").out == "memory://out/train-*.tar: 4 shards, nothing wrong\n"
+    for command in ("view", "report"):
+        assert fastdata(command, "memory://out/train-*.tar", "--out", tmp_path / f"{command}.png").status == 0
     assert "no dataset in memory://none" in fastdata("verify", "memory://none").err
 
 
