@@ -12,7 +12,11 @@ from typing import BinaryIO
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears under its name when it is complete and on disk, or not at all."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    unwritten = temporary.open("xb")
+    try:
+        unwritten = temporary.open("xb")
+    except OSError as error:
+        error.filename = str(path)  # the name that is known to whoever asked for it
+        raise
     try:
         with unwritten as file:
             yield file

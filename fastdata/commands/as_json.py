@@ -1,5 +1,7 @@
 """What commands print as JSON."""
 
+import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +11,14 @@ from fastdata.commands.terminal import printable
 
 
 def as_json(value: Any) -> str:
-    """One line: named tuples as objects, and texts that were read so that a terminal shows them."""
-    return encode(_plain(value)).decode()
+    """One line: named tuples as objects, and texts that were read so that a terminal shows them.
+
+    JSON is UTF-8; where standard output is something else, such as ASCII, it is JSON all the same.
+    """
+    text = encode(_plain(value)).decode()
+    if (sys.stdout.encoding or "utf-8").lower().startswith("utf"):
+        return text
+    return "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ import typer
 
 from fastdata.commands.grouped import grouped, listed, numbers, parsed
 from fastdata.commands.shard import shard
-from fastdata.commands.terminal import printable
+from fastdata.commands.terminal import escape_what_the_terminal_lacks, printable
 from fastdata.commands.termination import termination
 from fastdata.commands.view_options import FieldOptions, ShownOptions, WhichOptions
 
@@ -18,6 +18,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+DatasetArgument = Annotated[
+    str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).", metavar="SRC")
+]
 
 
 class IndexFormat(StrEnum):
@@ -30,6 +35,7 @@ class IndexFormat(StrEnum):
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs a command line (default: the process's) and exits as docs/commands.md says."""
+    escape_what_the_terminal_lacks()
     try:
         app(arguments, prog_name="fastdata")
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -60,7 +66,9 @@ app.command()(shard)
 
 @app.command()
 def info(
-    dst: Annotated[str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path or glob).")],
+    dst: Annotated[
+        str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path, URL, glob).", metavar="DST")
+    ],
     look_at: Annotated[int, typer.Option(min=0, help="Read the headers of so many images.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="As JSON: a list of datasets.")] = False,
 ) -> None:
@@ -78,7 +86,7 @@ def info(
 
 @app.command()
 def index(
-    shards: Annotated[list[str], typer.Argument(help="Shards: paths, globs, brace notation.")],
+    shards: Annotated[list[str], typer.Argument(help="Shards: paths, globs, brace notation.", metavar="SHARDS")],
     format: Annotated[
         IndexFormat,
         typer.Option(help="native, dali: a file beside each shard; wids: one for all, to standard output."),
@@ -104,7 +112,9 @@ def index(
 
 @app.command()
 def verify(
-    dst: Annotated[str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path, URL or glob).")],
+    dst: Annotated[
+        str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path, URL, glob).", metavar="DST")
+    ],
     decode: Annotated[bool, typer.Option("--decode", help="Decode each image, too.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Threads (one for each CPU).")] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON, when all are read.")] = False,
@@ -119,7 +129,7 @@ def verify(
 @app.command()
 @grouped
 def view(
-    src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
+    src: DatasetArgument,
     shown: ShownOptions,
     fields: FieldOptions,
     which: WhichOptions,
@@ -150,7 +160,7 @@ def view(
 
 @app.command()
 def report(
-    src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
+    src: DatasetArgument,
     out: Annotated[Path, typer.Option(help="The page; what is there is replaced.")] = Path("report.html"),
     samples: Annotated[int, typer.Option(min=0, help="Read and decode so many, evenly spread; 0: all.")] = 5000,
     json: Annotated[bool, typer.Option("--json", help="As JSON on standard output, instead of the page.")] = False,
@@ -167,7 +177,7 @@ def report(
 
 @app.command()
 def bench(
-    src: Annotated[str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).")],
+    src: DatasetArgument,
     threads: Annotated[str, typer.Option(help="Of the Loader, as 1,2,4; without it 1, 2, 4, … and all CPUs.")] = "",
     decoder: Annotated[str, typer.Option(help="Of the Loader, as cpu,dali.")] = "cpu",
     against: Annotated[
@@ -225,7 +235,9 @@ def doctor(
 
 @app.command()
 def demo(
-    directory: Annotated[Path, typer.Argument(help="Folder for what it makes.")] = Path("fastdata-demo"),
+    directory: Annotated[Path, typer.Argument(help="Folder for what it makes.", metavar="DIRECTORY")] = Path(
+        "fastdata-demo"
+    ),
     images: Annotated[int, typer.Option(min=1, help="How many photos.")] = 200,
 ) -> None:
     """Make some photos, pack them, load them, and show how fast that is."""

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from fastdata.commands.terminal import printable
+from fastdata.commands.lettering import lettering
 
 _NO_CLASS = 255  # of masks
 _COLOURS = np.array([(230, 25, 75), (60, 180, 75), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240)])
@@ -45,12 +45,11 @@ def drawn_in(pixels: npt.NDArray[np.uint8], drawings: Sequence[Drawing]) -> Imag
 
 
 def _boxes(draw: ImageDraw.ImageDraw, drawing: Drawing, width: int) -> None:
-    font = ImageFont.load_default(6 * width)
     for number, (left, top, right, bottom) in enumerate(drawing.values.tolist()):
         colour = _colour(number)
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=width)
         if drawing.labels:
-            place, text = (left + width, top + width), printable(drawing.labels[number])
+            place, (text, font) = (left + width, top + width), lettering(drawing.labels[number], 6 * width)
             draw.rectangle(draw.textbbox(place, text, font), fill=colour)
             draw.text(place, text, "white", font)
 

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fastdata.commands.counted import counted
 from fastdata.commands.mixing import Mixing, mixing, pairs_alike
 from fastdata.commands.terminal import printable
 from fastdata.errors import DecodeError, NoImageError
 from fastdata.images.cut import is_crop_ready
 from fastdata.images.header import read_header
+from fastdata.packing.to_verify import no_dataset
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.listing import list_shards
@@ -82,7 +84,7 @@ def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
             return [_of_json(file, look_at) for file in jsons]
         shards = sorted(map(str, path.glob("*.tar")))
         if not shards:
-            raise FileNotFoundError(f"no dataset in {path}: neither a json of fastdata's nor *.tar")
+            raise FileNotFoundError(no_dataset(path))
     elif path.suffix == ".json":
         return [_of_json(path, look_at)]
     else:
@@ -101,7 +103,7 @@ def show(info: Info) -> None:
     if info.unlabelled:
         table.add_row("without class", f"{info.unlabelled:,}")
     table.add_row("shuffle='window'", str(info.window))
-    looked_at = f"of {info.images.looked_at:,} images"
+    looked_at = f"of {counted(info.images.looked_at, 'image')}"
     if info.images.looked_at > len(info.images.unreadable):
         table.add_row(f"widths {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.widths))
         table.add_row(f"heights {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.heights))
@@ -167,7 +169,8 @@ def _info(name: str, shards: list[Shard], found: Manifest | None, look_at: int, 
         shard.close()
     window = mixing(classes.values(), size, pairs)
     unlabelled = classes.pop(NO_CLASS, 0)
-    named = {names[c] if 0 <= c < len(names) else str(c): classes[c] for c in sorted(classes)}
+    known = {*range(len(names)), *classes}  # those without a sample, too: they count for the model
+    named = {names[c] if 0 <= c < len(names) else str(c): classes[c] for c in sorted(known)}
     made = f"fastdata {found.made.version}, seed {found.made.seed}, images: {found.made.jpeg}" if found else ""
     wanted = np.unique(np.linspace(0, samples - 1, min(look_at, samples)).astype(np.int64)).tolist()
     images = _look(_images_of(shards, wanted) if far is None else _far_images(far, wanted))

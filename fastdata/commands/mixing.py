@@ -9,6 +9,7 @@ from fastdata.epoch.order import Ids
 from fastdata.epoch.window import Window, block_size_of
 
 _BATCH = Window().global_batch
+_AS_GOOD = 0.005  # an excess that is shown as none
 
 
 class Mixing(NamedTuple):
@@ -18,8 +19,11 @@ class Mixing(NamedTuple):
     excess: float
 
     def __str__(self) -> str:
+        blocks = f"blocks of {self.block_size:,}"
+        if self.excess < _AS_GOOD:
+            return f"{blocks}; classes are mixed as well as by shuffle=True"
         times = f"{1 + self.excess:.2f} times the chi-square of shuffle=True"
-        return f"blocks of {self.block_size:,}; classes in a batch of {_BATCH:,} have {times}"
+        return f"{blocks}; classes in a batch of {_BATCH:,} have {times}, where 1.00 is as well mixed"
 
 
 def pairs_alike(classes: Ids, size: int) -> Ids:

@@ -9,6 +9,8 @@ from fastdata.datasets.fields import Target
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
+from fastdata.sources.stores.remote_glob import remote_matches
+from fastdata.sources.urls import is_remote
 
 
 def opened(
@@ -21,7 +23,7 @@ def opened(
     """
     if pattern is not None and (not Path(what).is_dir() or any(Path(what).glob("*.tar"))):
         raise ValueError(f"a pattern says which files of a folder are images, and {what} stands for shards")
-    shards = datasets_in(Path(what)) if Path(what).is_dir() else [what]
+    shards = datasets_in(Path(what)) if Path(what).is_dir() else named_shards(what)
     if shards:
         return TarImageMapDataset(shards, transform, target=target, seed=seed)
     has_classes = any(path.is_dir() for path in Path(what).iterdir()) and not has_loose_images(what)
@@ -36,6 +38,11 @@ def datasets_in(folder: Path) -> list[Path]:
     jsons = [file for file in sorted(folder.glob("*.json")) if manifest.is_ours(file)] if shards else []
     listed = {entry.url for file in jsons for entry in manifest.load(file).shards}
     return [*jsons, *(shard for shard in shards if shard.name not in listed)]
+
+
+def named_shards(what: str) -> list[str]:
+    """What names shards as a dataset takes it: a pattern in a URL stands for what is there now."""
+    return remote_matches(what) if is_remote(what) and "*" in what else [what]
 
 
 def has_loose_images(folder: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fastdata.commands.grouped import listed, option
+from fastdata.commands.terminal import printable
 
 if TYPE_CHECKING:
     from fastdata.packing.origins.labels import Labels
@@ -156,6 +157,7 @@ class SampleOptions:
                 columns = listed(self.columns)
                 return collect_inventory(src, columns, self.root, self.pattern, self.table(), fields, missing)
             case "folder":
+                _refuse_shards(src)
                 where = src if is_remote(src) else folder(src)
                 return collect(where, self.pattern, self.table(), fields, missing, follow_links=self.follow_links)
 
@@ -217,6 +219,12 @@ class SampleOptions:
         if self.labels_key is not None or self.label_column is not None or fields:
             raise typer.BadParameter("--labels-key, --label-column and --label-fields belong to --labels TABLE")
         return "folder" if self.labels == "folder" else None
+
+
+def _refuse_shards(src: str) -> None:
+    """BadParameter for a folder in which there are shards and no folders: its photos are in them."""
+    if Path(src).is_dir() and any(Path(src).glob("*.tar")) and not any(path.is_dir() for path in Path(src).iterdir()):
+        raise typer.BadParameter(printable(f"{src} holds shards: name them, as '{src.rstrip('/')}/*.tar'"))
 
 
 def kind_of(src: str) -> Kind:

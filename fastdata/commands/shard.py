@@ -72,7 +72,8 @@ def shard(
         typer.echo(report.of_part(dst, made))
         return
     for manifest in made:
-        typer.echo(report.summary(dst, manifest, labelled=bool((source.scan.targets >= 0).any())))
+        labelled = bool((source.scan.targets >= 0).any()) or "cls" in source.fields
+        typer.echo(report.summary(dst, manifest, labelled))
     report.hint_at_large_samples(recipe.division, made)
     report.tell_what_is_missing(source, beside.others)
     if run.verify:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from fastdata.commands.counted import counted
 from fastdata.commands.terminal import printable
 
 if TYPE_CHECKING:
@@ -57,13 +58,18 @@ def hint_at_large_samples(division: "Division", made: Sequence["Manifest"]) -> N
 
 
 def summary(directory: str, manifest: "Manifest", labelled: bool) -> str:
-    """A line on what was made, and another on its images where they were converted."""
+    """A line on what was made, and another on its images where they were converted. `labelled`: samples have classes,
+    be it that nobody knows their names."""
     made, megabytes = manifest.made, manifest.filesize / 1e6
-    classes = "class indexes" if labelled and not manifest.classes else f"{len(manifest.classes)} classes"
-    text = printable(f"{directory.rstrip('/')}/{manifest.name}.json: {manifest.nsamples} samples, {classes}")
+    count = len(manifest.classes)
+    classes = (
+        "1 class" if count == 1 else f"{count:,} classes" if count else "class indexes" if labelled else "no classes"
+    )
+    samples = counted(manifest.nsamples, "sample")
+    text = printable(f"{directory.rstrip('/')}/{manifest.name}.json: {samples}, {classes}")
     text += f"; shards: {len(manifest.shards)}, {megabytes:.1f} MB"
     if made.rejected:
-        text += f"\nleft out since they can't be packed: {made.rejected} files, named in "
+        text += f"\nleft out since they can't be packed: {counted(made.rejected, 'file')}, named in "
         text += printable(f"{directory.rstrip('/')}/{manifest.name}.rejects.jsonl")
     if made.damaged:
         text += f"\n{made.damaged} images are damaged: Pillow decides what becomes of them when they are loaded; "

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from fastdata.commands.drawing import Drawing, as_array, drawn_in
-from fastdata.commands.terminal import printable
+from fastdata.commands.lettering import Lettering, lettering
 from fastdata.sample import Batch
 
 _GAP = 6  # pixels around tiles
@@ -35,34 +35,36 @@ def contact_sheet(tiles: Sequence[Tile], columns: int) -> Image.Image:
     height = max(tile.height for tile in tiles) + _GAP
     columns = min(columns, len(tiles))
     sheet = Image.new("RGB", (columns * width + _GAP, -(-len(tiles) // columns) * height + _GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_LINE - 3)
+    draw = ImageDraw.Draw(sheet)
     for place, tile in enumerate(tiles):
         x, y = _GAP + place % columns * width, _GAP + place // columns * height
         sheet.paste(tile.image, (x, y))
-        texts = [_ending(printable(line), width - _GAP, font) for line in tile.lines]
+        texts = [_ending(lettering(line, _LINE - 3), width - _GAP) for line in tile.lines]
         if tile.cause:
-            texts.insert(0, _beginning(printable(tile.cause), width - _GAP, font))
-        for number, text in enumerate(texts):
+            texts.insert(0, _beginning(lettering(tile.cause, _LINE - 3), width - _GAP))
+        for number, (text, font) in enumerate(texts):
             draw.text((x, y + tile.image.height + number * _LINE), text, "black", font)
     return sheet
 
 
-def _ending(text: str, width: int, font: Any) -> str:
+def _ending(letters: Lettering, width: int) -> Lettering:
     """What of a text's end fits."""
+    text, font = letters
     if font.getlength(text) <= width:
-        return text
+        return letters
     while text and font.getlength("…" + text) > width:
         text = text[1 + len(text) // 16 :]
-    return "…" + text
+    return Lettering("…" + text, font)
 
 
-def _beginning(text: str, width: int, font: Any) -> str:
+def _beginning(letters: Lettering, width: int) -> Lettering:
     """What of a text's beginning fits."""
+    text, font = letters
     if font.getlength(text) <= width:
-        return text
+        return letters
     while text and font.getlength(text + "…") > width:
         text = text[: -1 - len(text) // 16]
-    return text + "…"
+    return Lettering(text + "…", font)
 
 
 def show(batch: Batch, columns: int = 8, classes: Sequence[str] = ()) -> Image.Image:

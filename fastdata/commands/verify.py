@@ -3,6 +3,7 @@
 import typer
 
 from fastdata.commands.as_json import as_json
+from fastdata.commands.counted import counted
 from fastdata.commands.progress import bar
 from fastdata.commands.terminal import printable
 
@@ -28,6 +29,7 @@ def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False
     if json:
         typer.echo(as_json({"shards": len(shards), "bad_shards": bad, "faults": faults}))
     else:
-        said = f"{len(faults)} faults in {bad} of {len(shards)} shards"
-        typer.echo(printable(f"{what}: {said if faults else f'{len(shards)} shards, nothing wrong'}"))
+        read = counted(len(shards), "shard")
+        said = f"{counted(len(faults), 'fault')} in {bad} of {read}" if faults else f"{read}, nothing wrong"
+        typer.echo(printable(f"{what}: {said}"))
     return bool(faults)

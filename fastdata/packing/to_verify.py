@@ -78,8 +78,14 @@ def _at_url(url: str) -> list[Listed]:
 def _or_nothing(shards: Iterable[str], what: str) -> list[Listed]:
     listed = list(map(Listed, shards))
     if not listed:
-        raise FileNotFoundError(f"no dataset in {what}: neither a json of fastdata's nor *.tar")
+        raise FileNotFoundError(no_dataset(what))
     return listed
+
+
+def no_dataset(what: object) -> str:
+    """What is said of a folder, or of a URL, without shards."""
+    packs = "of photos fastdata report tells, and fastdata shard packs them"
+    return f"no dataset in {what}: neither a json of fastdata's nor *.tar; {packs}"
 
 
 def _names_in(folder: str) -> list[str]:

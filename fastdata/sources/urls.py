@@ -109,7 +109,8 @@ def _local_matches(path: str, url: str) -> Iterator[str]:
         return
     part_of = "" if path == url else f" (from {url!r})"
     if not glob.has_magic(path):
-        raise FileNotFoundError(f"no shard {path}{part_of}: check the path")
+        what = "shard" if path.endswith(".tar") else "file or folder"
+        raise FileNotFoundError(f"no {what} {path}{part_of}: check the path")
     matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 -- absolute and relative patterns alike
     if not matches:
         raise FileNotFoundError(f"no shard matches {path}{part_of}: check the pattern")

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fastdata.commands.bench.changes import LOSE_DETAIL
 from fastdata.commands.bench.measuring import Report, bench, doubled
 from fastdata.commands.bench.sampled import Sampled
 from fastdata.commands.bench.show import write_chart
 from fastdata.commands.bench.verdict import verdict
-from fastdata.commands.bench.ways import STEPS
+from fastdata.commands.bench.ways import STEPS, loader
 from fastdata.commands.opened import opened
 from support.commands import Command
 from support.packed import copy_of
@@ -47,6 +48,25 @@ def test_the_verdict_names_what_limits_and_what_helps_most_first() -> None:
     far = REPORT._replace(far=True, stages={"read": 0.9, "decode": 0.1}, ceiling=3000.0)
     assert verdict(far)[0] == "Reading, over the network, takes most of the threads' time, 90% of it."
     assert verdict(far)[2].endswith("the rest goes into reading and handing over.")
+
+
+def test_what_shows_a_model_less_is_said_so() -> None:
+    said = verdict(REPORT._replace(changes=dict.fromkeys([*LOSE_DETAIL, "antialias=False"], 1.5)))
+    assert sum(line.endswith("on some of the photos: a model then sees less detail.") for line in said) == 2
+
+
+def test_threads_that_gain_nothing_are_a_hint_at_the_machine() -> None:
+    said = verdict(REPORT._replace(by_threads={"cpu": {1: 1000.0, 2: 990.0}}))
+    assert said[1] == "More threads than 1 are no faster: something else may be using the CPUs."
+
+
+def test_few_photos_come_often_in_an_epoch_and_bad_ones_do_not_end_it(folder: Path, tmp_path: Path) -> None:
+    source = copy_of(folder, tmp_path / "source")
+    (source / "cat/0.jpg").write_bytes(b"no image")
+    batches = loader(opened(str(source), STEPS), 1)
+    assert len(batches) == 32
+    assert sum(len(batch.keys) for batch in batches) == 32 * 64
+    assert len(batches.skipped) in (170, 171)  # one of 12
 
 
 def test_of_several_decoders_the_fastest_is_judged() -> None:

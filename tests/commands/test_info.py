@@ -1,5 +1,6 @@
 """`fastdata info` says what is there, writes nothing, and shows names as they may be shown."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from fastdata.sources.folder import scan_classes
 from fastdata.sources.tars import index
 from support.commands import Command
 from support.http_server import Server
+from support.packed import copy_of
 from support.pictures import jpeg
 from support.tars import packed
 from support.tars import samples as members_of
@@ -151,3 +153,12 @@ def test_of_a_dataset_at_a_url_no_shard_is_fetched_as_a_whole(
     of_shards = [request for request in http_server.requests if request.path.endswith(".tar")]
     assert len(of_shards) <= 5
     assert all(request.range for request in of_shards)
+
+
+def test_a_class_without_a_sample_is_one_all_the_same(dataset: Path, tmp_path: Path) -> None:
+    copied = copy_of(dataset, tmp_path / "copy") / "train.json"
+    said = json.loads(copied.read_bytes())
+    said["classes"] = ["cat", "dog", "eel"]
+    copied.write_text(json.dumps(said))
+    (info,) = describe(copied)
+    assert info.classes == {"cat": 5, "dog": 7, "eel": 0}

@@ -40,8 +40,13 @@ def test_a_dataset_of_nothing_has_nothing_to_mix() -> None:
     assert mixing([], 0, pairs_alike(np.zeros(0, np.int64), 1024)).excess == 0
 
 
+def test_an_excess_is_told_where_there_is_one() -> None:
+    assert str(Mixing(10, 0.13)).startswith("blocks of 10; classes in a batch of 1,024 have 1.13 times the chi-square")
+    assert str(Mixing(10, 0.004)) == "blocks of 10; classes are mixed as well as by shuffle=True"
+
+
 def test_info_shows_it(fastdata: Command, dataset: Path) -> None:
     (info,) = describe(dataset)
     assert info.window.block_size == round(2**20 / (info.bytes / info.samples))
     shown = " ".join(fastdata("info", dataset).out.replace("│", " ").split())
-    assert f"blocks of {info.window.block_size}; classes in a batch of 1,024 have" in shown
+    assert f"blocks of {info.window.block_size}; classes are mixed as well as by shuffle=True" in shown

@@ -198,6 +198,17 @@ def test_the_command_writes_the_page_or_says_why_not(fastdata: Command, flawed: 
     assert fastdata("report", tmp_path / "nothing").status == 1
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that even root may not write into")
+@pytest.mark.parametrize("command", ["report", "view", "bench"])
+def test_a_folder_that_may_not_be_written_into_is_said_before_the_work(
+    fastdata: Command, flawed: Path, command: str
+) -> None:
+    option = "--png" if command == "bench" else "--out"
+    done = fastdata(command, flawed, option, "/proc/self/a.png")
+    assert "nothing may be written into the folder /proc/self: name another place for a.png" in done.err
+    assert (done.status, done.out, "measuring" in done.err) == (1, "", False)
+
+
 @pytest.mark.slow
 def test_ctrl_c_says_how_many_were_looked_at(flawed: Path, tmp_path: Path) -> None:
     many = tmp_path / "many" / "bird"

@@ -77,7 +77,7 @@ def test_what_is_no_image_is_left_out_where_images_are_checked(fastdata: Command
     source = copy_of(folder, tmp_path / "source")
     (source / "cat/1.jpg").write_bytes(b"<html>not found</html>")
     result = fastdata("shard", source, tmp_path / "out", "--on-error", "skip")
-    assert "left out since they can't be packed: 1 files" in result.out
+    assert "left out since they can't be packed: 1 file" in result.out
     (line,) = (tmp_path / "out/train.rejects.jsonl").read_text().splitlines()
     assert json.loads(line)["reason"].startswith("is no image: ")
     assert all(shard.checked for shard in manifest.load(tmp_path / "out/train.json").shards)

@@ -9,6 +9,7 @@ from support.http_server import Server
 from support.packed import files_of, keys_of
 from support.parquets import Row, features, write_parquet
 from support.pictures import jpeg
+from support.tars import packed
 
 
 def test_a_table_is_packed(fastdata: Command, folder: Path, tmp_path: Path) -> None:
@@ -80,3 +81,17 @@ def test_urls_are_packed(fastdata: Command, folder: Path, tmp_path: Path, http_s
     assert keys_of(tmp_path / "out") == ["cat/0", "dog/1"]
     result = fastdata("shard", http_server.url("photos"), tmp_path / "other")
     assert (result.status, "HTTP has no listings" in result.err) == (1, True)
+
+
+def test_shards_in_a_folder_are_to_be_named(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
+    done = fastdata("shard", dataset, tmp_path / "out")
+    assert done.status == 2
+    assert f"{dataset} holds shards: name them, as '{dataset}/*.tar'" in " ".join(done.err.replace("│", " ").split())
+
+
+def test_of_shards_without_a_json_the_classes_have_no_names(fastdata: Command, tmp_path: Path) -> None:
+    packed(tmp_path / "a.tar", [("1.jpg", jpeg(40, 30)), ("1.cls", b"7")])
+    packed(tmp_path / "b.tar", [("2.jpg", jpeg(40, 30))])
+    said = {name: fastdata("shard", tmp_path / f"{name}.tar", tmp_path / f"of {name}").out for name in "ab"}
+    assert "train.json: 1 sample, class indexes; shards: 1" in said["a"]
+    assert "train.json: 1 sample, no classes; shards: 1" in said["b"]

@@ -1,6 +1,13 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from fastdata.commands.terminal import printable
+from support.packed import copy_of
 
 
 @pytest.mark.parametrize(
@@ -15,3 +22,18 @@ from fastdata.commands.terminal import printable
 )
 def test_what_a_terminal_would_act_on_or_could_not_show_is_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+def test_letters_that_the_terminal_lacks_are_escaped(folder: Path, tmp_path: Path) -> None:
+    named = copy_of(folder, tmp_path / "photos")
+    (named / "cat").rename(named / "Kätzchen")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+
+    def printed(*arguments: object) -> str:
+        command = [sys.executable, "-m", "fastdata", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, check=True, env=environment).stdout.decode("ascii")
+
+    printed("shard", named, tmp_path / "out", "--jobs", 1)
+    assert "K\\xe4tzchen 5" in printed("info", tmp_path / "out")
+    (found,) = json.loads(printed("info", tmp_path / "out", "--json"))
+    assert found["classes"] == {"Kätzchen": 5, "dog": 7}

@@ -28,7 +28,7 @@ def test_each_fault_has_a_line_and_the_status_is_1(fastdata: Command, dataset: P
     lost = tmp_path / "copy/train-000001.tar"
     assert done.out.splitlines() == [
         f"{lost}: can't be opened: No such file or directory",
-        f"{tmp_path / 'copy'}: 1 faults in 1 of 3 shards",
+        f"{tmp_path / 'copy'}: 1 fault in 1 of 3 shards",
     ]
 
 
@@ -157,4 +157,18 @@ def test_a_folder_at_a_url_is_verified(
     assert done.status == 1
     assert "train-000007.tar: train.json does not list it: move it away" in done.out
     assert fastdata("verify", "memory://out/train-*.tar").out == "memory://out/train-*.tar: 4 shards, nothing wrong\n"
+    for command in ("view", "report"):
+        assert fastdata(command, "memory://out/train-*.tar", "--out", tmp_path / f"{command}.png").status == 0
     assert "no dataset in memory://none" in fastdata("verify", "memory://none").err
+
+
+def test_one_shard_is_no_shards(fastdata: Command, dataset: Path) -> None:
+    shard = dataset / "train-000000.tar"
+    assert fastdata("verify", shard).out == f"{shard}: 1 shard, nothing wrong\n"
+
+
+@pytest.mark.parametrize("command", ["verify", "info"])
+def test_of_a_folder_of_photos_it_is_said_what_to_do(fastdata: Command, folder: Path, command: str) -> None:
+    done = fastdata(command, folder)
+    assert (done.status, done.out) == (1, "")
+    assert "of photos fastdata report tells, and fastdata shard packs them" in done.err

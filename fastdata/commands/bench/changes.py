@@ -16,6 +16,11 @@ Ways = dict[str, Iterable[Batch]]
 
 _MAX_SIDE = 320
 _SMALLER = 160
+_SIDE = f"{_SMALLER} pixels instead of {SIDE}"
+_ENCODE = f"fastdata shard --jpeg encode --max-side {_MAX_SIDE}"
+
+LOSE_DETAIL = frozenset([_SIDE, _ENCODE])
+"""The ways that give a model other pixels to learn from, fewer or of smaller photos."""
 
 
 def changes(sampled: Sampled, threads: int) -> Ways:
@@ -24,13 +29,13 @@ def changes(sampled: Sampled, threads: int) -> Ways:
     smaller = (RandomResizedCrop(_SMALLER), RandomHorizontalFlip())
     ways: Ways = {
         "antialias=False": loader(_of(sampled.shards, plain), threads),
-        f"{_SMALLER} pixels instead of {SIDE}": loader(_of(sampled.shards, smaller), threads),
+        _SIDE: loader(_of(sampled.shards, smaller), threads),
     }
     if can_make_crop_ready():
         ready = sampled.packed("ready", CropReady())
         ways["fastdata shard --jpeg crop-ready"] = loader(_of(ready, STEPS), threads)
     small = sampled.packed("small", Encode(max_side=_MAX_SIDE))
-    ways[f"fastdata shard --jpeg encode --max-side {_MAX_SIDE}"] = loader(_of(small, STEPS), threads)
+    ways[_ENCODE] = loader(_of(small, STEPS), threads)
     if has_dali():
         ways["decoder='dali'"] = loader(_of(sampled.shards, STEPS), threads, "dali")
     return ways

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from fastdata.commands.bench.sampled import Sampled
-from fastdata.commands.bench.ways import BATCH_SIZE, SIDE, STEPS
+from fastdata.commands.bench.ways import BATCH_SIZE, SIDE, STEPS, long_epochs
 from fastdata.cpus import available_cpus
 from fastdata.datasets.collate import collate
 from fastdata.datasets.store import TarImageMapDataset
@@ -40,7 +40,8 @@ def check_peers(names: Iterable[str]) -> None:
 def _torch(sampled: Sampled) -> Iterable[Batch]:
     """torch's DataLoader of our dataset."""
     dataset = TarImageMapDataset(sampled.shards, STEPS, target=None)
-    return DataLoader(dataset, BATCH_SIZE, sampler=EpochSampler(dataset, BATCH_SIZE), collate_fn=collate, **_workers())
+    sampler = EpochSampler(dataset, BATCH_SIZE, order=long_epochs(dataset))
+    return DataLoader(dataset, BATCH_SIZE, sampler=sampler, collate_fn=collate, **_workers())
 
 
 def _webdataset(sampled: Sampled) -> Iterable[Batch]:

@@ -2,6 +2,7 @@
 
 import math
 
+from fastdata.commands.bench.changes import LOSE_DETAIL
 from fastdata.commands.bench.measuring import Report
 from fastdata.loading.stats import Stage
 
@@ -27,7 +28,8 @@ def verdict(report: Report, model_rate: float | None = None) -> list[str]:
         )
     helps = {change: gain for change, gain in report.changes.items() if gain > _WORTH}
     for change, gain in sorted(helps.items(), key=lambda each: -each[1]):
-        said.append(f"{change} makes it {gain:.2f} times as fast, on some of the photos.")
+        price = ": a model then sees less detail" if change in LOSE_DETAIL else ""
+        said.append(f"{change} makes it {gain:.2f} times as fast, on some of the photos{price}.")
     if not helps:
         said.append("Of what was tried nothing makes it faster: more CPUs will.")
     for name, speed in report.against.items():
@@ -59,6 +61,8 @@ def _limits(report: Report) -> list[str]:
         times = best / speeds[least]
         gain = times / (threads / least)
         said.append(f"{threads} threads are {times:.2f} times as fast as {least}: {gain:.0%} of what they could be.")
+    elif len(speeds) > 1:
+        said.append(f"More threads than {threads} are no faster: something else may be using the CPUs.")
     if decoder == "cpu" and report.ceiling:
         reached = best / report.ceiling
         rest = (

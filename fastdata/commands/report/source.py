@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.commands.opened import datasets_in, opened
+from fastdata.commands.opened import datasets_in, named_shards, opened
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import TarError
@@ -64,7 +64,7 @@ def _shards(what: str) -> list[str]:
         return [shard for each in datasets_in(Path(what)) for shard in _shards(str(each))]
     if is_manifest(what) and not is_remote(what):  # some may be missing, which is an error for whoever trains
         return [str(Path(what).parent / entry.url) for entry in manifest.load(Path(what)).shards]
-    return list_shards(what)[0].shards
+    return list_shards(named_shards(what))[0].shards
 
 
 def _sorted_out(shards: list[str]) -> tuple[list[str], list[Fault]]:
