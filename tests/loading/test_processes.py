@@ -256,7 +256,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["files", "shards"])
 class TestPersistentWorkers:
-    @pytest.mark.parametrize("context", ["fork", "spawn"])
+    @pytest.mark.usefixtures("ready_forkserver")
+    @pytest.mark.parametrize("context", ["fork", "forkserver"])
     def test_each_epoch_has_a_new_order_and_new_crops_and_the_same_on_a_second_run(
         self, samples: Path, kind: str, context: str
     ) -> None:
