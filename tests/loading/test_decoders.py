@@ -3,6 +3,7 @@
 import gc
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fastdata.loading.skipping import Skipped
 from fastdata.sample import Batch
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
 from fastdata.transforms.transform import Transform
-from support.forks import Run
+from support.forks import Run, prepared
 from support.numbered import COUNT, TRAIN, iterable, map_style, write_folder
 from support.pictures import encoded, jpeg, photo
 from support.processes import assert_no_more_threads_than, run_python, threads
@@ -32,6 +33,14 @@ def decoder(request: pytest.FixtureRequest) -> str:
     if request.param == "dali":
         pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata-images[dali]'")
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def run_forked(decoder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """What a program prints that finds torch, fastdata and the decoder imported."""
+    modules = ["nvidia.dali.fn"] if decoder == "dali" else []
+    with prepared(tmp_path_factory.mktemp("forked"), *modules) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
