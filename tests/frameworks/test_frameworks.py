@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.forks import Run, prepared
+from support.forks import Run, on_ranks, prepared
 from support.numbered import write_folder, write_shards
 
 Report = dict[str, Any]
@@ -37,11 +37,10 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 @pytest.fixture(scope="module")
 def run(forked: Run, data: tuple[Path, str]) -> Callable[..., list[Report]]:
     """The reports of all ranks of a framework's run, which writes them into a folder."""
-    code = "import sys; from support.forked_ranks import launch; launch(int(sys.argv[1]), *sys.argv[2:])"
 
     def run(framework: str, loader: str, out: Path, ranks: int = 2, state: Path = Path("none")) -> list[Report]:
         out.mkdir(parents=True, exist_ok=True)
-        forked(code, ranks, "support.under", framework, loader, *data, out, state, limit=LIMIT)
+        on_ranks(forked, ranks, "support.under", framework, loader, *data, out, state, limit=LIMIT)
         return [json.loads((out / f"{rank}.json").read_text()) for rank in range(ranks)]
 
     return run

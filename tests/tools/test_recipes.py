@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 import fastdata as fd
 from fastdata.sources.tars.writer import ShardWriter
 from recipes import balanced, clip, detection, dino, embeddings, segmentation, simclr, timm_a2
-from support.forks import prepared
+from support.forks import Run, on_ranks, prepared
 from support.pictures import encoded, photo
 
 RECIPES = Path(simclr.__file__).parent
@@ -56,11 +56,9 @@ def losses(printed: str) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def on_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """What a recipe prints on so many ranks."""
-    code = "import sys; from support.forked_ranks import launch; launch(int(sys.argv[1]), *sys.argv[2:])"
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with prepared(tmp_path_factory.mktemp("ranks"), silent=False, OMP_NUM_THREADS="1") as run:
-        yield lambda ranks, recipe, *arguments: run(code, ranks, RECIPES / f"{recipe}.py", *arguments)
+        yield run
 
 
 def test_each_is_short_and_says_what_it_shows() -> None:
@@ -159,14 +157,14 @@ def test_clip_finds_images_by_their_captions(captions: str, capsys: pytest.Captu
 
 @pytest.mark.parametrize("recipe", [simclr, dino, clip], ids=lambda recipe: recipe.__name__.split(".")[-1])
 def test_two_ranks_train_as_one_of_their_batches_together(
-    on_ranks: Callable[..., str], recipe: ModuleType, classes: Path, captions: str, capsys: pytest.CaptureFixture[str]
+    run: Run, recipe: ModuleType, classes: Path, captions: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = f"--data {captions if recipe is clip else classes} --size 24 --epochs 3".split()
     arguments += ["--local-size", "16"] if recipe is dino else []
     recipe.main([*arguments, "--batch-size", "24"])
     alone = losses(capsys.readouterr().out)
     assert len(alone) == 3
-    of_two = losses(on_ranks(2, Path(str(recipe.__file__)).stem, *arguments, "--batch-size", 12))
+    of_two = losses(on_ranks(run, 2, recipe.__file__, *arguments, "--batch-size", 12))
     np.testing.assert_allclose(of_two, alone, atol=3e-3)
 
 
@@ -258,12 +256,10 @@ def extracted(out: Path) -> dict[str, Any]:
     return found
 
 
-def test_embeddings_are_of_each_sample_once_on_any_number_of_ranks(
-    on_ranks: Callable[..., str], classes: Path, tmp_path: Path
-) -> None:
+def test_embeddings_are_of_each_sample_once_on_any_number_of_ranks(run: Run, classes: Path, tmp_path: Path) -> None:
     arguments = ["--data", classes, "--batch-size", 7, "--size", 24, "--out"]
     embeddings.main([*map(str, arguments), str(tmp_path / "one")])
-    on_ranks(2, "embeddings", *arguments, tmp_path / "two")
+    on_ranks(run, 2, embeddings.__file__, *arguments, tmp_path / "two")
     one, two = extracted(tmp_path / "one"), extracted(tmp_path / "two")
     assert len(list((tmp_path / "two").iterdir())) == 2
     dataset = fd.ImageDirectoryDataset(classes)

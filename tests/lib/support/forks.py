@@ -55,3 +55,9 @@ def prepared(place: Path, *modules: str, silent: bool = True, **environment: str
 
         yield run
         send.close()
+
+
+def on_ranks(run: Run, ranks: int, script: object, *arguments: object, limit: float = PATIENCE) -> str:
+    """What a script, or a module by its name, prints on so many ranks, launched as by torchrun."""
+    code = "import sys; from support.forked_ranks import launch; launch(int(sys.argv[1]), *sys.argv[2:])"
+    return run(code, ranks, script, *arguments, limit=limit)
