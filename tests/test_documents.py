@@ -12,7 +12,7 @@ from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
 from support.documents import PAGES, README, ROOT, SMALLER, Block, blocks, missing_beside, program
-from support.forks import Run, prepared
+from support.forks import OPTIMIZERS, Run, prepared
 from support.pictures import encoded, jpeg, photo
 
 LIMIT = 180  # seconds; each takes one or two
@@ -62,7 +62,7 @@ def write_pairs(root: Path) -> None:
 def run(place: Path) -> Iterator[Run]:
     """What a program prints; it fails if the program does, or if it warns by this package."""
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    with prepared(place, silent=False, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", **rank) as run:
+    with prepared(place, OPTIMIZERS, silent=False, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", **rank) as run:
         yield run
 
 

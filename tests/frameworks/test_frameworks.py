@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.forks import Run, on_ranks, prepared
+from support.forks import OPTIMIZERS, Run, on_ranks, prepared
 from support.numbered import write_folder, write_shards
 
 Report = dict[str, Any]
@@ -30,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Runs programs that find torch and the frameworks imported, which takes each rank ten seconds else."""
     modules = [name for name in ("lightning", "accelerate") if importlib.util.find_spec(name)]
-    with prepared(tmp_path_factory.mktemp("forked"), *modules, silent=False, OMP_NUM_THREADS="1") as run:
+    with prepared(tmp_path_factory.mktemp("forked"), OPTIMIZERS, *modules, silent=False, OMP_NUM_THREADS="1") as run:
         yield run
 
 

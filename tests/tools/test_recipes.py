@@ -14,7 +14,7 @@ import torch
 import fastdata as fd
 from fastdata.sources.tars.writer import ShardWriter
 from recipes import balanced, clip, detection, dino, embeddings, segmentation, simclr, timm_a2
-from support.forks import Run, on_ranks, prepared
+from support.forks import OPTIMIZERS, Run, on_ranks, prepared
 from support.pictures import encoded, photo
 
 RECIPES = Path(simclr.__file__).parent
@@ -57,7 +57,7 @@ def losses(printed: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    with prepared(tmp_path_factory.mktemp("ranks"), silent=False, OMP_NUM_THREADS="1") as run:
+    with prepared(tmp_path_factory.mktemp("ranks"), OPTIMIZERS, silent=False, OMP_NUM_THREADS="1") as run:
         yield run
 
 

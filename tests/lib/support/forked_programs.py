@@ -6,6 +6,7 @@ It imports these as well. Of stdin each line is a `Program`, as JSON. The answer
 status, or less than 0: the signal that ended it.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -24,6 +25,7 @@ IMPORTED = [torch, data, *(getattr(fd, name) for name in dir(fd))]
 def main() -> None:
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    gc.freeze()  # else a fork looks at, and so copies, all of that at its end
     for line in sys.stdin:
         program = Program(*json.loads(line))
         child = os.fork()

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from support.processes import PATIENCE, PYTHONPATH
 
+OPTIMIZERS = "torch._dynamo"
+"""What torch imports with the first optimizer, in another second."""
+
 Run = Callable[..., str]
 """What a program prints, by its code and arguments; it fails if it hangs or crashes."""
 
