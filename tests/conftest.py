@@ -1,13 +1,16 @@
 """What tests share: hypothesis without randomness, numbered photos, and the real ones that may be there."""
 
+import multiprocessing
 import os
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from support.azure import Azure, azurite
+from support.forks import Run, prepared
 from support.http_server import Server, serving_files
 from support.nginx import nginx
 from support.numbered import write_folder, write_shards
@@ -39,6 +42,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shards(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The same in shards."""
     return write_shards(tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture(scope="session")
+def run_forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """What a program prints that finds torch and fastdata imported, and says nothing on its standard error."""
+    with prepared(tmp_path_factory.mktemp("forked")) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def ready_forkserver() -> None:
+    """Makes "forkserver" a start method that is as clean as "spawn", and takes 0.1 seconds rather than two.
+
+    What it copies has imported torch and fastdata, and got nothing else from this process. Where a test of the command
+    line has begun one before, it is that one, and all of this is imported anew.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch.utils.data", "support.cursors", "fastdata.datasets.shards"])
+    forkserver.ensure_running()
 
 
 @pytest.fixture

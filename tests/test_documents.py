@@ -1,11 +1,8 @@
 """The Python of README and docs, run: each block after its page's first, in a process of its own, on a few photos."""
 
-import json
 import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,8 @@ from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
 from fastdata.sources.folder import scan_classes
 from support.documents import PAGES, README, ROOT, SMALLER, Block, blocks, missing_beside, program
+from support.forks import OPTIMIZERS, Run, prepared
 from support.pictures import encoded, jpeg, photo
-from support.processes import PYTHONPATH
 
 LIMIT = 180  # seconds; each takes one or two
 
@@ -62,28 +59,11 @@ def write_pairs(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(place: Path) -> Iterator[Callable[[str], str]]:
+def run(place: Path) -> Iterator[Run]:
     """What a program prints; it fails if the program does, or if it warns by this package."""
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    environment = os.environ | rank | {"OMP_NUM_THREADS": "1", "PYTHONPATH": PYTHONPATH, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-W", "ignore", "-m", "support.forked_blocks"]
-    printed = place / "printed"
-    with subprocess.Popen(
-        command, cwd=place, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as runner:
-        assert runner.stdin is not None
-        assert runner.stdout is not None
-        send, answers = runner.stdin, runner.stdout
-
-        def run(code: str) -> str:
-            printed.write_text("")
-            print(json.dumps([str(place), code, str(printed), LIMIT]), file=send)
-            status = answers.readline().strip()
-            assert status == "0", f"exit status {status}\n{printed.read_text()[-4000:]}"
-            return printed.read_text()
-
+    with prepared(place, OPTIMIZERS, silent=False, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", **rank) as run:
         yield run
-        send.close()
 
 
 def test_the_first_block_is_what_the_others_go_on_from_and_each_replacement_is_of_use() -> None:
@@ -94,11 +74,11 @@ def test_the_first_block_is_what_the_others_go_on_from_and_each_replacement_is_o
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("setup", "block"), EXAMPLES)
-def test_the_code_runs_and_prints_what_it_should(run: Callable[[str], str], setup: str, block: Block) -> None:
+def test_the_code_runs_and_prints_what_it_should(run: Run, setup: str, block: Block) -> None:
     if missing := missing_beside(block):
         reason = f"no {missing} in the folder FASTDATA_TORCHVISION"
         (pytest.fail if os.environ.get("FASTDATA_REQUIRE_TOOLS") else pytest.skip)(reason)
-    printed = run(program(setup, block))
+    printed = run(program(setup, block), limit=LIMIT)
     if block.heading == "Bad images":  # the one that raises, then those that are skipped
         told = [line.split()[:2] for line in printed.splitlines()]
         assert told == [[key, f"photos/scraped/{key}.jpg"] for key in ("3", "3", "7")]

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from fastdata.commands.demo import PHOTO_SIZE, make_photos
@@ -25,7 +26,10 @@ def test_the_demos_photos_are_a_function_of_the_seed(tmp_path: Path) -> None:
         assert image.size == PHOTO_SIZE
 
 
-def test_the_demo_shows_speeds_and_a_picture_and_runs_again(fastdata: Command, tmp_path: Path) -> None:
+def test_the_demo_shows_speeds_and_a_picture_and_runs_again(
+    fastdata: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastdata.commands.demo._SECONDS", 0.1)
     directory = tmp_path / "demo [1]"  # a glob would look for "demo 1"
     for _ in range(2):
         result = fastdata("demo", directory, "--images", 12)

@@ -77,7 +77,8 @@ def test_webdataset_reads_the_same_samples(shards: list[str]) -> None:
     assert [(pair.key, pair[1]) for pair in ours] == theirs
 
 
-@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("ready_forkserver")
+@pytest.mark.parametrize("context", ["fork", "forkserver"])
 def test_workers_and_ranks_have_whole_streams(shards: list[str], context: str) -> None:
     keys = []
     for rank in range(2):

@@ -178,14 +178,14 @@ WORKERS: dict[str, dict[str, Any]] = {
     "none": {},
     "forked": {"num_workers": 2, "multiprocessing_context": "fork"},
     "forked, persistent": {"num_workers": 2, "multiprocessing_context": "fork", "persistent_workers": True},
-    "spawned": {"num_workers": 2, "multiprocessing_context": "spawn"},
-    "spawned, persistent": {"num_workers": 2, "multiprocessing_context": "spawn", "persistent_workers": True},
+    "begun anew": {"num_workers": 2, "multiprocessing_context": "forkserver"},
+    "begun anew, persistent": {"num_workers": 2, "multiprocessing_context": "forkserver", "persistent_workers": True},
 }
 COUNT = 30
 
 
-@pytest.fixture(params=[pytest.param(how, marks=[pytest.mark.slow] * how.startswith("spawned")) for how in WORKERS])
-def loader(request: pytest.FixtureRequest) -> DataLoader[Any]:
+@pytest.fixture(params=WORKERS)
+def loader(ready_forkserver: None, request: pytest.FixtureRequest) -> DataLoader[Any]:
     return DataLoader(Numbers(COUNT), batch_size=None, **WORKERS[request.param])
 
 
@@ -228,7 +228,8 @@ def test_seeding_torch_before_each_epoch_repeats_none(loader: DataLoader[Any]) -
         assert epoch_of(loader) == epoch
 
 
-@pytest.mark.parametrize("how", ["none", "forked", pytest.param("spawned", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("ready_forkserver")
+@pytest.mark.parametrize("how", ["none", "forked", "begun anew"])
 def test_two_iterators_at_once_run_two_epochs_each_of_them_whole(how: str) -> None:
     loader = DataLoader(Numbers(COUNT), batch_size=None, **WORKERS[how])
     for first in (0, 2):
@@ -240,17 +241,8 @@ def test_two_iterators_at_once_run_two_epochs_each_of_them_whole(how: str) -> No
         assert {epoch_of(one for one, _ in pairs), epoch_of(other for _, other in pairs)} == {first, first + 1}
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        "none",
-        "forked",
-        pytest.param(
-            "spawned",
-            marks=pytest.mark.slow,
-        ),
-    ],
-)
+@pytest.mark.usefixtures("ready_forkserver")
+@pytest.mark.parametrize("how", ["none", "forked", "begun anew"])
 def test_an_epoch_that_is_said_while_workers_start_is_the_next_one(how: str) -> None:
     loader = DataLoader(Numbers(COUNT), batch_size=None, **WORKERS[how])
     ours = cursor_of(loader)

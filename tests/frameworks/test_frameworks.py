@@ -1,18 +1,19 @@
 """Real frameworks by real processes: every sample of each epoch once over all ranks, in a new order, with new crops."""
 
+import functools
+import importlib.util
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.forks import OPTIMIZERS, Run, on_ranks, prepared
 from support.numbered import write_folder, write_shards
-from support.processes import LIB, PYTHONPATH
 
+Report = dict[str, Any]
 COUNT, EPOCHS, BROKEN_OFF, BATCH_SIZE = 48, 3, (1, 2), 4
 LIMIT = 180  # seconds
 
@@ -25,28 +26,41 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, str(Path(shards[0]).parent / "*.tar")
 
 
-def run(
-    framework: str, loader: str, data: tuple[Path, str], out: Path, ranks: int = 2, state: Path = Path("none")
-) -> list[dict[str, Any]]:
-    """The reports of all ranks."""
-    out.mkdir(parents=True, exist_ok=True)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command = [*launch, "-m", "support.under", framework, loader, str(data[0]), data[1], str(out), str(state)]
-    environment = os.environ | {"PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=LIB, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(ranks)]
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs programs that find torch and the frameworks imported, which takes each rank ten seconds else."""
+    modules = [name for name in ("lightning", "accelerate") if importlib.util.find_spec(name)]
+    with prepared(tmp_path_factory.mktemp("forked"), OPTIMIZERS, *modules, silent=False, OMP_NUM_THREADS="1") as run:
+        yield run
 
 
-def delivered(reports: list[dict[str, Any]], epoch: int) -> list[int]:
+@pytest.fixture(scope="module")
+def run(forked: Run, data: tuple[Path, str]) -> Callable[..., list[Report]]:
+    """The reports of all ranks of a framework's run, which writes them into a folder."""
+
+    def run(framework: str, loader: str, out: Path, ranks: int = 2, state: Path = Path("none")) -> list[Report]:
+        out.mkdir(parents=True, exist_ok=True)
+        on_ranks(forked, ranks, "support.under", framework, loader, *data, out, state, limit=LIMIT)
+        return [json.loads((out / f"{rank}.json").read_text()) for rank in range(ranks)]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(run: Callable[..., list[Report]], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Report]]:
+    """The same of a run that nothing breaks off, each of them once."""
+    return functools.cache(
+        lambda framework, loader, ranks=2: run(framework, loader, tmp_path_factory.mktemp("whole"), ranks)
+    )
+
+
+def delivered(reports: list[Report], epoch: int) -> list[int]:
     return [target for report in reports for step in report["epochs"][epoch] for target in step]
 
 
 CASES = [(framework, loader) for framework in ("torch", "torchdata", "lightning") for loader in ("sampler", "shards")]
 CASES += [("torch", "loader"), ("lightning", "loader")]
 CASES += [("accelerate", loader) for loader in ("loader", "sampler-left", "shards-left", "sampler-alone")]
-
-
 WITH_THREE_RANKS = [("lightning", "loader"), ("lightning", "sampler"), ("accelerate", "sampler-alone")]
 
 
@@ -55,9 +69,9 @@ WITH_THREE_RANKS = [("lightning", "loader"), ("lightning", "sampler"), ("acceler
     ("framework", "loader", "ranks"), [(*case, 2) for case in CASES] + [(*case, 3) for case in WITH_THREE_RANKS]
 )
 def test_every_epoch_is_delivered_once_in_a_new_order_with_new_crops(
-    data: tuple[Path, str], tmp_path: Path, framework: str, loader: str, ranks: int
+    whole: Callable[..., list[Report]], framework: str, loader: str, ranks: int
 ) -> None:
-    reports = run(framework, loader, data, tmp_path, ranks)
+    reports = whole(framework, loader, ranks)
     orders, views = set(), Counter[tuple[int, str]]()
     for epoch in range(EPOCHS):
         assert sorted(delivered(reports, epoch)) == list(range(COUNT)), f"epoch {epoch}"
@@ -70,9 +84,9 @@ def test_every_epoch_is_delivered_once_in_a_new_order_with_new_crops(
 @pytest.mark.slow
 @pytest.mark.parametrize("loader", ["sampler-twice", "shards-twice"])
 def test_what_accelerate_would_split_again_is_an_error_that_says_what_to_write(
-    data: tuple[Path, str], tmp_path: Path, loader: str
+    run: Callable[..., list[Report]], tmp_path: Path, loader: str
 ) -> None:
-    for report in run("accelerate", loader, data, tmp_path):
+    for report in run("accelerate", loader, tmp_path):
         assert "world_size=1" in report["epochs"][0][0][0]
 
 
@@ -81,16 +95,16 @@ def test_what_accelerate_would_split_again_is_an_error_that_says_what_to_write(
     ("framework", "loader"), [case for case in CASES if case[0] not in ("torchdata", "accelerate")]
 )
 def test_a_run_that_was_broken_off_goes_on_at_the_very_next_sample(
-    data: tuple[Path, str], tmp_path: Path, framework: str, loader: str
+    run: Callable[..., list[Report]], whole: Callable[..., list[Report]], tmp_path: Path, framework: str, loader: str
 ) -> None:
     state = tmp_path / "state"
-    first = run(framework, loader, data, tmp_path / "first", state=state)
+    first = run(framework, loader, tmp_path / "first", state=state)
     assert [len(steps) for steps in first[0]["epochs"]] == [COUNT // (2 * BATCH_SIZE), BROKEN_OFF[1]]
-    second = run(framework, loader, data, tmp_path / "second", state=state)
+    second = run(framework, loader, tmp_path / "second", state=state)
     assert sorted(delivered(first, 1) + delivered(second, 0)) == list(range(COUNT))
     assert sorted(delivered(second, 1)) == list(range(COUNT))
-    whole = run(framework, loader, data, tmp_path / "whole")
+    expected = whole(framework, loader)
     for rank in range(2):
-        assert first[rank]["epochs"][1] + second[rank]["epochs"][0] == whole[rank]["epochs"][1]
-        assert first[rank]["views"][1] | second[rank]["views"][0] == whole[rank]["views"][1]
-        assert second[rank]["epochs"][1] == whole[rank]["epochs"][2]
+        assert first[rank]["epochs"][1] + second[rank]["epochs"][0] == expected[rank]["epochs"][1]
+        assert first[rank]["views"][1] | second[rank]["views"][0] == expected[rank]["views"][1]
+        assert second[rank]["epochs"][1] == expected[rank]["epochs"][2]

@@ -3,6 +3,7 @@
 import gc
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from fastdata.loading.skipping import Skipped
 from fastdata.sample import Batch
 from fastdata.transforms.steps import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
 from fastdata.transforms.transform import Transform
+from support.forks import Run, prepared
 from support.numbered import COUNT, TRAIN, iterable, map_style, write_folder
 from support.pictures import encoded, jpeg, photo
-from support.processes import LIB, assert_no_more_threads_than, run_python, threads
+from support.processes import assert_no_more_threads_than, run_python, threads
 from support.programs import FORKED, INTERRUPTED
 
 BAD = (3, 10, 11, 18)
@@ -31,6 +33,14 @@ def decoder(request: pytest.FixtureRequest) -> str:
     if request.param == "dali":
         pytest.importorskip("nvidia.dali", reason="DALI is not installed: pip install 'fastdata-images[dali]'")
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def run_forked(decoder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """What a program prints that finds torch, fastdata and the decoder imported."""
+    modules = ["nvidia.dali.fn"] if decoder == "dali" else []
+    with prepared(tmp_path_factory.mktemp("forked"), *modules) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +243,6 @@ def test_two_loaders_at_once(folder: Path, shards: list[str], decoder: Any) -> N
 
 PREPARED = """
 import os, signal, sys
-sys.path.insert(0, {here!r})
 from fastdata.loading.loader import Loader
 from support.numbered import map_style
 root = sys.argv[1]
@@ -241,12 +250,10 @@ loader = Loader(map_style(root), 4, num_threads=2, decoder={decoder!r})
 """
 
 
-def run_prepared(program: str, root: Path, decoder: Any) -> str:
-    return run_python(PREPARED.format(here=str(LIB), decoder=decoder) + program, root)
-
-
-def test_after_a_fork_the_child_iterates_anew_and_the_parent_goes_on(folder: Path, decoder: Any) -> None:
-    assert run_prepared(FORKED, folder, decoder) == f"{COUNT - 4}\n"
+def test_after_a_fork_the_child_iterates_anew_and_the_parent_goes_on(
+    run_forked: Run, folder: Path, decoder: Any
+) -> None:
+    assert run_forked(PREPARED.format(decoder=decoder) + FORKED, folder) == f"{COUNT - 4}\n"
 
 
 def test_a_spawned_process_iterates_over_the_same_dataset(folder: Path, decoder: Any) -> None:
@@ -257,16 +264,17 @@ next(iter(loader))
 with multiprocessing.get_context("spawn").Pool(1) as pool:
     print(pool.apply(first_targets, (loader.dataset, sys.argv[2])))
 """
-    here = str(LIB)
-    assert run_python(PREPARED.format(here=here, decoder=decoder) + program, folder, decoder) == "[0, 1, 2, 3]\n"
+    assert run_python(PREPARED.format(decoder=decoder) + program, folder, decoder) == "[0, 1, 2, 3]\n"
 
 
-def test_ctrl_c_in_the_loop(folder: Path, decoder: Any) -> None:
-    program = INTERRUPTED.format(attempts=8, longest_wait=0.01)
-    assert run_prepared(program, folder, decoder) == f"8 {COUNT}\n"
+def test_ctrl_c_in_the_loop(run_forked: Run, folder: Path, decoder: Any) -> None:
+    program = PREPARED.format(decoder=decoder) + INTERRUPTED.format(attempts=8, longest_wait=0.01)
+    assert run_forked(program, folder) == f"8 {COUNT}\n"
 
 
 @pytest.mark.parametrize("ending", ["", "sys.exit()", "globals()['self_reference'] = globals()"])
-def test_the_interpreters_exit_with_an_unfinished_iteration(folder: Path, decoder: Any, ending: str) -> None:
+def test_the_interpreters_exit_with_an_unfinished_iteration(
+    run_forked: Run, folder: Path, decoder: Any, ending: str
+) -> None:
     program = f"batches = iter(loader)\nprint(next(batches).targets.tolist())\n{ending}\n"
-    assert run_prepared(program, folder, decoder) == "[0, 1, 2, 3]\n"
+    assert run_forked(PREPARED.format(decoder=decoder) + program, folder) == "[0, 1, 2, 3]\n"

@@ -47,7 +47,11 @@ def test_a_batch_has_the_views_of_its_size(folder: Path, steps: Sequence[fd.Tran
             assert torch.equal(image, alone.pair(target, 0)[0])
 
 
-@pytest.mark.parametrize("options", [{}, {"transform": COLOURED}, {"map": torch.flip, "transform": TRAIN}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"transform": COLOURED}, {"map": torch.flip, "transform": TRAIN}],
+    ids=["plain", "coloured", "mapped"],
+)
 def test_folder_shards_threads_and_workers_give_the_same(
     folder: Path, shards: list[str], options: dict[str, Any]
 ) -> None:

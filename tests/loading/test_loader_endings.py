@@ -15,6 +15,7 @@ from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
 from fastdata.loading.loader import Loader
 from fastdata.loading.memory import Memory
+from support.forks import Run
 from support.numbered import COUNT, iterable, map_style, write_folder
 from support.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
 from support.programs import FORKED, INTERRUPTED
@@ -207,13 +208,10 @@ root = sys.argv[1]
 """
 
 
-def run_prepared(program: str, root: Path) -> str:
-    return run_python(PREPARED + program, root)
-
-
-def test_ctrl_c_at_any_moment(folder: Path) -> None:
+def test_ctrl_c_at_any_moment(run_forked: Run, folder: Path) -> None:
     program = "loader = Loader(map_style(root), 2, num_threads=3)\n" + INTERRUPTED
-    assert run_prepared(program.format(attempts=30, longest_wait=0.003), folder) == f"30 {COUNT}\n"
+    program = PREPARED + program.format(attempts=30, longest_wait=0.003)
+    assert run_forked(program, folder) == f"30 {COUNT}\n"
 
 
 @pytest.mark.parametrize(
@@ -227,14 +225,15 @@ def test_ctrl_c_at_any_moment(folder: Path) -> None:
         "globals()['self_reference'] = globals()",
     ],
 )
-def test_the_interpreters_exit_with_an_unfinished_iteration(folder: Path, ending: str) -> None:
+def test_the_interpreters_exit_with_an_unfinished_iteration(run_forked: Run, folder: Path, ending: str) -> None:
     program = f"""
+{PREPARED}
 loader = Loader(map_style(root, transform=TRAIN), 4, num_threads=4)
 batches = iter(loader)
 print(next(batches).targets.tolist())
 {ending}
 """
-    assert run_prepared(program, folder) == "[0, 1, 2, 3]\n"
+    assert run_forked(program, folder) == "[0, 1, 2, 3]\n"
 
 
 def test_the_exit_with_an_unfinished_iteration_of_a_program_that_imports_the_package(folder: Path) -> None:
@@ -250,11 +249,11 @@ print(len(next(batches).targets))
 
 @pytest.mark.parametrize("dataset", ["map_style(root)", "iterable([root + '/../shards0/part-{000000..000003}.tar'])"])
 def test_after_a_fork_the_child_iterates_anew_and_the_parent_goes_on(
-    folder: Path, shards: list[str], dataset: str
+    run_forked: Run, folder: Path, shards: list[str], dataset: str
 ) -> None:
     dataset = dataset.replace("root + '/../shards0/", f"'{Path(shards[0]).parent}/")
     program = f"loader = Loader({dataset}, 4, num_threads=3)\n" + FORKED
-    assert run_prepared(program, folder) == f"{COUNT - 4}\n"
+    assert run_forked(PREPARED + program, folder) == f"{COUNT - 4}\n"
 
 
 def test_workers_of_torchs_data_loader_may_be_forked_while_it_runs(folder: Path) -> None:

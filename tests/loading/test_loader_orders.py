@@ -73,9 +73,9 @@ def sampled(make: Any, num_workers: int = 0, **how: Any) -> list[Batch]:
     return list(DataLoader(dataset, BATCH, sampler=sampler, num_workers=num_workers, collate_fn=collate, **how))
 
 
-@pytest.mark.slow
-def test_spawned_workers_do_too(make: Any) -> None:
-    assert_same_batches(sampled(make, num_workers=2, multiprocessing_context="spawn"), list(loader(make)))
+@pytest.mark.usefixtures("ready_forkserver")
+def test_workers_that_begin_anew_do_too(make: Any) -> None:
+    assert_same_batches(sampled(make, num_workers=2, multiprocessing_context="forkserver"), list(loader(make)))
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from fastdata.epoch.order import EpochOrder
 from fastdata.epoch.sampler import EpochSampler
 from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.steps import RandomHorizontalFlip, RandomResizedCrop, Step
+from support.forks import Run, on_ranks, prepared
 from support.pictures import jpeg
 from support.processes import LIB, PYTHONPATH
 from support.ranks import BATCH_SIZE, EPOCH
@@ -59,8 +60,8 @@ def launch(world_size: int, module: str, *arguments: object) -> subprocess.Compl
 # --- ranks of one epoch
 
 
-class Run(NamedTuple):
-    """What the ranks of a torchrun report, by rank."""
+class Ranks(NamedTuple):
+    """What the ranks of a launch report, by rank."""
 
     world_size: int
     ranks: list[dict[str, Any]]
@@ -89,18 +90,23 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with prepared(tmp_path_factory.mktemp("forked"), silent=False, OMP_NUM_THREADS="1") as run:
+        yield run
+
+
 @pytest.fixture(scope="module", params=[1, 2, 3, 4])
-def run(request: pytest.FixtureRequest, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(request: pytest.FixtureRequest, forked: Run, shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Ranks:
     out = tmp_path_factory.mktemp("reports")
-    done = launch(request.param, "support.ranks", shards, out)
-    assert done.returncode == 0, done.stderr
-    return Run(request.param, [json.loads((out / f"{rank}.json").read_text()) for rank in range(request.param)])
+    on_ranks(forked, request.param, "support.ranks", shards, out, limit=PATIENCE)
+    return Ranks(request.param, [json.loads((out / f"{rank}.json").read_text()) for rank in range(request.param)])
 
 
 @pytest.mark.parametrize("batches", ["by_dataset", "by_loader"])
 class TestRanks:
     @pytest.mark.parametrize("last", ["drop", "pad", "partial"])
-    def test_all_ranks_take_the_same_steps_and_meet_in_each(self, run: Run, batches: str, last: str) -> None:
+    def test_all_ranks_take_the_same_steps_and_meet_in_each(self, run: Ranks, batches: str, last: str) -> None:
         case = run.case(f"{batches} {last}")
         steps = len(case[0]["targets"])
         expected = [(1000 * case[0]["case"] + step) * run.world_size for step in range(steps)]
@@ -108,15 +114,15 @@ class TestRanks:
         assert all(len(rank["targets"]) == steps for rank in case)
         assert all(rank["sums"] == expected for rank in case)
 
-    def test_with_drop_full_global_batches_come_once_and_the_rest_not_at_all(self, run: Run, batches: str) -> None:
+    def test_with_drop_full_global_batches_come_once_and_the_rest_not_at_all(self, run: Ranks, batches: str) -> None:
         count = 54 // (BATCH_SIZE * run.world_size) * BATCH_SIZE * run.world_size
         assert Counter(run.targets(f"{batches} drop")) == Counter(order(54)[:count])
 
-    def test_with_pad_each_comes_once_and_those_from_the_start_again(self, run: Run, batches: str) -> None:
+    def test_with_pad_each_comes_once_and_those_from_the_start_again(self, run: Ranks, batches: str) -> None:
         missing = -54 % (BATCH_SIZE * run.world_size)
         assert Counter(run.targets(f"{batches} pad")) == Counter(order(54)) + Counter(order(54)[:missing])
 
-    def test_with_partial_each_comes_exactly_once(self, run: Run, batches: str) -> None:
+    def test_with_partial_each_comes_exactly_once(self, run: Ranks, batches: str) -> None:
         assert sorted(run.targets(f"{batches} partial")) == list(range(48))
 
 
@@ -126,7 +132,7 @@ def order(count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("last", ["drop", "pad", "partial"])
-def test_workers_and_threads_deliver_the_same_batches(run: Run, last: str) -> None:
+def test_workers_and_threads_deliver_the_same_batches(run: Ranks, last: str) -> None:
     by_dataset, by_loader = (
         [rank["targets"] for rank in run.case(f"{by} {last}")] for by in ("by_dataset", "by_loader")
     )
@@ -143,7 +149,7 @@ def loss_by_image(shards: Path) -> float:
     return train.Training(train.arguments(options.split()), torch.device("cpu")).validate().loss
 
 
-def test_validation_counts_each_sample_once_on_any_number_of_ranks(run: Run, loss_by_image: float) -> None:
+def test_validation_counts_each_sample_once_on_any_number_of_ranks(run: Ranks, loss_by_image: float) -> None:
     found = run.case("validation")
     assert all(validation == found[0] for validation in found)
     assert found[0]["samples"] == 54
@@ -151,7 +157,7 @@ def test_validation_counts_each_sample_once_on_any_number_of_ranks(run: Run, los
 
 
 @pytest.mark.parametrize("run", [2], indirect=True)
-def test_a_rank_that_skips_too_many_stops_all_ranks_at_the_same_step(run: Run) -> None:
+def test_a_rank_that_skips_too_many_stops_all_ranks_at_the_same_step(run: Ranks) -> None:
     first, second = run.case("skipping")
     assert first["error"] == second["error"]
     assert "max_skipped allows 5" in first["error"]
@@ -256,7 +262,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["files", "shards"])
 class TestPersistentWorkers:
-    @pytest.mark.parametrize("context", ["fork", "spawn"])
+    @pytest.mark.usefixtures("ready_forkserver")
+    @pytest.mark.parametrize("context", ["fork", "forkserver"])
     def test_each_epoch_has_a_new_order_and_new_crops_and_the_same_on_a_second_run(
         self, samples: Path, kind: str, context: str
     ) -> None:

@@ -1,7 +1,6 @@
 """Shards are the same by whatever engine, though a worker dies in the middle."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from fastdata.packing.recipe import Recipe
 from fastdata.sources.folder import scan_classes
 from support.packed import copy_of, die_always, die_once_in_the_fourth, files_of
 from support.processes import PATIENCE, PYTHONPATH
+from support.servers import free_ports
 
 T = TypeVar("T")
 
@@ -41,12 +41,10 @@ def expected(source: Source, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @contextmanager
 def dask_cluster(*workers: str, **options: str) -> Iterator[Dask]:
     """A scheduler and workers, each a process of its own, that speak TCP on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    (port,) = free_ports(1)
+    address = f"tcp://127.0.0.1:{port}"
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH, **options}
-    port = address.rpartition(":")[2]
-    scheduler = ["dask_scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    scheduler = ["dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
     worker = ["dask_worker", address, "--no-nanny", "--no-dashboard", "--nthreads", "1", "--name"]
     commands = [scheduler, *([*worker, name] for name in workers)]
     processes = [

@@ -1,10 +1,7 @@
 """tools/recipes in this process, and where it matters on two ranks, each on made images that are learned in seconds."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,8 +14,8 @@ import torch
 import fastdata as fd
 from fastdata.sources.tars.writer import ShardWriter
 from recipes import balanced, clip, detection, dino, embeddings, segmentation, simclr, timm_a2
+from support.forks import OPTIMIZERS, Run, on_ranks, prepared
 from support.pictures import encoded, photo
-from support.processes import PATIENCE, PYTHONPATH
 
 RECIPES = Path(simclr.__file__).parent
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
@@ -58,14 +55,10 @@ def losses(printed: str) -> list[float]:
     return [float(np.mean(of_epochs[epoch])) for epoch in range(len(of_epochs))]
 
 
-def on_ranks(ranks: int, recipe: str, *arguments: object) -> str:
-    """What a recipe prints on so many ranks."""
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command = [sys.executable, *launch, str(RECIPES / f"{recipe}.py"), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with prepared(tmp_path_factory.mktemp("ranks"), OPTIMIZERS, silent=False, OMP_NUM_THREADS="1") as run:
+        yield run
 
 
 def test_each_is_short_and_says_what_it_shows() -> None:
@@ -164,14 +157,14 @@ def test_clip_finds_images_by_their_captions(captions: str, capsys: pytest.Captu
 
 @pytest.mark.parametrize("recipe", [simclr, dino, clip], ids=lambda recipe: recipe.__name__.split(".")[-1])
 def test_two_ranks_train_as_one_of_their_batches_together(
-    recipe: ModuleType, classes: Path, captions: str, capsys: pytest.CaptureFixture[str]
+    run: Run, recipe: ModuleType, classes: Path, captions: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = f"--data {captions if recipe is clip else classes} --size 24 --epochs 3".split()
     arguments += ["--local-size", "16"] if recipe is dino else []
     recipe.main([*arguments, "--batch-size", "24"])
     alone = losses(capsys.readouterr().out)
     assert len(alone) == 3
-    of_two = losses(on_ranks(2, Path(str(recipe.__file__)).stem, *arguments, "--batch-size", 12))
+    of_two = losses(on_ranks(run, 2, recipe.__file__, *arguments, "--batch-size", 12))
     np.testing.assert_allclose(of_two, alone, atol=3e-3)
 
 
@@ -263,10 +256,10 @@ def extracted(out: Path) -> dict[str, Any]:
     return found
 
 
-def test_embeddings_are_of_each_sample_once_on_any_number_of_ranks(classes: Path, tmp_path: Path) -> None:
+def test_embeddings_are_of_each_sample_once_on_any_number_of_ranks(run: Run, classes: Path, tmp_path: Path) -> None:
     arguments = ["--data", classes, "--batch-size", 7, "--size", 24, "--out"]
     embeddings.main([*map(str, arguments), str(tmp_path / "one")])
-    on_ranks(2, "embeddings", *arguments, tmp_path / "two")
+    on_ranks(run, 2, embeddings.__file__, *arguments, tmp_path / "two")
     one, two = extracted(tmp_path / "one"), extracted(tmp_path / "two")
     assert len(list((tmp_path / "two").iterdir())) == 2
     dataset = fd.ImageDirectoryDataset(classes)

@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
-from support.servers import PATIENCE, _free_ports, _process
+from support.servers import PATIENCE, _process, free_ports
 from support.tars import tool
 
 ACCOUNT = "devstoreaccount1"
@@ -58,7 +58,7 @@ def _signed(container: str) -> dict[str, str]:
 @contextmanager
 def azurite(folder: Path) -> Iterator[Azure]:
     """A server with its data in `folder`; a skip where there is no `azurite-blob`."""
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     command = [tool("azurite-blob"), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder)]
     command += ["--skipApiVersionCheck", "--disableTelemetry"]
     with (folder / "azurite.log").open("wb") as log, _process(command, stdout=log) as process:

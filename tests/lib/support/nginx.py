@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
-from support.servers import PATIENCE, _free_ports, _process
+from support.servers import PATIENCE, _process, free_ports
 from support.tars import tool
 
 _CONFIGURATION = """
@@ -28,7 +28,7 @@ http {{
 def nginx(folder: Path) -> Iterator[str]:
     """The URL of a server of what lies in `folder`/files; a skip where there is no nginx."""
     program = tool("nginx")
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     (folder / "files").mkdir()
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(_CONFIGURATION.format(base=folder, port=port, user=user))

@@ -1,6 +1,6 @@
-"""What each rank of a `torchrun` in test_processes.py does: loads epochs step by step, and reports as JSON.
+"""What each rank in test_processes.py does: loads epochs step by step, and reports as JSON.
 
-    python -m torch.distributed.run … -m support.ranks SHARDS OUT
+    torchrun … -m support.ranks SHARDS OUT
 
 SHARDS has 54 samples in `*.tar`, 48 of them in `even*.tar`; targets are unique. Rank r writes `OUT/r.json`: for each
 case the targets of each step and what an all-reduce in that step gave. In each step ranks meet, as in training, in a

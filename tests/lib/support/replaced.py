@@ -64,8 +64,11 @@ FILES = ["train-000000.tar", "train-000001.tar", "train-000000.index.npy", "trai
 def batches(loader: str, urls: str) -> Iterator[Any]:
     dataset = fd.TarImageMapDataset(urls, [fd.CenterCrop(8)])
     if loader == "workers":
-        workers = DataLoader(dataset, 2, num_workers=1, collate_fn=fd.collate, prefetch_factor=1)
-        yield from workers
+        iterator: Any = iter(DataLoader(dataset, 2, num_workers=1, collate_fn=fd.collate, prefetch_factor=1))
+        try:
+            yield from iterator
+        finally:  # what the garbage collector ends, after an error, waits 5 seconds for its worker
+            iterator._shutdown_workers()
     else:
         yield from fd.Loader(dataset, 2, num_threads=1, decoder="dali" if loader == "dali" else "cpu")
 

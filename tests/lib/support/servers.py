@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from support.tars import tool
 
 PATIENCE = 60.0  # seconds after which a server that does not answer never will
+LOWEST_PORT, LOWEST_OF_SYSTEM = 10_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+"""From here on programs ask for ports by number; from there on the system gives them to whoever asks for any."""
 
 _MOTO = """
 import contextlib, logging, sys, threading
@@ -75,7 +77,7 @@ def moto() -> Iterator[S3]:
 def seaweed(folder: Path) -> Iterator[S3]:
     """SeaweedFS: a real object store, with its data in `folder`; a skip where there is no `weed`."""
     parts = ["master", "volume", "filer", "s3"]
-    ports = _free_ports(2 * len(parts))
+    ports = free_ports(2 * len(parts))
     command = [tool("weed"), "-logtostderr=true", "server", "-filer", "-s3", f"-dir={folder}"]
     command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
     command += ["-master.volumeSizeLimitMB=64", "-volume.max=64", "-s3.port.iceberg=0", "-s3.port.lance=0"]
@@ -124,10 +126,11 @@ def _dies_with(parent: int) -> object:
     return die
 
 
-def _free_ports(number: int) -> list[int]:
-    """Ports that were free just now, chosen by the system."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+def free_ports(number: int) -> list[int]:
+    """Ports that are free, and stay so until a server has them: each process of tests looks in a place of its own."""
+    first, ports = LOWEST_PORT + os.getpid() * 64 % (LOWEST_OF_SYSTEM - LOWEST_PORT), list[int]()
+    while len(ports) < number:
+        with suppress(OSError), socket.create_server(("127.0.0.1", first)):
+            ports.append(first)
+        first = first + 1 if first + 1 < LOWEST_OF_SYSTEM else LOWEST_PORT
     return ports
