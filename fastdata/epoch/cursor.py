@@ -7,11 +7,12 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import current_process
+from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 from fastdata.epoch.order import Picks
 from fastdata.epoch.orders import OneEpoch, Orders, OrdersOfBatches
-from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples
+from fastdata.epoch.plan import EpochPlan, Last, Place, batches_of_samples, visible_ranks
 from fastdata.epoch.shared import Numbers, SharedNumbers, in_worker, worker_info
 from fastdata.epoch.state import EpochState
 from fastdata.errors import StateError
@@ -262,7 +263,16 @@ class EpochCursor:
         return (int(entries[rows[0], 3]), int(entries[rows[0], 4])) if rows.size else None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_iterated": {}}
+        return {**self.__dict__, "_iterated": {}, "ranks": self.ranks_elsewhere()}
+
+    def ranks_elsewhere(self) -> tuple[int | None, int | None]:
+        """The ranks for a copy of this: for a process that a rank spawns, a worker say, that rank's, since it can't see
+        its process group. Where there are no ranks yet, those that were said, if any: what is spawned may be the ranks.
+        """
+        if get_spawning_popen() is None or visible_ranks() is None:
+            return self.ranks
+        place = self.place()
+        return place.rank, place.world_size
 
 
 class RunIterator(Iterator[Any]):

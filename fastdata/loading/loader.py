@@ -65,6 +65,9 @@ class Loader:
     says what to write.
     """
 
+    batch_sampler = None
+    """Lightning asks for it, before it validates, of whatever has a `sampler`."""
+
     def __init__(
         self,
         dataset: Dataset[Any],
