@@ -104,8 +104,9 @@ class Loader:
         self.prefetch = prefetch
         self.device = _device(device)
         self.dali = _dali(decoder, self.dataset)
+        _check_functions(normalize, batch_transform)
         self.normalize = normalize.to(self.device) if isinstance(normalize, torch.nn.Module) else normalize
-        self.batch_transform = _batch_transform(batch_transform)
+        self.batch_transform = batch_transform
         self.on_error = _on_error(on_error)
         self.skipped: list[Skipped] = []
         self._max_skipped = max_skipped
@@ -215,6 +216,10 @@ class Loader:
         if self._iteration is not None:
             self._iteration.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy, here or in another process, which has no iteration yet."""
+        return {**self.__dict__, "_iteration": None, "_memory": None}
+
     def __enter__(self) -> Self:
         return self
 
@@ -264,16 +269,19 @@ def _checked(dataset: Any, batch_size: int, last: Last) -> ImageDataset:
 
 def _check_numbers(batch_size: int, num_threads: int | None, prefetch: int, max_skipped: int) -> None:
     for name, value in (("batch_size", batch_size), ("num_threads", num_threads), ("prefetch", prefetch)):
+        if value is not None and not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     if max_skipped < 0:
         raise ValueError(f"max_skipped must be at least 0, got {max_skipped}")
 
 
-def _batch_transform(function: BatchTransform | None) -> BatchTransform | None:
-    if function is not None and not callable(function):
-        raise TypeError(f"batch_transform is a function of (images, targets), got {function!r}")
-    return function
+def _check_functions(normalize: Any, batch_transform: Any) -> None:
+    if normalize is not None and not callable(normalize):
+        raise TypeError(f"normalize is a function of images, such as fd.Normalize(mean, std), got {normalize!r}")
+    if batch_transform is not None and not callable(batch_transform):
+        raise TypeError(f"batch_transform is a function of (images, targets), got {batch_transform!r}")
 
 
 def _dali(decoder: Literal["cpu", "dali"] | Dali, dataset: ImageDataset) -> Dali | None:

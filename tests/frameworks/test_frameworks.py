@@ -26,12 +26,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def run(
-    framework: str, loader: str, data: tuple[Path, str], out: Path, ranks: int = 2, state: Path = Path("none")
+    framework: str,
+    loader: str,
+    data: tuple[Path, str],
+    out: Path,
+    ranks: int = 2,
+    state: Path = Path("none"),
+    by_torchrun: bool = True,
 ) -> list[dict[str, Any]]:
     """The reports of all ranks."""
     out.mkdir(parents=True, exist_ok=True)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command = [*launch, "-m", "support.under", framework, loader, str(data[0]), data[1], str(out), str(state)]
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if by_torchrun else []
+    command = [sys.executable, *launch, "-m", "support.under", framework, loader, str(data[0]), data[1], str(out), str(state)]
     environment = os.environ | {"PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=LIB, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -65,6 +71,16 @@ def test_every_epoch_is_delivered_once_in_a_new_order_with_new_crops(
         views.update((target, view) for report in reports for target, view in report["views"][epoch].items())
     assert len(orders) == EPOCHS
     assert len(views) == EPOCHS * COUNT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by_torchrun", [True, False])
+def test_lightning_trains_and_validates_on_each_sample_once_whoever_starts_its_ranks(
+    data: tuple[Path, str], tmp_path: Path, by_torchrun: bool
+) -> None:
+    reports = run("lightning", "loader", data, tmp_path, by_torchrun=by_torchrun)
+    assert [sorted(delivered(reports, epoch)) for epoch in range(EPOCHS)] == [list(range(COUNT))] * EPOCHS
+    assert sorted(sum((report["validated"] for report in reports), [])) == sorted(EPOCHS * list(range(COUNT)))
 
 
 @pytest.mark.slow
