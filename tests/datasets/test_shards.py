@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,8 @@ class TestSplitting:
         """What starts them is no rank itself, and its place is not theirs."""
         dataset = TarImageDataset(class_shards, transform=TRAIN)
         answers = get_context("spawn").SimpleQueue()
-        torch.multiprocessing.spawn(put_keys_of_rank, (2, dataset, answers), nprocs=2)
+        spawn: Any = torch.multiprocessing.spawn  # type: ignore[attr-defined]
+        spawn(put_keys_of_rank, (2, dataset, answers), nprocs=2)
         of_ranks = [answers.get() for _ in range(2)]
         everyones = sorted(dataset.key(number) for number in range(dataset.num_samples))
         for first, second in zip(*of_ranks, strict=True):  # by the dataset, and by a Loader

@@ -36,8 +36,10 @@ def run(
 ) -> list[dict[str, Any]]:
     """The reports of all ranks."""
     out.mkdir(parents=True, exist_ok=True)
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if by_torchrun else []
-    command = [sys.executable, *launch, "-m", "support.under", framework, loader, str(data[0]), data[1], str(out), str(state)]
+    launch = [sys.executable, "-m"]
+    if by_torchrun:
+        launch += ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
+    command = [*launch, "support.under", framework, loader, str(data[0]), data[1], str(out), str(state)]
     environment = os.environ | {"PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=LIB, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -80,7 +82,8 @@ def test_lightning_trains_and_validates_on_each_sample_once_whoever_starts_its_r
 ) -> None:
     reports = run("lightning", "loader", data, tmp_path, by_torchrun=by_torchrun)
     assert [sorted(delivered(reports, epoch)) for epoch in range(EPOCHS)] == [list(range(COUNT))] * EPOCHS
-    assert sorted(sum((report["validated"] for report in reports), [])) == sorted(EPOCHS * list(range(COUNT)))
+    validated = [target for report in reports for target in report["validated"]]
+    assert sorted(validated) == sorted(EPOCHS * list(range(COUNT)))
 
 
 @pytest.mark.slow

@@ -176,13 +176,13 @@ def test_iterating_again_closes_the_running_iteration(folder: Path) -> None:
     next(first)
     second = iter(loader)
     next(second)
-    with pytest.raises(RuntimeError, match="this iteration was closed.* one iteration at a time"):
+    with pytest.raises(RuntimeError, match=r"this iteration was closed.* one iteration at a time"):
         next(first)
     assert len(list(second)) == 9
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])
-def test_a_copy_of_a_loader_that_runs_is_one_that_has_not_begun(folder: Path, copied: Callable[[Loader], Loader]) -> None:
+def test_a_copy_of_a_loader_that_runs_has_no_iteration(folder: Path, copied: Callable[[Loader], Loader]) -> None:
     loader = Loader(map_style(folder), 4, shuffle=True, normalize=Normalize.imagenet())
     batches = iter(loader)
     begun = [next(batches).keys]
