@@ -97,7 +97,7 @@ class Training:
         self.distributed = dist.is_initialized()
         self.rank, self.world_size = (dist.get_rank(), dist.get_world_size()) if self.distributed else (0, 1)
         self.batches = make_loader(args, args.data, True, device)
-        self.validation_batches = make_loader(args, args.val, False, device) if args.val else ()
+        self.validation_batches: Any = make_loader(args, args.val, False, device) if args.val else ()
         self.refuse_too_few()
         self.normalize = fd.Normalize.imagenet().to(device)
         self.net = self.new_net().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -120,11 +120,23 @@ class Training:
             problem = f"{self.args.data} has {samples} samples, less than a batch of {batch} on all ranks together"
             raise SystemExit(f"{problem}: say a smaller --batch-size, or --last pad")
 
-    def new_net(self) -> ResidualNet:
-        classes = self.args.classes or len(self.batches.dataset.classes)
+    def number_of_classes(self) -> int:
+        """As the data tell, or --classes; exits where that is too few, or the validation has other classes."""
+        names = list(self.batches.dataset.classes)
+        classes = int(self.args.classes or len(names))
         if not classes:
             raise SystemExit(f"{self.args.data} does not tell its classes: say by --classes how many there are")
-        net = ResidualNet(classes, self.args.width, self.args.norm)
+        if classes < len(names):
+            raise SystemExit(f"--classes {classes} is less than the {len(names)} classes of {self.args.data}")
+        validated = list(self.validation_batches.dataset.classes) if self.args.val else []
+        if names and validated and names != validated:
+            differ = ", ".join(sorted(set(names) ^ set(validated)))
+            problem = f"{self.args.val} has other classes than {self.args.data}, so that their numbers would not match"
+            raise SystemExit(f"{problem}: {differ or 'in another order'}")
+        return classes
+
+    def new_net(self) -> ResidualNet:
+        net = ResidualNet(self.number_of_classes(), self.args.width, self.args.norm)
         if self.args.finetune:
             learned = load_checkpoint(self.args.finetune, "--finetune", torch.device("cpu"))["model"]
             here = "backbone."
@@ -173,6 +185,9 @@ class Training:
     def run(self) -> Validation | None:
         """From where it stands to the last epoch; the last validation."""
         validation = None
+        self.say(f"training on {self.batches.dataset!r}")
+        if self.batches.epoch >= self.args.epochs:
+            self.say(f"{self.checkpoint} has had its {self.args.epochs} epochs: say more by --epochs")
         for epoch in range(self.batches.epoch, self.args.epochs):
             self.train()  # each iteration over the batches is the next epoch, or the rest of a loaded one
             self.save()

@@ -41,8 +41,10 @@ class MapStyleDataset(ImageDataset):
     def __getitem__(self, index: int) -> Pair:
         """Image and target of a sample, a pair that knows its `key`; negative numbers count from the end.
 
-        IndexError beyond.
+        IndexError beyond, TypeError for a slice.
         """
+        if isinstance(index, slice):
+            raise TypeError("a dataset gives one sample at a time: select(numbers=...) makes a dataset of some")
         size = index.size if isinstance(index, EpochIndex) else None
         return self.pair(range(len(self))[index], self._epoch_of(index), size)
 

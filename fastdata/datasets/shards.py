@@ -3,7 +3,6 @@
 import os
 import weakref
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import asdict
 from functools import partial
 from inspect import signature
@@ -142,10 +141,7 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
         state = {**self.__dict__, "_iteration": None}
         if get_spawning_popen() is not None:
             refuse_second_split(self._cursor.place(), type(self).__name__)
-            # A worker that is spawned can't see its parent's process group, so it is told its rank.
-            place = self._cursor.place()
-            state["_cursor"] = cursor = copy(self._cursor)
-            state["ranks"] = cursor.ranks = (place.rank, place.world_size)
+            state["ranks"] = self._cursor.ranks_elsewhere()
         return state
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:

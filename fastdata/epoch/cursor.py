@@ -5,10 +5,11 @@ Whoever begins an iteration without having said the epoch gets the next one, so 
 
 import operator
 from collections.abc import Callable, Mapping
+from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 from fastdata.epoch.orders import OneEpoch, Orders, OrdersOfBatches
-from fastdata.epoch.plan import EpochPlan, Last, Place
+from fastdata.epoch.plan import EpochPlan, Last, Place, visible_ranks
 from fastdata.epoch.run import Run
 from fastdata.epoch.shared import in_worker
 from fastdata.epoch.shared_epochs import SharedEpochs, Start
@@ -184,3 +185,15 @@ class EpochCursor:
     def _go_to(self, start: Start, keep_begun: bool) -> None:
         self._loaded = None
         self._shared.go_to(start, keep_begun)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "ranks": self.ranks_elsewhere()}
+
+    def ranks_elsewhere(self) -> tuple[int | None, int | None]:
+        """The ranks for a copy of this: for a process that a rank spawns, a worker say, that rank's, since it can't see
+        its process group. Where there are no ranks yet, those that were said, if any: what is spawned may be the ranks.
+        """
+        if get_spawning_popen() is None or visible_ranks() is None:
+            return self.ranks
+        place = self.place()
+        return place.rank, place.world_size

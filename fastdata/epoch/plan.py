@@ -43,11 +43,11 @@ class Place:
     ) -> "Place":
         """The given arguments, and for the rest what this process can see.
 
-        Ranks come from torch.distributed where it is initialized, else from RANK and WORLD_SIZE in the
-        environment, else 0 of 1; workers from torch's DataLoader, else 0 of 1. torch is never imported for it.
-        ValueError for half a pair, such as a rank without its world_size.
+        Ranks come from torch.distributed where it is initialized, else from RANK (on a single node LOCAL_RANK) and
+        WORLD_SIZE in the environment, else 0 of 1; workers from torch's DataLoader, else 0 of 1. torch is never
+        imported for it. ValueError for half a pair, such as a rank without its world_size.
         """
-        ranks = _pair("rank", rank, "world_size", world_size) or _visible_ranks()
+        ranks = _pair("rank", rank, "world_size", world_size) or visible_ranks() or (0, 1)
         workers = _pair("worker", worker, "num_workers", num_workers) or _visible_workers()
         return cls(*ranks, *workers)
 
@@ -60,12 +60,22 @@ def _pair(name: str, value: int | None, of_name: str, of: int | None) -> tuple[i
     return value, of
 
 
-def _visible_ranks() -> tuple[int, int]:
+def visible_ranks() -> tuple[int, int] | None:
+    """The rank of this process and their number; None where it sees none, as in one that will start them."""
     distributed: Any = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     rank, world_size = (_environment_int(name) for name in ("RANK", "WORLD_SIZE"))
-    return _pair("environment variable RANK", rank, "WORLD_SIZE", world_size) or (0, 1)
+    if rank is None and world_size is not None:
+        rank = _lightnings_rank()
+    return _pair("environment variable RANK", rank, "WORLD_SIZE", world_size)
+
+
+def _lightnings_rank() -> int | None:
+    """The rank of a process that Lightning has started, where its environment says it: there is no RANK in it, and on
+    the second node only its process group, which begins after its loaders are made, knows.
+    """
+    return None if _environment_int("NODE_RANK") else _environment_int("LOCAL_RANK")
 
 
 def _environment_int(name: str) -> int | None:

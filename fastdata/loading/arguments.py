@@ -42,23 +42,31 @@ def orders_for(dataset: ImageDataset, order: Order | None, shuffle: Shuffle | No
 
 
 def check_numbers(batch_size: int, num_threads: int | None, prefetch: int, max_skipped: int) -> None:
-    """ValueError for a number out of range."""
+    """TypeError for what is no integer, ValueError for one out of range."""
     for name, value in (("batch_size", batch_size), ("num_threads", num_threads), ("prefetch", prefetch)):
+        if value is not None and not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
         if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     if max_skipped < 0:
         raise ValueError(f"max_skipped must be at least 0, got {max_skipped}")
 
 
-def check_choices(dataset: ImageDataset, last: Last, decoder: object, on_error: str, batch_transform: object) -> None:
-    """ValueError or TypeError for what is none of the choices, TypeError for one that a stream does not have."""
+def check_choices(dataset: ImageDataset, last: Last, decoder: object, on_error: str) -> None:
+    """ValueError for what is none of the choices, TypeError for one that a stream does not have."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
-    if batch_transform is not None and not callable(batch_transform):
-        raise TypeError(f"batch_transform is a function of (images, targets), got {batch_transform!r}")
     if isinstance(dataset, TarImageStream):
         given = {"last='drop' or 'pad'": last != "partial", "decoder='dali'": decoder != "cpu"}
         dataset.refuse_given({**given, "on_error='skip'": on_error != "raise"})
+
+
+def check_functions(normalize: object, batch_transform: object) -> None:
+    """TypeError for what can't be called."""
+    if normalize is not None and not callable(normalize):
+        raise TypeError(f"normalize is a function of images, such as fd.Normalize(mean, std), got {normalize!r}")
+    if batch_transform is not None and not callable(batch_transform):
+        raise TypeError(f"batch_transform is a function of (images, targets), got {batch_transform!r}")
 
 
 def dali_of(decoder: Decoder, dataset: ImageDataset, sizes: Collection[Size]) -> Dali | None:

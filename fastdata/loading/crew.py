@@ -22,6 +22,12 @@ class Job(Protocol):
 
 J = TypeVar("J", bound=Job)
 
+CLOSED = (
+    "this iteration was closed: iterate over the Loader again; it has one iteration at a time, which the next one, or "
+    "close(), ends"
+)
+"""What an error says of an iteration that is asked for more."""
+
 _ROWS_AT_ONCE = 16
 
 
@@ -84,7 +90,7 @@ class Crew(Generic[J]):
             raise RuntimeError("this iteration belongs to the process before the fork: iterate over the Loader again")
         while not (self._under_way and self._under_way[0].done):
             if self._closed:
-                raise RuntimeError("this iteration was closed: iterate over the Loader again")
+                raise RuntimeError(CLOSED)
             if not self._under_way:
                 raise StopIteration
             begun = time.perf_counter_ns()

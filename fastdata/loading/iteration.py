@@ -11,6 +11,7 @@ from torch import Tensor
 from fastdata.epoch.run import Run
 from fastdata.loading.batch_job import LoadingJob, Setup
 from fastdata.loading.batch_transform import BatchTransform, batch_seed, transformed
+from fastdata.loading.crew import CLOSED
 from fastdata.loading.layout import image_by_image
 from fastdata.loading.skipping import SkipBudget, Skipped
 from fastdata.loading.stats import Stage, Stats
@@ -67,7 +68,7 @@ class Iteration:
         All threads are begun and ended in here, so an iteration that is never asked for a batch leaves none behind.
         """
         if self._closed:
-            raise RuntimeError("this iteration was closed: iterate over the Loader again")
+            raise RuntimeError(CLOSED)
         crew = self._crew = self._new_crew()
         _begun.add(self)
         self._begun = time.perf_counter()

@@ -21,7 +21,7 @@ from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.orders import Order, OrdersOfBatches, Shuffle
 from fastdata.epoch.plan import Last
 from fastdata.epoch.run import Run
-from fastdata.loading.arguments import check_choices, check_numbers, dali_of, dataset_for, orders_for
+from fastdata.loading.arguments import check_choices, check_functions, check_numbers, dali_of, dataset_for, orders_for
 from fastdata.loading.batch_job import BatchJob, MappedJob, Setup
 from fastdata.loading.batch_transform import BatchTransform
 from fastdata.loading.crew import Crew
@@ -65,6 +65,9 @@ class Loader:
     says what to write.
     """
 
+    batch_sampler = None
+    """Lightning asks for it, before it validates, of whatever has a `sampler`."""
+
     def __init__(
         self,
         dataset: Dataset[Any],
@@ -89,7 +92,8 @@ class Loader:
         self.last: Last = last_of(last, torch_names)
         self.dataset = dataset_for(dataset, batch_size, self.last)
         check_numbers(batch_size, num_threads, prefetch, max_skipped)
-        check_choices(self.dataset, self.last, decoder, on_error, batch_transform)
+        check_choices(self.dataset, self.last, decoder, on_error)
+        check_functions(normalize, batch_transform)
         orders = orders_for(self.dataset, order, shuffle)
         sizes = orders.sizes if isinstance(orders, OrdersOfBatches) else ()
         self.batch_size = batch_size
@@ -205,6 +209,10 @@ class Loader:
         """End the threads of a running iteration, if there is one. The Loader can be iterated over again."""
         if self._iteration is not None:
             self._iteration.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a copy, here or in another process, which has no iteration yet."""
+        return {**self.__dict__, "_iteration": None, "_memory": None}
 
     def __enter__(self) -> Self:
         return self

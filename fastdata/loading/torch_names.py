@@ -24,6 +24,8 @@ _INSTEAD = {
     "worker_init_fn": "leave it out: there are threads, not workers, and samples are drawn by seed, epoch and key",
     "multiprocessing_context": "leave it out: there are threads, not workers",
     "generator": "say the dataset's seed",
+    "seed": "say the dataset's",
+    "transform": "say the dataset's",
     "timeout": "leave it out: there are threads, not workers",
 }
 

@@ -82,6 +82,8 @@ class TestDirectory:
         assert torch.equal(dataset[-1][0], dataset[12][0])
         with pytest.raises(IndexError):
             dataset[13]
+        with pytest.raises(TypeError, match=r"select\(numbers=...\) makes a dataset of some"):
+            dataset[:3]  # type: ignore[index]
 
     def test_a_bad_image_is_an_error_with_key_file_and_cause(self, class_folder: Path, tmp_path: Path) -> None:
         shutil.copytree(class_folder / "cat", tmp_path / "cat")

@@ -3,7 +3,9 @@
 import subprocess
 from collections import Counter
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from fastdata.sources.tars.writer import ShardWriter
 from fastdata.transforms.steps import CenterCrop, Resize, Step
 from support.classes import TRAIN, everything, in_epoch, names, order_of, write_shards
 from support.pictures import encoded, photo
+from support.spawned import put_keys_of_rank
 
 
 class TestSameSamples:
@@ -67,6 +70,18 @@ class TestSplitting:
             torch.distributed.destroy_process_group()
         assert received == names(everything(TarImageDataset(class_shards, rank=1, world_size=2)))
         assert received != names(everything(TarImageDataset(class_shards, rank=0, world_size=2)))
+
+    @pytest.mark.slow
+    def test_ranks_that_are_spawned_with_a_dataset_share_its_samples(self, class_shards: list[str]) -> None:
+        """What starts them is no rank itself, and its place is not theirs."""
+        dataset = TarImageDataset(class_shards, transform=TRAIN)
+        answers = get_context("spawn").SimpleQueue()
+        spawn: Any = torch.multiprocessing.spawn  # type: ignore[attr-defined]
+        spawn(put_keys_of_rank, (2, dataset, answers), nprocs=2)
+        of_ranks = [answers.get() for _ in range(2)]
+        everyones = sorted(dataset.key(number) for number in range(dataset.num_samples))
+        for first, second in zip(*of_ranks, strict=True):  # by the dataset, and by a Loader
+            assert sorted(first + second) == everyones
 
     @given(
         counts=st.lists(st.integers(0, 9), min_size=1, max_size=5),

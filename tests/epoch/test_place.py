@@ -11,8 +11,8 @@ from fastdata.epoch.plan import Place
 
 @pytest.fixture(autouse=True)
 def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_a_process_alone_is_rank_0_of_1_and_worker_0_of_1() -> None:
@@ -23,6 +23,15 @@ def test_a_launcher_says_the_rank_by_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert Place.detect() == Place(rank=3, world_size=8)
+
+
+def test_a_process_that_lightning_has_started_has_no_rank_in_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_RANK": "1", "NODE_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert Place.detect() == Place(rank=1, world_size=4)
+    monkeypatch.setenv("NODE_RANK", "1")  # how many are on a node is not said: the rank may be 2 or 3
+    with pytest.raises(ValueError, match="RANK=None and WORLD_SIZE=4"):
+        Place.detect()
 
 
 def test_explicit_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

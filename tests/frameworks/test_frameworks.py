@@ -3,6 +3,9 @@
 import functools
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 
 from support.forks import OPTIMIZERS, Run, on_ranks, prepared
 from support.numbered import write_folder, write_shards
+from support.processes import LIB, PYTHONPATH
 
 Report = dict[str, Any]
 COUNT, EPOCHS, BROKEN_OFF, BATCH_SIZE = 48, 3, (1, 2), 4
@@ -79,6 +83,29 @@ def test_every_epoch_is_delivered_once_in_a_new_order_with_new_crops(
         views.update((target, view) for report in reports for target, view in report["views"][epoch].items())
     assert len(orders) == EPOCHS
     assert len(views) == EPOCHS * COUNT
+
+
+def assert_validated_once(reports: list[Report]) -> None:
+    """After each epoch of training."""
+    assert sorted(target for report in reports for target in report["validated"]) == sorted(EPOCHS * list(range(COUNT)))
+
+
+@pytest.mark.slow
+def test_lightning_validates_on_each_sample_once(whole: Callable[..., list[Report]]) -> None:
+    assert_validated_once(whole("lightning", "loader", 2))
+
+
+@pytest.mark.slow
+def test_ranks_that_lightning_starts_itself_train_and_validate_on_each_sample_once(
+    data: tuple[Path, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "support.under", "lightning", "loader", *map(str, data), str(tmp_path), "none"]
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=LIB, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    reports = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    assert [sorted(delivered(reports, epoch)) for epoch in range(EPOCHS)] == [list(range(COUNT))] * EPOCHS
+    assert_validated_once(reports)
 
 
 @pytest.mark.slow

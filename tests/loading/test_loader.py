@@ -158,6 +158,18 @@ class TestArguments:
         with pytest.raises(ValueError, match=message):
             Loader(map_style(folder), **{"batch_size": 4, **options})
 
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"batch_size": "8"}, "batch_size must be an integer, got '8'"),
+            ({"normalize": (0.5, 0.5)}, r"normalize is a function of images, such as fd.Normalize\(mean, std\)"),
+            ({"batch_transform": 0.2}, r"batch_transform is a function of \(images, targets\)"),
+        ],
+    )
+    def test_what_is_of_another_type_is_said_at_once(self, folder: Path, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(TypeError, match=message):
+            Loader(map_style(folder), **{"batch_size": 4, **options})
+
     def test_a_transform_without_a_fixed_size_can_make_no_batch(self, folder: Path) -> None:
         for transform in (None, [Resize(24)]):
             with pytest.raises(ValueError, match=r"images of different sizes.*RandomResizedCrop\(224\)"):

@@ -1,8 +1,10 @@
 """However an iteration of a Loader ends: no thread, file or memory is left behind, and nothing hangs."""
 
+import copy
 import gc
+import pickle
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.errors import SampleError
 from fastdata.loading.loader import Loader
 from fastdata.loading.memory import Memory
+from fastdata.loading.normalize import Normalize
 from support.forks import Run
 from support.numbered import COUNT, iterable, map_style, write_folder
 from support.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
@@ -174,9 +177,20 @@ def test_iterating_again_closes_the_running_iteration(folder: Path) -> None:
     next(first)
     second = iter(loader)
     next(second)
-    with pytest.raises(RuntimeError, match="this iteration was closed"):
+    with pytest.raises(RuntimeError, match=r"this iteration was closed.* one iteration at a time"):
         next(first)
     assert len(list(second)) == 9
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])
+def test_a_copy_of_a_loader_that_runs_has_no_iteration(folder: Path, copied: Callable[[Loader], Loader]) -> None:
+    loader = Loader(map_style(folder), 4, shuffle=True, normalize=Normalize.imagenet())
+    batches = iter(loader)
+    begun = [next(batches).keys]
+    other = copied(loader)
+    other.set_epoch(0)
+    whole = [batch.keys for batch in other]
+    assert begun + [batch.keys for batch in batches] == whole
 
 
 def test_two_iterators_begun_at_once_are_not_mixed_up(folder: Path) -> None:

@@ -43,6 +43,7 @@ def test_what_contradicts_itself_is_an_error(folder: Path, options: dict[str, An
         ("collate_fn", "collated already"),
         ("pin_memory", "device='cuda'"),
         ("prefetch_factor", "say prefetch"),
+        ("seed", "say the dataset's"),
         ("shufle", "a Loader has no shufle"),
     ],
 )

@@ -216,6 +216,25 @@ def test_a_finished_run_resumed_for_more_epochs_goes_on(folder: Path, tmp_path: 
     assert trained(folder, tmp_path, "--epochs 2 --resume")["step"] == 8
 
 
+def test_a_finished_run_that_is_resumed_says_so(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(folder, tmp_path, "--epochs 1")
+    capsys.readouterr()
+    trained(folder, tmp_path, "--epochs 1 --resume")
+    assert "has had its 1 epochs: say more by --epochs" in capsys.readouterr().out
+
+
+def test_too_few_classes_and_those_of_another_validation_are_not_trained_on(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"--classes 2 is less than the 3 classes of"):
+        trained(folder, tmp_path, "--classes 2")
+    other = tmp_path / "other"
+    (other / "green").mkdir(parents=True)
+    (other / "green" / "1.jpg").write_bytes((folder / "green" / "01.jpg").read_bytes())
+    with pytest.raises(SystemExit, match=r"other has other classes than .*: blue, red"):
+        trained(folder, tmp_path, f"--val {other}")
+
+
 def test_a_checkpoint_is_replaced_by_a_whole_one_or_not_at_all(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

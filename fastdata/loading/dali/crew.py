@@ -22,7 +22,7 @@ from torch.utils.dlpack import from_dlpack
 
 from fastdata.epoch.order import Picks
 from fastdata.loading.batch_job import BatchJob, LoadingJob, Setup
-from fastdata.loading.crew import Crew
+from fastdata.loading.crew import CLOSED, Crew
 from fastdata.loading.dali.job import DaliJob
 from fastdata.loading.dali.options import Dali
 from fastdata.loading.dali.pipeline import end_pipeline, new_pipeline
@@ -102,7 +102,7 @@ class DaliCrew:
         if os.getpid() != self._pid:
             raise RuntimeError("this iteration belongs to the process before the fork: iterate over the Loader again")
         if self._closed:
-            raise RuntimeError("this iteration was closed: iterate over the Loader again")
+            raise RuntimeError(CLOSED)
         begun = time.perf_counter_ns()
         try:
             return self._next_job()

@@ -16,6 +16,12 @@ def first_targets(dataset: Dataset[Any], decoder: Any) -> Any:
     return next(iter(loader)).targets.tolist()
 
 
+def put_keys_of_rank(rank: int, world_size: int, dataset: Any, answers: Any) -> None:
+    """The keys that a rank gets by iterating over the dataset, and those by a Loader."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world_size)}
+    answers.put(([pair.key for pair in dataset], [key for batch in Loader(dataset, 4) for key in batch.keys]))
+
+
 class CountingThreads(torch.utils.data.Dataset[tuple[int, int]]):
     """How many threads a process has before a sample of `dataset` is made in it, and after."""
 

@@ -63,6 +63,7 @@ class Report:
     def __init__(self) -> None:
         self.epochs: list[list[list[int]]] = []
         self.views: list[dict[int, str]] = []
+        self.validated: list[int] = []
 
     def epoch_begins(self) -> None:
         self.epochs.append([])
@@ -139,6 +140,12 @@ def lightning(loader: str, folder: str, shards: str, report: Report, state: Path
         def train_dataloader(self) -> Any:
             return self.batches
 
+        def val_dataloader(self) -> Any:
+            return fd.Loader(folder_dataset(folder), BATCH_SIZE, num_threads=1)
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            report.validated.extend(batch.targets.tolist())
+
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), 0.1)
 
@@ -170,19 +177,22 @@ def lightning(loader: str, folder: str, shards: str, report: Report, state: Path
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
     }
+    module = Module()
     trainer = Trainer(accelerator="cpu", devices=dist_world(), strategy="ddp", max_epochs=EPOCHS, **quiet)
     with suppress(Interrupted):
-        trainer.fit(Module(), ckpt_path=str(state) if resume else None, weights_only=False)
+        trainer.fit(module, ckpt_path=str(state) if resume else None, weights_only=False)
 
 
 def dist_world() -> int:
-    return int(os.environ["WORLD_SIZE"])
+    """Lightning starts two ranks itself, where nothing else has."""
+    return int(os.environ.get("WORLD_SIZE", "2"))
 
 
 def write(report: Report, rank: int) -> None:
     out = Path(sys.argv[5]) / f"{rank}.json"
-    out.write_text(json.dumps({"epochs": report.epochs, "views": report.views}))
+    out.write_text(json.dumps({"epochs": report.epochs, "views": report.views, "validated": report.validated}))
 
 
 def main(framework: str, loader: str, folder: str, shards: str, out: str, state: str) -> None:
@@ -190,7 +200,7 @@ def main(framework: str, loader: str, folder: str, shards: str, out: str, state:
     report = Report()
     run = {"torch": torch_, "torchdata": torchdata, "accelerate": accelerate, "lightning": lightning}[framework]
     run(loader, folder, shards, report, Path(state))
-    write(report, int(os.environ["RANK"]))
+    write(report, int(os.environ.get("RANK") or os.environ["LOCAL_RANK"]))
     if dist.is_initialized():
         dist.destroy_process_group()
 
