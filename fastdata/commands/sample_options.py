@@ -135,27 +135,32 @@ class SampleOptions:
         return source if self.keys is None else with_keys(source, self.keys, self.missing_fields.value)
 
     def _whole_source(self, src: str) -> "Source":
-        from fastdata.packing.origins.collect import collect
-        from fastdata.packing.origins.from_rows import collect_rows, parquet_files
-        from fastdata.packing.origins.from_shards import collect_shards
-        from fastdata.packing.origins.from_table import collect_table
-        from fastdata.packing.origins.inventory import collect_inventory
         from fastdata.sources.urls import is_remote
 
         kind, fields, missing = self.kind(src), listed(self.fields), self._missing()
         self._refuse_others(kind)
-        match kind:
+        match kind:  # what reads each is imported where it is asked for, since together that takes a while
             case "shards":
+                from fastdata.packing.origins.from_shards import collect_shards
+
                 return collect_shards(src)
             case "rows":
+                from fastdata.packing.origins.from_rows import collect_rows, parquet_files
+
                 table = self._own_table(src)
                 return collect_rows(parquet_files(src), table.key, table.label, table.fields, missing)
             case "table":
+                from fastdata.packing.origins.from_table import collect_table
+
                 return collect_table(self._own_table(src), self.root, fields, missing, follow_links=self.follow_links)
             case "inventory":
+                from fastdata.packing.origins.inventory import collect_inventory
+
                 columns = listed(self.columns)
                 return collect_inventory(src, columns, self.root, self.pattern, self.table(), fields, missing)
             case "folder":
+                from fastdata.packing.origins.collect import collect
+
                 where = src if is_remote(src) else folder(src)
                 return collect(where, self.pattern, self.table(), fields, missing, follow_links=self.follow_links)
 
@@ -164,7 +169,6 @@ class SampleOptions:
 
     def kind(self, src: str) -> Kind:
         """What SRC is: known by its name, and by whether there are images in a Parquet file."""
-        from fastdata.packing.origins.from_rows import has_images, parquet_files
         from fastdata.sources.urls import path_of
 
         kind = kind_of(src)
@@ -172,6 +176,8 @@ class SampleOptions:
             return "inventory"
         in_columns = kind == "folder" and self.image_column is not None
         if in_columns or (kind == "table" and path_of(src).lower().endswith(".parquet")):
+            from fastdata.packing.origins.from_rows import has_images, parquet_files
+
             return "rows" if has_images(parquet_files(src)[0], self.image_column) else "table"
         return kind
 
@@ -221,10 +227,10 @@ class SampleOptions:
 
 def kind_of(src: str) -> Kind:
     """What SRC is by its name; a folder is one whatever its name."""
+    if Path(src).is_dir():
+        return "folder"
     from fastdata.packing.origins.from_table import TABLES
     from fastdata.sources.urls import path_of
 
-    if Path(src).is_dir():
-        return "folder"
     name = path_of(src).lower()
     return "table" if name.endswith(TABLES) else "shards" if name.endswith((".tar", ".json")) else "folder"
