@@ -5,9 +5,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+import click
 
-from fastdata.commands.grouped import listed, option
+from fastdata.commands.declared import argument, option
+from fastdata.commands.given import listed
 
 if TYPE_CHECKING:
     from fastdata.packing.origins.labels import Labels
@@ -33,13 +34,13 @@ def folder(text: str) -> Path:
     try:
         return local_folder(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise click.BadParameter(str(error)) from None
 
 
 SourceArgument = Annotated[
     str,
-    typer.Argument(
-        help="Folder of class folders, or with other --labels of any images; a table with an image a row (.csv, .tsv, "
+    argument(
+        "Folder of class folders, or with other --labels of any images; a table with an image a row (.csv, .tsv, "
         ".jsonl, .parquet); Parquet files with images in a column; or shards: 'old-*.tar', 'old-{000..009}.tar', "
         "old.json. Any of these may be a URL, as s3://bucket/photos.",
         metavar="SRC",
@@ -205,9 +206,9 @@ class SampleOptions:
         names = {"shards": "shards", "rows": "Parquet files of images", "inventory": "an inventory"}
         for name, value in given.items():
             if value is not None:
-                raise typer.BadParameter(f"{name} has no meaning where SRC is {names.get(kind, f'a {kind}')}")
+                raise click.BadParameter(f"{name} has no meaning where SRC is {names.get(kind, f'a {kind}')}")
         if kind not in ("folder", "inventory") and self.labels not in ("folder", "none"):
-            raise typer.BadParameter("--labels TABLE belongs to a folder")
+            raise click.BadParameter("--labels TABLE belongs to a folder")
 
     def table(self) -> "Literal['folder'] | Labels | None":
         """What --labels and its companions say of a folder."""
@@ -218,10 +219,10 @@ class SampleOptions:
         if self.labels not in ("folder", "none"):
             if not is_remote(self.labels) and not Path(self.labels).expanduser().exists():
                 problem = f"{self.labels!r} is neither 'folder' nor 'none', and there is no such table"
-                raise typer.BadParameter(problem, param_hint="--labels")
+                raise click.BadParameter(problem, param_hint="--labels")
             return Labels(self.labels, self.labels_key, self.label_column, fields)
         if self.labels_key is not None or self.label_column is not None or fields:
-            raise typer.BadParameter("--labels-key, --label-column and --label-fields belong to --labels TABLE")
+            raise click.BadParameter("--labels-key, --label-column and --label-fields belong to --labels TABLE")
         return "folder" if self.labels == "folder" else None
 
 

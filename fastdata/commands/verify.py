@@ -1,6 +1,6 @@
 """`fastdata verify`: what is wrong with shards."""
 
-import typer
+import click
 
 from fastdata.commands.as_json import as_json
 from fastdata.commands.progress import bar
@@ -21,13 +21,13 @@ def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False
     with bar(len(shards), "shards", "verified") as advance:
         for found in verify(shards, decode=decode, jobs=available_cpus() if jobs is None else jobs):
             for fault in [] if json else found:
-                typer.echo(printable(fault))
+                click.echo(printable(fault))
             faults += found
             bad += bool(found)
             advance(1)
     if json:
-        typer.echo(as_json({"shards": len(shards), "bad_shards": bad, "faults": faults}))
+        click.echo(as_json({"shards": len(shards), "bad_shards": bad, "faults": faults}))
     else:
         said = f"{len(faults)} faults in {bad} of {len(shards)} shards"
-        typer.echo(printable(f"{what}: {said if faults else f'{len(shards)} shards, nothing wrong'}"))
+        click.echo(printable(f"{what}: {said if faults else f'{len(shards)} shards, nothing wrong'}"))
     return bool(faults)
