@@ -1,28 +1,31 @@
 """The command line: parse, call, show. What takes long to import is imported by the command that needs it."""
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import typer
+import click
 
-from fastdata.commands.grouped import grouped, listed, numbers, parsed
+from fastdata import __version__
+from fastdata.commands.declared import Commands, argument, command, option
+from fastdata.commands.given import listed, numbers, parsed
 from fastdata.commands.shard import shard
 from fastdata.commands.terminal import escape_what_the_terminal_lacks, printable
 from fastdata.commands.termination import termination
 from fastdata.commands.view_options import FieldOptions, ShownOptions, WhichOptions
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_OPTIONS = "Options"
 
 
-DatasetArgument = Annotated[
-    str, typer.Argument(help="A folder of images, a dataset's json, or shards (path, URL, glob).", metavar="SRC")
-]
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, message="fastdata %(version)s", help="Show the version and exit.")
+def app() -> None:
+    """Folders and tar shards of images into training batches."""
+
+
+DatasetArgument = Annotated[str, argument("A folder of images, a dataset's json, or shards (path, URL, glob).")]
 
 
 class IndexFormat(StrEnum):
@@ -37,40 +40,35 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs a command line (default: the process's) and exits as docs/commands.md says."""
     escape_what_the_terminal_lacks()
     try:
-        app(arguments, prog_name="fastdata")
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
-        typer.echo(f"fastdata: {printable(error)}", err=True)
+        code = app.main(arguments, "fastdata", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort as stopped:
+        if isinstance(stopped.__cause__, KeyboardInterrupt):
+            sys.exit(130)
+        click.echo("Aborted.", err=True)  # by a no
         sys.exit(1)
-    sys.exit(0)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        click.echo(f"fastdata: {printable(error)}", err=True)
+        sys.exit(1)
+    sys.exit(code)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from fastdata import __version__
-
-        typer.echo(f"fastdata {__version__}")
-        raise typer.Exit
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds a command."""
+    app.add_command(command(function))
+    return function
 
 
-@app.callback()
-def fastdata(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Folders and tar shards of images into training batches."""
+_command(shard)
 
 
-app.command()(shard)
-
-
-@app.command()
+@_command
 def info(
-    dst: Annotated[
-        str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path, URL, glob).", metavar="DST")
-    ],
-    look_at: Annotated[int, typer.Option(min=0, help="Read the headers of so many images.")] = 1000,
-    json: Annotated[bool, typer.Option("--json", help="As JSON: a list of datasets.")] = False,
+    dst: Annotated[str, argument("A dataset's json, a folder of datasets, or shards (path, URL, glob).")],
+    look_at: Annotated[int, option(_OPTIONS, "Read the headers of so many images.", min=0)] = 1000,
+    json: Annotated[bool, option(_OPTIONS, "As JSON: a list of datasets.", "--json")] = False,
 ) -> None:
     """Show what is there: shards, samples, bytes, classes, image sizes."""
     from fastdata.commands.as_json import as_json
@@ -78,18 +76,18 @@ def info(
 
     found = describe(dst, look_at)
     if json:
-        typer.echo(as_json(found))
+        click.echo(as_json(found))
         return
     for described in found:
         show(described)
 
 
-@app.command()
+@_command
 def index(
-    shards: Annotated[list[str], typer.Argument(help="Shards: paths, globs, brace notation.", metavar="SHARDS")],
+    shards: Annotated[list[str], argument("Shards: paths, globs, brace notation.")],
     format: Annotated[
         IndexFormat,
-        typer.Option(help="native, dali: a file beside each shard; wids: one for all, to standard output."),
+        option(_OPTIONS, "native, dali: a file beside each shard; wids: one for all, to standard output."),
     ] = IndexFormat.NATIVE,
 ) -> None:
     """Write the shards' indexes, for fastdata or for other readers."""
@@ -102,32 +100,29 @@ def index(
     match format:
         case IndexFormat.NATIVE:
             for path in paths:
-                typer.echo(f"{printable(path)}: {store_index(path)} samples")
+                click.echo(f"{printable(path)}: {store_index(path)} samples")
         case IndexFormat.DALI:
             for path in paths:
-                typer.echo(printable(write_dali_index(path)))
+                click.echo(printable(write_dali_index(path)))
         case IndexFormat.WIDS:
-            typer.echo(wids_index(paths))
+            click.echo(wids_index(paths))
 
 
-@app.command()
+@_command
 def verify(
-    dst: Annotated[
-        str, typer.Argument(help="A dataset's json, a folder of datasets, or shards (path, URL, glob).", metavar="DST")
-    ],
-    decode: Annotated[bool, typer.Option("--decode", help="Decode each image, too.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Threads (one for each CPU).")] = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON, when all are read.")] = False,
+    dst: Annotated[str, argument("A dataset's json, a folder of datasets, or shards (path, URL, glob).")],
+    decode: Annotated[bool, option(_OPTIONS, "Decode each image, too.", "--decode")] = False,
+    jobs: Annotated[int | None, option(_OPTIONS, "Threads (one for each CPU).", min=1)] = None,
+    json: Annotated[bool, option(_OPTIONS, "As JSON, when all are read.", "--json")] = False,
 ) -> None:
     """Read shards to their ends: are they what their json says, whole, and what their indexes say?"""
     from fastdata.commands.verify import show_faults
 
     if show_faults(dst, decode=decode, jobs=jobs, json=json):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-@app.command()
-@grouped
+@_command
 def view(
     src: DatasetArgument,
     shown: ShownOptions,
@@ -153,40 +148,38 @@ def view(
     )
     show_picture(sheet, shown.out, shown.json)
     if sheet.unshown:
-        typer.echo(printable(f"fastdata: {sheet.unshown}"), err=True)
+        click.echo(printable(f"fastdata: {sheet.unshown}"), err=True)
     if all(sample.cause for sample in sheet.samples):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-@app.command()
+@_command
 def report(
     src: DatasetArgument,
-    out: Annotated[Path, typer.Option(help="The page; what is there is replaced.")] = Path("report.html"),
-    samples: Annotated[int, typer.Option(min=0, help="Read and decode so many, evenly spread; 0: all.")] = 5000,
-    json: Annotated[bool, typer.Option("--json", help="As JSON on standard output, instead of the page.")] = False,
+    out: Annotated[Path, option(_OPTIONS, "The page; what is there is replaced.")] = Path("report.html"),
+    samples: Annotated[int, option(_OPTIONS, "Read and decode so many, evenly spread; 0: all.", min=0)] = 5000,
+    json: Annotated[bool, option(_OPTIONS, "As JSON on standard output, instead of the page.", "--json")] = False,
 ) -> None:
     """Make a page on a dataset: pictures, balance, sizes, duplicates, what is unreadable."""
     from fastdata.commands.report.write import report_json, write_report
 
     if json:
-        typer.echo(report_json(src, samples))
+        click.echo(report_json(src, samples))
         return
     found = write_report(src, out, samples)
-    typer.echo(printable(f"{out}: {found.samples:,} samples, {found.looked_at:,} of them looked at"))
+    click.echo(printable(f"{out}: {found.samples:,} samples, {found.looked_at:,} of them looked at"))
 
 
-@app.command()
+@_command
 def bench(
     src: DatasetArgument,
-    threads: Annotated[str, typer.Option(help="Of the Loader, as 1,2,4; without it 1, 2, 4, … and all CPUs.")] = "",
-    decoder: Annotated[str, typer.Option(help="Of the Loader, as cpu,dali.")] = "cpu",
-    against: Annotated[
-        str, typer.Option(help="Others on some of the photos: torch, webdataset, dali; none.")
-    ] = "torch",
-    seconds: Annotated[float, typer.Option(min=0.1, help="For each of three turns of each way.")] = 1.0,
-    model_rate: Annotated[float | None, typer.Option(min=0, help="Images/s that a model takes: is it fed?")] = None,
-    png: Annotated[Path | None, typer.Option(help="A chart, by matplotlib.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    threads: Annotated[str, option(_OPTIONS, "Of the Loader, as 1,2,4; without it 1, 2, 4, … and all CPUs.")] = "",
+    decoder: Annotated[str, option(_OPTIONS, "Of the Loader, as cpu,dali.")] = "cpu",
+    against: Annotated[str, option(_OPTIONS, "Others on some of the photos: torch, webdataset, dali; none.")] = "torch",
+    seconds: Annotated[float, option(_OPTIONS, "For each of three turns of each way.", min=0.1)] = 1.0,
+    model_rate: Annotated[float | None, option(_OPTIONS, "Images/s that a model takes: is it fed?", min=0)] = None,
+    png: Annotated[Path | None, option(_OPTIONS, "A chart, by matplotlib.")] = None,
+    json: Annotated[bool, option(_OPTIONS, "As JSON.", "--json")] = False,
 ) -> None:
     """Measure how fast this machine loads this data, what limits it, and what would help. Takes a minute."""
     from fastdata.commands.as_json import as_json
@@ -205,19 +198,19 @@ def bench(
         parsed(check_chart, png, "--png")
     unfinished = "nothing is reported, since speeds are compared when all ways have had their turns"
     with termination(), interruptible(lambda: unfinished):
-        report = measured(src, counts, others, seconds, lambda text: typer.echo(text, err=True), decoders)
+        report = measured(src, counts, others, seconds, lambda text: click.echo(text, err=True), decoders)
     said = verdict(report, model_rate)
     if png is not None:
         write_chart(report, png)
     if json:
-        typer.echo(as_json(report._asdict() | {"verdict": said}))
+        click.echo(as_json(report._asdict() | {"verdict": said}))
     else:
         show(report, said)
 
 
-@app.command()
+@_command
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="As JSON: a list of what, state, said, remedy.")] = False,
+    json: Annotated[bool, option(_OPTIONS, "As JSON: a list of what, state, said, remedy.", "--json")] = False,
 ) -> None:
     """Look at this machine: what loading needs, a remedy for each known trap. Exits with 1 where something is bad."""
     from fastdata.commands.doctor import findings, show
@@ -226,19 +219,17 @@ def doctor(
     if json:
         from fastdata.commands.as_json import as_json
 
-        typer.echo(as_json(found))
+        click.echo(as_json(found))
     else:
         show(found)
     if any(finding.state == "bad" for finding in found):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
-@app.command()
+@_command
 def demo(
-    directory: Annotated[Path, typer.Argument(help="Folder for what it makes.", metavar="DIRECTORY")] = Path(
-        "fastdata-demo"
-    ),
-    images: Annotated[int, typer.Option(min=1, help="How many photos.")] = 200,
+    directory: Annotated[Path, argument("Folder for what it makes.")] = Path("fastdata-demo"),
+    images: Annotated[int, option(_OPTIONS, "How many photos.", min=1)] = 200,
 ) -> None:
     """Make some photos, pack them, load them, and show how fast that is."""
     from fastdata.commands.demo import run_demo, show
@@ -247,5 +238,5 @@ def demo(
     with interruptible(
         lambda: f"the photos so far are in {directory}, and are used when it runs again; shards are packed anew"
     ):
-        made = run_demo(directory, images, lambda text: typer.echo(text, err=True))
+        made = run_demo(directory, images, lambda text: click.echo(text, err=True))
     show(made)

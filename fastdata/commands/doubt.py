@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-import typer
+import click
 
 from fastdata.commands.terminal import printable
 
 
 def ask(problems: Sequence[str], sure: bool) -> None:
-    """Asks about each on a terminal; typer.Abort for a no. Elsewhere BadParameter, unless it is `sure`."""
+    """Asks about each on a terminal; click.Abort for a no. Elsewhere BadParameter, unless it is `sure`."""
     for problem in () if sure else problems:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise typer.BadParameter(printable(f"{problem}; say --yes if that is meant"))
-        typer.confirm(printable(f"{problem}. Go on?"), abort=True, err=True)
+            raise click.BadParameter(printable(f"{problem}; say --yes if that is meant"))
+        click.confirm(printable(f"{problem}. Go on?"), abort=True, err=True)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import typer
+import click
 
 from fastdata.commands.terminal import printable
 
@@ -37,7 +37,7 @@ def interruptible(finished: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(printable(f"stopped: {finished()}"), err=True)
+        click.echo(printable(f"stopped: {finished()}"), err=True)
         raise
 
 

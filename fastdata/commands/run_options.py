@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
-from fastdata.commands.grouped import option, parsed
+from fastdata.commands.declared import argument, option
+from fastdata.commands.given import parsed
 from fastdata.commands.sample_options import folder
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ class EngineName(StrEnum):
     RAY = "ray"
 
 
-Destination = Annotated[
-    str, typer.Argument(help="Folder for the shards; made if need be. Or a URL, as s3://bucket/out.", metavar="DST")
-]
+Destination = Annotated[str, argument("Folder for the shards; made if need be. Or a URL, as s3://bucket/out.", "DST")]
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,15 @@ class RunOptions:
         if is_remote(dst):
             _known(dst)
             if self.part is not None or self.commit or self.overwrite or self.verify:
-                raise typer.BadParameter("--part, --commit, --overwrite and --verify are for folders, and DST is a URL")
+                raise click.BadParameter("--part, --commit, --overwrite and --verify are for folders, and DST is a URL")
         else:
             dst = str(folder(dst))
         if self.part is not None and (self.commit or self.verify):
-            raise typer.BadParameter("--commit and --verify come when all parts are written, without --part")
+            raise click.BadParameter("--commit and --verify come when all parts are written, without --part")
         if self.engine is EngineName.PROCESSES and self.address is not None:
-            raise typer.BadParameter("--address belongs to --engine dask or ray")
+            raise click.BadParameter("--address belongs to --engine dask or ray")
         if self.engine is not EngineName.PROCESSES and self.jobs is not None:
-            raise typer.BadParameter("--jobs belongs to --engine processes: a cluster has its own workers")
+            raise click.BadParameter("--jobs belongs to --engine processes: a cluster has its own workers")
         self.which_part()
         return dst
 
@@ -120,6 +119,6 @@ def _known(url: str) -> None:
     try:
         storage_of(url)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise click.BadParameter(str(error)) from None
     if url.startswith(("http://", "https://")):
-        raise typer.BadParameter(f"{url!r}: nothing is written over HTTP: give a folder, or a URL as s3://bucket/out")
+        raise click.BadParameter(f"{url!r}: nothing is written over HTTP: give a folder, or a URL as s3://bucket/out")

@@ -5,9 +5,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+import click
 
-from fastdata.commands.grouped import listed, option
+from fastdata.commands.declared import argument, option
+from fastdata.commands.given import listed
 from fastdata.commands.terminal import printable
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ def folder(text: str) -> Path:
     try:
         return local_folder(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise click.BadParameter(str(error)) from None
 
 
 SourceArgument = Annotated[
     str,
-    typer.Argument(
-        help="Folder of class folders, or with other --labels of any images; a table with an image a row (.csv, .tsv, "
+    argument(
+        "Folder of class folders, or with other --labels of any images; a table with an image a row (.csv, .tsv, "
         ".jsonl, .parquet); Parquet files with images in a column; or shards: 'old-*.tar', 'old-{000..009}.tar', "
         "old.json. Any of these may be a URL, as s3://bucket/photos.",
         metavar="SRC",
@@ -136,28 +137,33 @@ class SampleOptions:
         return source if self.keys is None else with_keys(source, self.keys, self.missing_fields.value)
 
     def _whole_source(self, src: str) -> "Source":
-        from fastdata.packing.origins.collect import collect
-        from fastdata.packing.origins.from_rows import collect_rows, parquet_files
-        from fastdata.packing.origins.from_shards import collect_shards
-        from fastdata.packing.origins.from_table import collect_table
-        from fastdata.packing.origins.inventory import collect_inventory
         from fastdata.sources.urls import is_remote
 
         kind, fields, missing = self.kind(src), listed(self.fields), self._missing()
         self._refuse_others(kind)
-        match kind:
+        match kind:  # what reads each is imported where it is asked for, since together that takes a while
             case "shards":
+                from fastdata.packing.origins.from_shards import collect_shards
+
                 return collect_shards(src)
             case "rows":
+                from fastdata.packing.origins.from_rows import collect_rows, parquet_files
+
                 table = self._own_table(src)
                 return collect_rows(parquet_files(src), table.key, table.label, table.fields, missing)
             case "table":
+                from fastdata.packing.origins.from_table import collect_table
+
                 return collect_table(self._own_table(src), self.root, fields, missing, follow_links=self.follow_links)
             case "inventory":
+                from fastdata.packing.origins.inventory import collect_inventory
+
                 columns = listed(self.columns)
                 return collect_inventory(src, columns, self.root, self.pattern, self.table(), fields, missing)
             case "folder":
                 _refuse_shards(src)
+                from fastdata.packing.origins.collect import collect
+
                 where = src if is_remote(src) else folder(src)
                 return collect(where, self.pattern, self.table(), fields, missing, follow_links=self.follow_links)
 
@@ -166,7 +172,6 @@ class SampleOptions:
 
     def kind(self, src: str) -> Kind:
         """What SRC is: known by its name, and by whether there are images in a Parquet file."""
-        from fastdata.packing.origins.from_rows import has_images, parquet_files
         from fastdata.sources.urls import path_of
 
         kind = kind_of(src)
@@ -174,6 +179,8 @@ class SampleOptions:
             return "inventory"
         in_columns = kind == "folder" and self.image_column is not None
         if in_columns or (kind == "table" and path_of(src).lower().endswith(".parquet")):
+            from fastdata.packing.origins.from_rows import has_images, parquet_files
+
             return "rows" if has_images(parquet_files(src)[0], self.image_column) else "table"
         return kind
 
@@ -201,9 +208,9 @@ class SampleOptions:
         names = {"shards": "shards", "rows": "Parquet files of images", "inventory": "an inventory"}
         for name, value in given.items():
             if value is not None:
-                raise typer.BadParameter(f"{name} has no meaning where SRC is {names.get(kind, f'a {kind}')}")
+                raise click.BadParameter(f"{name} has no meaning where SRC is {names.get(kind, f'a {kind}')}")
         if kind not in ("folder", "inventory") and self.labels not in ("folder", "none"):
-            raise typer.BadParameter("--labels TABLE belongs to a folder")
+            raise click.BadParameter("--labels TABLE belongs to a folder")
 
     def table(self) -> "Literal['folder'] | Labels | None":
         """What --labels and its companions say of a folder."""
@@ -214,25 +221,25 @@ class SampleOptions:
         if self.labels not in ("folder", "none"):
             if not is_remote(self.labels) and not Path(self.labels).expanduser().exists():
                 problem = f"{self.labels!r} is neither 'folder' nor 'none', and there is no such table"
-                raise typer.BadParameter(problem, param_hint="--labels")
+                raise click.BadParameter(problem, param_hint="--labels")
             return Labels(self.labels, self.labels_key, self.label_column, fields)
         if self.labels_key is not None or self.label_column is not None or fields:
-            raise typer.BadParameter("--labels-key, --label-column and --label-fields belong to --labels TABLE")
+            raise click.BadParameter("--labels-key, --label-column and --label-fields belong to --labels TABLE")
         return "folder" if self.labels == "folder" else None
 
 
 def _refuse_shards(src: str) -> None:
     """BadParameter for a folder in which there are shards and no folders: its photos are in them."""
     if Path(src).is_dir() and any(Path(src).glob("*.tar")) and not any(path.is_dir() for path in Path(src).iterdir()):
-        raise typer.BadParameter(printable(f"{src} holds shards: name them, as '{src.rstrip('/')}/*.tar'"))
+        raise click.BadParameter(printable(f"{src} holds shards: name them, as '{src.rstrip('/')}/*.tar'"))
 
 
 def kind_of(src: str) -> Kind:
     """What SRC is by its name; a folder is one whatever its name."""
+    if Path(src).is_dir():
+        return "folder"
     from fastdata.packing.origins.from_table import TABLES
     from fastdata.sources.urls import path_of
 
-    if Path(src).is_dir():
-        return "folder"
     name = path_of(src).lower()
     return "table" if name.endswith(TABLES) else "shards" if name.endswith((".tar", ".json")) else "folder"

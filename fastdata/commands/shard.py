@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from fastdata.commands.doubt import ask
-from fastdata.commands.grouped import grouped
 from fastdata.commands.run_options import Destination, RunOptions
 from fastdata.commands.sample_options import SampleOptions, SourceArgument, kind_of
 from fastdata.commands.shard_options import ImageOptions, ShardOptions
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from fastdata.packing.write import Progress
 
 
-@grouped
 def shard(
     src: SourceArgument,
     dst: Destination,
@@ -69,17 +67,17 @@ def shard(
     with termination(), _told(), _progress(len(source.scan)) as progress:
         made = run.pack(source, dst, recipe, progress)
     if not isinstance(made, list):
-        typer.echo(report.of_part(dst, made))
+        click.echo(report.of_part(dst, made))
         return
     for manifest in made:
         labelled = bool((source.scan.targets >= 0).any()) or "cls" in source.fields
-        typer.echo(report.summary(dst, manifest, labelled))
+        click.echo(report.summary(dst, manifest, labelled))
     report.hint_at_large_samples(recipe.division, made)
     report.tell_what_is_missing(source, beside.others)
     if run.verify:
         bad = [show_faults(f"{dst}/{each.name}.json", decode=False, jobs=run.jobs) for each in made]
         if any(bad):
-            raise typer.Exit(1)
+            raise click.exceptions.Exit(1)
 
 
 class _Told(logging.Handler):
@@ -87,7 +85,7 @@ class _Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         warning = "warning: " if record.levelno >= logging.WARNING else ""
-        typer.echo(printable(f"{warning}{record.getMessage()}"), err=True)
+        click.echo(printable(f"{warning}{record.getMessage()}"), err=True)
 
 
 @contextmanager

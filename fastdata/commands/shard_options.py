@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
-from fastdata.commands.grouped import option, parsed
+from fastdata.commands.declared import option
+from fastdata.commands.given import parsed
 
 if TYPE_CHECKING:
     from fastdata.packing.convert import Conversion
@@ -75,7 +76,7 @@ class ShardOptions:
 
         given = (self.shards, self.samples_per_shard, self.shard_size)
         if sum(each is not None for each in given) > 1:
-            raise typer.BadParameter("give one of --shards, --samples-per-shard and --shard-size")
+            raise click.BadParameter("give one of --shards, --samples-per-shard and --shard-size")
         if self.shards is not None:
             return ShardCount(self.shards)
         if self.samples_per_shard is not None:
@@ -107,7 +108,7 @@ class ShardOptions:
         from fastdata.packing.recipe import Recipe
 
         if self.name is not None and self.split is not None:
-            raise typer.BadParameter("--split names the datasets; leave --name out")
+            raise click.BadParameter("--split names the datasets; leave --name out")
         split = self.split if self.split is not None else f"{self.name or 'train'}=1"
         fractions = parsed(parse_split, split, "--split")
         check = can_check() if images.check is None else images.check is Check.DECODE
@@ -158,7 +159,7 @@ class ImageOptions:
         from fastdata.packing.convert import CropReady, Encode, Keep
 
         if self.jpeg is not Jpeg.ENCODE and (self.max_side is not None or self.quality is not None):
-            raise typer.BadParameter("--max-side and --quality belong to --jpeg encode")
+            raise click.BadParameter("--max-side and --quality belong to --jpeg encode")
         match self.jpeg:
             case Jpeg.KEEP:
                 return Keep()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from fastdata.commands.counted import counted
 from fastdata.commands.terminal import printable
@@ -90,14 +90,14 @@ def of_part(directory: str, done: "PartDone") -> str:
 def tell_what_is_missing(source: "Source", beside: Mapping[str, int]) -> None:
     """Says which samples lack a component, what was left out, and how it could be packed."""
     for what, count in source.lacking.items():
-        typer.echo(printable(f"without {what}: {count} of {len(source.scan)} samples"))
+        click.echo(printable(f"without {what}: {count} of {len(source.scan)} samples"))
     left_out = ", ".join(f"{count} {what}" for what, count in sorted(source.left_out.items()))
     packed = {*source.fields, *(["json"] if source.columns else [])}
     names = sorted(set(beside) - packed)
     hint = f"; pack what lies beside images by --fields {','.join(names)}" if names else ""
     if left_out or names:
-        typer.echo(printable(f"left out: {left_out or 'what no pattern asked for'}{hint}"))
+        click.echo(printable(f"left out: {left_out or 'what no pattern asked for'}{hint}"))
 
 
 def _warn(text: str) -> None:
-    typer.echo(printable(f"warning: {text}"), err=True)
+    click.echo(printable(f"warning: {text}"), err=True)

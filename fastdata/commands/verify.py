@@ -1,6 +1,6 @@
 """`fastdata verify`: what is wrong with shards."""
 
-import typer
+import click
 
 from fastdata.commands.as_json import as_json
 from fastdata.commands.counted import counted
@@ -22,14 +22,14 @@ def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False
     with bar(len(shards), "shards", "verified") as advance:
         for found in verify(shards, decode=decode, jobs=available_cpus() if jobs is None else jobs):
             for fault in [] if json else found:
-                typer.echo(printable(fault))
+                click.echo(printable(fault))
             faults += found
             bad += bool(found)
             advance(1)
     if json:
-        typer.echo(as_json({"shards": len(shards), "bad_shards": bad, "faults": faults}))
+        click.echo(as_json({"shards": len(shards), "bad_shards": bad, "faults": faults}))
     else:
         read = counted(len(shards), "shard")
         said = f"{counted(len(faults), 'fault')} in {bad} of {read}" if faults else f"{read}, nothing wrong"
-        typer.echo(printable(f"{what}: {said}"))
+        click.echo(printable(f"{what}: {said}"))
     return bool(faults)

@@ -5,9 +5,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+import click
 
-from fastdata.commands.grouped import listed, option
+from fastdata.commands.declared import option
+from fastdata.commands.given import listed
 
 if TYPE_CHECKING:
     from fastdata.commands.view import Run, Step
@@ -84,7 +85,7 @@ class FieldOptions:
         from fastdata.transforms.fields import Boxes, Json, Mask, Points, field_of
 
         if self.boxes is None and (self.box_labels is not None or self.box_format is not BoxFormat.XYXY):
-            raise typer.BadParameter("--box-format and --box-labels belong to --boxes")
+            raise click.BadParameter("--box-format and --box-labels belong to --boxes")
         fields: dict[str, Field] = {}
         if self.target not in (None, "cls"):
             component, path = _parted(self.target)
@@ -125,7 +126,7 @@ class WhichOptions:
         if self.state is None:
             return Run(self.seed or 0, self.epoch or 0)
         if self.seed is not None or self.epoch is not None:
-            raise typer.BadParameter("--state says which --seed and --epoch: leave these out")
+            raise click.BadParameter("--state says which --seed and --epoch: leave these out")
         return read_run(self.state)
 
     def at(self, shown: ShownOptions) -> "Step | int":
@@ -134,13 +135,13 @@ class WhichOptions:
 
         if self.step is None:
             if (self.batch_size, self.rank, self.world_size) != (None, None, None):
-                raise typer.BadParameter("--batch-size, --rank and --world-size belong to --step")
+                raise click.BadParameter("--batch-size, --rank and --world-size belong to --step")
             return shown.rows * shown.across() // (1 + shown.compare)
         if self.classes is not None:
-            raise typer.BadParameter("--step shows its whole batch: leave --classes out")
+            raise click.BadParameter("--step shows its whole batch: leave --classes out")
         rank, world_size = self.rank or 0, self.world_size or 1
         if rank >= world_size:
-            raise typer.BadParameter(f"there are ranks 0 to {world_size - 1}", param_hint="--rank")
+            raise click.BadParameter(f"there are ranks 0 to {world_size - 1}", param_hint="--rank")
         return Step(self.step, self.batch_size or 32, rank, world_size)
 
     def names(self) -> list[str]:

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-import typer
+import click
 from PIL import Image
 
 from fastdata.commands.as_json import as_json
@@ -33,9 +33,9 @@ def show_picture(sheet: Sheet, out: Path | None, json: bool) -> None:
         file.write(picture)
     size = sheet.picture.size
     if json:
-        typer.echo(as_json({"out": str(path), "width": size[0], "height": size[1], "samples": sheet.samples}))
+        click.echo(as_json({"out": str(path), "width": size[0], "height": size[1], "samples": sheet.samples}))
     else:
-        typer.echo(f"{printable(path)}: {size[0]} x {size[1]} pixels")
+        click.echo(f"{printable(path)}: {size[0]} x {size[1]} pixels")
 
 
 def _encoded(picture: Image.Image, format: str) -> bytes:

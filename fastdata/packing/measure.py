@@ -1,6 +1,7 @@
 """What the files of the samples take, looked up and checked before anything is written."""
 
 import os
+import stat
 from array import array
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -15,10 +16,16 @@ from fastdata.packing.origins.stored import Stored
 from fastdata.packing.origins.usable import UNUSABLE, UnusableError, size_and_time
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.paths import Paths, extension_of
+from fastdata.sources.regular import MAX_BYTES
 from fastdata.sources.tars.tar import BLOCK, padded
 
 _PLAIN_NAME = 100  # bytes of an ASCII name that still fits into a member's header
 _PAX_RECORDS = 64  # bytes: more than the records of a PAX header have besides a name
+
+
+_KIND = stat.S_IFMT(0o777777)  # the bits of a mode that say what a file is
+_LACKING = stat.S_IFREG, -1, -1
+_UNKNOWN = 0, 0, 0
 
 
 class Sizes(NamedTuple):
@@ -38,25 +45,51 @@ def measure(source: Source, *, skip: bool = False) -> Sizes:
     scan = source.scan
     if source.stored is not None:
         return _of_stored(source, source.stored, skip)
-    found = array("q")  # a number is appended in a third of the time that it takes to put it into numpy's array
     beside_pictures = not set(source.fields).isdisjoint(IMAGE_EXTENSIONS)
-    for i, name in enumerate(scan.paths):
-        found.extend(_usable(f"{scan.root}/{name}", skip, image=True))
-        if beside_pictures or extension_of(name) in ("", "cls", "json"):
-            _check_extension(source, i, f"{scan.root}/{name}")
-    columns = [np.frombuffer(found, np.int64).reshape(-1, 2)]
-    columns += [_of_field(scan.root, paths, skip) for paths in source.fields.values()]
-    sizes = [np.ascontiguousarray(column[:, 0]) for column in columns]
-    times = np.stack([column[:, 1] for column in columns], axis=1)
+    for i, name in enumerate(scan.paths) if beside_pictures or not _are_usual(scan.paths) else ():
+        _check_extension(source, i, f"{scan.root}/{name}")
+    found = [_looked_up(scan.root, scan.paths, skip, image=True)]
+    found += [_looked_up(scan.root, paths, skip) for paths in source.fields.values()]
+    sizes = [np.ascontiguousarray(column[:, 0]) for column in found]
+    times = np.stack([column[:, 1] for column in found], axis=1)
     return Sizes(sizes[0], dict(zip(source.fields, sizes[1:], strict=True)), times)
 
 
-def _of_field(root: str, paths: Paths, skip: bool) -> NDArray[np.int64]:
-    """Sizes and times of a field's files, int64 of shape (N, 2); -1 where a sample lacks it."""
-    found = array("q")
-    for name in paths:
-        found.extend(_usable(f"{root}/{name}", skip) if name else (-1, -1))
-    return np.frombuffer(found, np.int64).reshape(-1, 2)
+def _are_usual(paths: Paths) -> bool:
+    """Whether all have extensions, and none one that something else may have in shards."""
+    endings = {path[path.rfind(".") :] for path in paths}  # the last character where there is no dot
+    return all(end[0] == "." and "/" not in end and end[1:].lower() not in ("", "cls", "json") for end in endings)
+
+
+def _looked_up(root: str, paths: Paths, skip: bool, image: bool = False) -> NDArray[np.int64]:
+    """Sizes and times of files, int64 of shape (N, 2); -1 where a sample lacks one.
+
+    All are asked for first, and looked at together: one by one that takes half as long again.
+    """
+    found = array("q")  # a number is appended in a third of the time that it takes to put it into numpy's array
+    put = found.extend
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)  # the way to a file is shorter from there
+    try:
+        for path in paths:
+            put(_asked(path, directory) if path else _LACKING)
+    finally:
+        os.close(directory)
+    table = np.frombuffer(found, np.int64).reshape(-1, 3)
+    modes, sizes = table[:, 0], table[:, 1]
+    is_good = ((modes & _KIND) == stat.S_IFREG) & (sizes <= MAX_BYTES) & (sizes != 0 if image else True)
+    result = table[:, 1:].copy()
+    for i in np.flatnonzero(~is_good).tolist():
+        result[i] = _usable(f"{root}/{paths[i]}", skip, image)
+    return result
+
+
+def _asked(path: str, directory: int) -> tuple[int, int, int]:
+    """A file's mode, size in bytes and time in ns; no file's where it can't be asked for."""
+    try:
+        status = os.stat(path, dir_fd=directory)
+    except OSError:
+        return _UNKNOWN
+    return status.st_mode, status.st_size, status.st_mtime_ns
 
 
 def _of_stored(source: Source, stored: Stored, skip: bool) -> Sizes:

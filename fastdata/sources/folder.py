@@ -68,7 +68,7 @@ def scan_classes(
     """
     folder = _folder(root)
     scan = _scan_class_folders(folder) if pattern is None else _scan_matching_classes(folder, pattern)
-    if not follow_links:
+    if not follow_links and folder.has_links:
         refuse_links_out(folder.root, scan.paths)
     return scan
 
@@ -135,7 +135,7 @@ def scan_pattern(
     folder = _folder(root)
     left_out: Counter[str] = Counter()
     paths = _matching(folder, pattern, left_out)
-    if not follow_links:
+    if not follow_links and folder.has_links:
         refuse_links_out(folder.root, paths)
     if label is None:
         targets = np.full(len(paths), -1, np.int64)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -31,20 +32,26 @@ class Folder(Protocol):
     def root(self) -> str:
         """Its path or URL."""
 
+    @property
+    def has_links(self) -> bool:
+        """Whether `top` and `walk` have come upon a symbolic link so far."""
+
     def top(self) -> Top:
         """What lies directly in it. FileNotFoundError for a link to what is not there."""
 
     def walk(self, top: str, patterns: Patterns) -> Iterator[tuple[str, list[str]]]:
-        """Each directory from `top` down, as the function `walk` gives them."""
+        """Each directory from `top` down that `patterns` lead to, with those of its files that they match; unsorted."""
 
     def files_in(self, directory: str) -> Iterator[str]:
         """The names of the files in a directory below the root, but for hidden ones."""
 
 
-class LocalFolder(NamedTuple):
+@dataclass
+class LocalFolder:
     """A folder on a disk."""
 
     root: str
+    has_links: bool = False
 
     def top(self) -> Top:
         folders, files = [], 0
@@ -52,6 +59,7 @@ class LocalFolder(NamedTuple):
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                self.has_links |= entry.is_symlink()
                 if is_directory(entry):
                     folders.append(entry.name)
                 elif entry.is_symlink() and not Path(entry).exists():  # a class whose images would be missing, perhaps
@@ -61,7 +69,32 @@ class LocalFolder(NamedTuple):
         return Top(folders, files)
 
     def walk(self, top: str, patterns: Patterns) -> Iterator[tuple[str, list[str]]]:
-        return walk(self.root, top, patterns, frozenset({identity(self.root)} if top else ()))
+        """Each directory from `top` down that `patterns` lead to, with those of its files that they match; unsorted.
+
+        Symbolic links are followed, but not into a directory that they lie in.
+        Listings tell files from directories, so only directories and links cost a stat.
+        """
+        pending = [(top, patterns, frozenset({identity(self.root)} if top else ()))]
+        while pending:
+            directory, patterns, above = pending.pop()
+            place = join(self.root, directory) if directory else self.root
+            own = identity(place)
+            if own in above:
+                continue
+            names = []
+            last = _last(patterns)
+            all_shown = "*" in last  # spares most walks a match for each name
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if entry.is_symlink():
+                        self.has_links = True
+                    if not is_directory(entry):
+                        if (all_shown and name[0] != ".") or _is_one_of(name, last):
+                            names.append(name)
+                    elif below := _below(patterns, name):
+                        pending.append((join(directory, name), below, above | {own}))
+            yield directory, names
 
     def files_in(self, directory: str) -> Iterator[str]:
         with os.scandir(join(self.root, directory)) as entries:
@@ -73,6 +106,8 @@ class ListedFolder:
 
     A store's marker of a folder, an object without bytes of the folder's own name, is not a file.
     """
+
+    has_links = False
 
     def __init__(self, root: str, names: Iterable[str]) -> None:
         self.root = root
@@ -112,33 +147,6 @@ class ListedFolder:
     def _of(self, directory: str) -> Iterator[str]:
         folders = self._folders.get(directory, ())
         return (name for name in self._files.get(directory, ()) if name and name not in folders)
-
-
-def walk(root: str, top: str, patterns: Patterns, above: frozenset[Identity]) -> Iterator[tuple[str, list[str]]]:
-    """Each directory from `top` down that `patterns` lead to, with those of its files that they match; unsorted.
-
-    Symbolic links are followed, but not into a directory that they lie in (`above` has those above `top`).
-    Listings tell files from directories, so only directories and links cost a stat.
-    """
-    pending = [(top, patterns, above)]
-    while pending:
-        directory, patterns, above = pending.pop()
-        place = join(root, directory) if directory else root
-        own = identity(place)
-        if own in above:
-            continue
-        names = []
-        last = _last(patterns)
-        all_shown = "*" in last  # spares most walks a match for each name
-        with os.scandir(place) as entries:
-            for entry in entries:
-                name = entry.name
-                if not is_directory(entry):
-                    if (all_shown and name[0] != ".") or _is_one_of(name, last):
-                        names.append(name)
-                elif below := _below(patterns, name):
-                    pending.append((join(directory, name), below, above | {own}))
-        yield directory, names
 
 
 def is_directory(entry: os.DirEntry[str]) -> bool:

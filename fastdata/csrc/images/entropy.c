@@ -17,30 +17,42 @@
 
 #include "entropy.h"
 
-#define LOOK 10         /* bits that are looked up at once */
+#define LOOK 11         /* bits that are looked up at once */
 #define LONGEST 16      /* bits of a code */
 #define MAX_BLOCKS 10   /* in an MCU: libjpeg refuses more */
 #define SYMBOL_BITS 31  /* that a symbol takes at most: its code, and 15 bits of a value */
-#define MAX_BITS (64 * SYMBOL_BITS) /* that a block takes at most */
-#define BEHIND 1024     /* bytes of zeros behind the data: a block, and what is looked at ahead, ends within them */
+#define BEHIND 64       /* bytes of zeros behind the data */
 
-_Static_assert(BEHIND >= MAX_BITS / 8 + 64, "a damaged block must not be read beyond its memory");
+/* Of these are looked at: 8 before `walk_blocks` sees that it is behind the data, 7 that are ahead, two symbols, and the
+   8 that are then read at once. */
+_Static_assert(BEHIND >= 8 + 7 + 2 * SYMBOL_BITS / 8 + 1 + 8, "damage must not be read beyond its memory");
+_Static_assert(2 * (LOOK + 15) <= 56, "what is ahead must do for two looks");
 
-/* What begins with some bits: whole symbols, each a code with the value behind it. Of values only the size matters. In
-   its bytes, from the lowest on: bits of all symbols, or 0 for a code of more than LOOK bits, or none; coefficients that
-   they are; whether the last one ends the block; bits of the first one's code. A number is looked up faster than bytes. */
+/* What begins with some bits: whole symbols, each a code with the value behind it. Of values only the size matters. From
+   the lowest bit on: 6 for the bits of all symbols, 9 for the coefficients that they are, 1 if the last one ends the
+   block; and, where it is a single symbol, the bits of its code. Other bits have NO_CODE, more than a block has. */
 typedef uint32_t entry;
+typedef uint16_t look; /* an entry without the last: four tables fit into a core's nearest cache */
 
-static inline int bits_of(entry e) { return (int)(e & 0xFF); }
-static inline int filled_by(entry e) { return (int)(e >> 8 & 0xFF); }
-static inline int ends_block(entry e) { return (int)(e >> 16 & 1); }
-static inline int code_of(entry e) { return (int)(e >> 24); }
+#define NO_CODE 256u
+
+static inline int bits_of(entry e) { return (int)(e & 63); }
+static inline unsigned filled_by(entry e) { return e >> 6 & 511; }
+static inline int ends_block(entry e) { return (int)(e >> 15 & 1); }
+static inline int code_of(entry e) { return (int)(e >> 16); }
 
 /* Codes in canonical order: those of `size` bits, as LONGEST bits with zeros behind, are below `above[size]`. */
 struct codes {
+    uint64_t edition; /* another number for each table of which this was made; 0 for none */
+    JHUFF_TBL of;
     entry one[1 << LOOK]; /* a single symbol */
     int32_t above[LONGEST + 1], first[LONGEST + 1], start[LONGEST + 1];
-    const uint8_t *symbols;
+    int is_dc;
+};
+
+struct joined {
+    uint64_t editions[2]; /* of the codes of which this was made: the first symbol's, and the other ones' */
+    look several[1 << LOOK];
 };
 
 struct bits {
@@ -49,13 +61,28 @@ struct bits {
     int count;      /* of bits in `ahead` that have been taken from memory */
 };
 
+/* A block of an MCU: what its difference begins, with the coefficients behind it as far as these lie in the same bits,
+   and what further coefficients begin; and the block after it, the first after the last. */
+struct block {
+    uintptr_t first, further; /* addresses of looks, since these are chosen by arithmetic */
+    const struct codes *dc, *ac;
+    const struct block *next;
+};
+
 struct walk {
-    struct codes dc[NUM_HUFF_TBLS], ac[NUM_HUFF_TBLS];
-    entry several[NUM_HUFF_TBLS][1 << LOOK]; /* AC symbols, as many as begin in these bits */
-    int dc_of[MAX_BLOCKS], ac_of[MAX_BLOCKS]; /* the tables of each block of an MCU */
+    struct block block[MAX_BLOCKS];
     int blocks;
     int64_t mcus;
 };
+
+/* A thread's tables, which serve as long as images have the same: most have those that the standard has as examples. */
+struct tables {
+    uint64_t editions;
+    struct codes dc[NUM_HUFF_TBLS], ac[NUM_HUFF_TBLS];
+    struct joined first[NUM_HUFF_TBLS][NUM_HUFF_TBLS], further[NUM_HUFF_TBLS];
+};
+
+static _Thread_local struct tables tables;
 
 /* ---- tables -------------------------------------------------------------------------------------------------- */
 
@@ -63,15 +90,19 @@ struct walk {
    too: the zeros that are skipped, or that all else is zero. */
 static entry entry_of(int symbol, int code, int is_dc) {
     int size = symbol & 15, run = symbol >> 4;
-    int ends = !is_dc && !size && run < 15, filled = is_dc || ends ? 0 : run + 1;
-    return (entry)(code + size) | (entry)filled << 8 | (entry)ends << 16 | (entry)code << 24;
+    int ends = !is_dc && !size && run < 15, filled = ends ? 0 : is_dc ? 1 : run + 1;
+    return (entry)(code + size) | (entry)filled << 6 | (entry)ends << 15 | (entry)code << 16;
 }
 
 /* The same conditions as libjpeg's, for which a table that is not so is an error. */
 static int read_codes(struct codes *codes, const JHUFF_TBL *table, int is_dc) {
+    if (codes->edition && !memcmp(codes->of.bits, table->bits, sizeof table->bits) &&
+        !memcmp(codes->of.huffval, table->huffval, sizeof table->huffval))
+        return 1;
     int32_t code = 0, count = 0;
-    memset(codes->one, 0, sizeof codes->one);
-    codes->symbols = table->huffval;
+    codes->edition = 0, codes->of = *table, codes->is_dc = is_dc;
+    for (int at = 0; at < 1 << LOOK; at++)
+        codes->one[at] = NO_CODE << 6;
     for (int size = 1; size <= LONGEST; size++) {
         codes->first[size] = code;
         codes->start[size] = count;
@@ -89,21 +120,25 @@ static int read_codes(struct codes *codes, const JHUFF_TBL *table, int is_dc) {
         codes->above[size] = code << (LONGEST - size);
         code <<= 1;
     }
+    codes->edition = ++tables.editions;
     return 1;
 }
 
-/* To each symbol those whose codes lie in the same bits whole. What a value's bits are does not matter. */
-static void join_symbols(const entry *one, entry *several) {
+/* To each symbol the coefficients whose codes lie in the same bits whole. What a value's bits are does not matter. */
+static void join_symbols(struct joined *joined, const struct codes *one, const struct codes *ac) {
+    if (joined->editions[0] == one->edition && joined->editions[1] == ac->edition)
+        return;
     for (unsigned at = 0; at < 1 << LOOK; at++) {
-        entry all = one[at];
-        while (all && !ends_block(all) && bits_of(all) < LOOK) {
-            entry next = one[at << bits_of(all) & ((1 << LOOK) - 1)];
-            if (!next || bits_of(all) + code_of(next) > LOOK)
+        entry all = one->one[at];
+        while (!ends_block(all) && bits_of(all) < LOOK) {
+            entry next = ac->one[at << bits_of(all) & ((1 << LOOK) - 1)];
+            if (bits_of(all) + code_of(next) > LOOK || filled_by(all) + filled_by(next) > 63)
                 break;
-            all += next & 0xFFFFFF; /* bits, coefficients, and whether the block ends */
+            all += next & 0xFFFF;
         }
-        several[at] = all;
+        joined->several[at] = (look)all;
     }
+    joined->editions[0] = one->edition, joined->editions[1] = ac->edition;
 }
 
 /* What a scan's differences may add up to must fit into an int: else libjpeg looks whether it does. */
@@ -116,7 +151,6 @@ static int fit_together(const JHUFF_TBL *dc, int64_t blocks) {
 }
 
 static int read_tables(struct walk *walk, j_decompress_ptr jpeg) {
-    int read[2][NUM_HUFF_TBLS] = {{0}};
     for (int i = 0; i < jpeg->comps_in_scan; i++) {
         const jpeg_component_info *about = jpeg->cur_comp_info[i];
         int dc = about->dc_tbl_no, ac = about->ac_tbl_no, quantization = about->quant_tbl_no;
@@ -124,19 +158,19 @@ static int read_tables(struct walk *walk, j_decompress_ptr jpeg) {
             !jpeg->ac_huff_tbl_ptrs[ac] || quantization < 0 || quantization >= NUM_QUANT_TBLS ||
             !jpeg->quant_tbl_ptrs[quantization])
             return 0;
-        if (!read[0][dc] && !read_codes(&walk->dc[dc], jpeg->dc_huff_tbl_ptrs[dc], 1))
+        struct codes *dcs = &tables.dc[dc], *acs = &tables.ac[ac];
+        if (!read_codes(dcs, jpeg->dc_huff_tbl_ptrs[dc], 1) || !read_codes(acs, jpeg->ac_huff_tbl_ptrs[ac], 0))
             return 0;
-        if (!read[1][ac] && !read_codes(&walk->ac[ac], jpeg->ac_huff_tbl_ptrs[ac], 0))
-            return 0;
-        if (!read[1][ac])
-            join_symbols(walk->ac[ac].one, walk->several[ac]);
-        read[0][dc] = read[1][ac] = 1;
+        join_symbols(&tables.first[dc][ac], dcs, acs);
+        join_symbols(&tables.further[ac], acs, acs);
         int blocks = jpeg->comps_in_scan == 1 ? 1 : about->h_samp_factor * about->v_samp_factor;
         if (walk->blocks + blocks > MAX_BLOCKS || !fit_together(jpeg->dc_huff_tbl_ptrs[dc], walk->mcus * blocks))
             return 0;
+        uintptr_t first = (uintptr_t)tables.first[dc][ac].several, further = (uintptr_t)tables.further[ac].several;
         for (int block = 0; block < blocks; block++, walk->blocks++)
-            walk->dc_of[walk->blocks] = dc, walk->ac_of[walk->blocks] = ac;
+            walk->block[walk->blocks] = (struct block){first, further, dcs, acs, &walk->block[walk->blocks + 1]};
     }
+    walk->block[walk->blocks - 1].next = walk->block;
     return 1;
 }
 
@@ -173,53 +207,59 @@ static inline void take(struct bits *bits, int count) {
 
 static inline unsigned peek(const struct bits *bits, int count) { return (unsigned)(bits->ahead >> (64 - count)); }
 
-/* A symbol whose code may be long; 0 where there is no such code. */
-static entry symbol_ahead(const struct codes *codes, const struct bits *bits, int is_dc) {
+/* A symbol whose code may be long. */
+static entry symbol_ahead(const struct codes *codes, const struct bits *bits) {
     entry found = codes->one[peek(bits, LOOK)];
     int32_t code = (int32_t)peek(bits, LONGEST);
-    for (int size = LOOK + 1; !found && size <= LONGEST; size++)
+    for (int size = LOOK + 1; filled_by(found) == NO_CODE && size <= LONGEST; size++)
         if (code < codes->above[size]) {
             int32_t number = codes->start[size] + (code >> (LONGEST - size)) - codes->first[size];
-            return entry_of(codes->symbols[number], size, is_dc);
+            return entry_of(codes->of.huffval[number], size, codes->is_dc);
         }
     return found;
 }
 
 /* ---- blocks -------------------------------------------------------------------------------------------------- */
 
-/* Goes over the 63 coefficients behind the first. */
-static inline int walk_block(const struct codes *ac, const entry *several, struct bits *bits) {
-    for (int filled = 0; filled < 63;) {
-        if (bits->count < SYMBOL_BITS)
-            look_ahead(bits);
-        entry found = several[peek(bits, LOOK)];
-        if (!found || filled + filled_by(found) > 62) { /* a long code, or the block ends before the last of these */
-            found = symbol_ahead(ac, bits, 0);
-            if (!found || filled + filled_by(found) > 63)
-                return 0;
-        }
-        take(bits, bits_of(found));
-        if (ends_block(found))
-            return 1;
-        filled += filled_by(found);
-    }
-    return 1;
+static inline uintptr_t chosen(int is_first, uintptr_t first, uintptr_t second) {
+    return second ^ ((first ^ second) & -(uintptr_t)is_first);
 }
 
-/* Goes over some MCUs, which take all of these bytes, but for less than one. */
-static int walk_mcus(const struct walk *walk, int64_t mcus, const uint8_t *data, const uint8_t *end) {
+/* Goes over some blocks, which take all of these bytes, but for less than one.
+
+   Each look says which table the next one is into: that of further coefficients or, where the block ends, that of the
+   next one's first. It is chosen by arithmetic, since a branch there would be guessed wrong in each block, which takes
+   as long as three looks. What is rare is guessed right: bits that have to be looked at one symbol at a time, for a long
+   code, or since they go beyond the block or just to its last coefficient. */
+static int walk_blocks(const struct block *block, int64_t blocks, const uint8_t *data, const uint8_t *end) {
     struct bits bits = {data, 0, 0};
-    for (int64_t mcu = 0; mcu < mcus; mcu++)
-        for (int block = 0; block < walk->blocks; block++) {
-            int ac = walk->ac_of[block];
-            look_ahead(&bits);
-            entry dc = symbol_ahead(&walk->dc[walk->dc_of[block]], &bits, 1);
-            take(&bits, bits_of(dc));
-            if (!dc || !walk_block(&walk->ac[ac], walk->several[ac], &bits) || bits.next - bits.count / 8 > end)
-                return 0;
+    uintptr_t table = block->first;
+    unsigned filled = 0; /* coefficients of the block */
+    while (blocks && bits.next <= end + 8) {
+        look_ahead(&bits);
+        for (int i = 0; i < 2 && blocks; i++) {
+            entry found = ((const look *)table)[peek(&bits, LOOK)];
+            unsigned reached = filled + filled_by(found);
+            int ends = ends_block(found);
+            if (reached > 63) {
+                look_ahead(&bits);
+                found = symbol_ahead(filled ? block->ac : block->dc, &bits);
+                reached = filled + filled_by(found), ends = ends_block(found);
+                if (reached > 64)
+                    return 0;
+                ends |= reached == 64;
+                take(&bits, bits_of(found));
+                look_ahead(&bits);
+            } else
+                take(&bits, bits_of(found));
+            filled = (unsigned)chosen(ends, 0, reached);
+            table = chosen(ends, block->next->first, block->further);
+            block = (const struct block *)chosen(ends, (uintptr_t)block->next, (uintptr_t)block);
+            blocks -= ends;
         }
+    }
     int64_t left = 8 * (end - bits.next) + bits.count;
-    return left >= 0 && left < 8;
+    return !blocks && left >= 0 && left < 8;
 }
 
 /* ---- bytes --------------------------------------------------------------------------------------------------- */
@@ -251,7 +291,7 @@ static int walk_scan(const struct walk *walk, j_decompress_ptr jpeg, uint8_t *me
         if (marker != expected)
             return 0;
         memset(to, 0, BEHIND);
-        if (!walk_mcus(walk, mcus, memory, to))
+        if (!walk_blocks(walk->block, mcus * walk->blocks, memory, to))
             return 0;
     }
     return 1;
@@ -263,14 +303,9 @@ int is_scan_intact(j_decompress_ptr jpeg) {
     int64_t mcus = count_mcus(jpeg);
     if (mcus < 1)
         return 0;
-    struct walk *walk = malloc(sizeof *walk);
+    struct walk walk = {.mcus = mcus};
     uint8_t *memory = malloc(jpeg->src->bytes_in_buffer + BEHIND);
-    int intact = 0;
-    if (walk && memory) {
-        walk->blocks = 0, walk->mcus = mcus;
-        intact = read_tables(walk, jpeg) && walk_scan(walk, jpeg, memory);
-    }
+    int intact = memory && read_tables(&walk, jpeg) && walk_scan(&walk, jpeg, memory);
     free(memory);
-    free(walk);
     return intact;
 }

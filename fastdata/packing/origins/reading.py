@@ -4,9 +4,7 @@ import os
 from contextlib import closing
 from typing import Protocol
 
-from fastdata.packing.origins.ahead import Ahead
 from fastdata.packing.origins.stored import Stored
-from fastdata.packing.origins.stored_rows import StoredRows
 from fastdata.packing.origins.usable import CHANGED, NO_COMPONENT, UNUSABLE, UnusableError, unreadable
 from fastdata.sources.regular import open_regular
 from fastdata.sources.tars.tar import pread
@@ -25,9 +23,16 @@ class Reader(Protocol):
 
 def reader_of(stored: Stored) -> closing[Reader]:
     """A block in which the components of these samples are read."""
+    # Each is imported where it is needed, since a packing process begins sooner without both.
     if stored.column:
+        from fastdata.packing.origins.stored_rows import StoredRows
+
         return closing(StoredRows(stored))
-    return closing(Ahead(stored) if any(map(is_remote, stored.files)) else _Local(stored))
+    if any(map(is_remote, stored.files)):
+        from fastdata.packing.origins.ahead import Ahead
+
+        return closing(Ahead(stored))
+    return closing(_Local(stored))
 
 
 class _Local:

@@ -44,7 +44,7 @@ def _status(folder: Path, out: Path, jobs: int, moment: int) -> int:
     except SystemExit as ended:
         no_longer_count()
         return int(ended.code or 0) if threads() <= before + jobs - 1 else 99
-    except KeyboardInterrupt:  # before or after all that typer catches: the interpreter says so
+    except KeyboardInterrupt:  # before or after all that click catches: the interpreter says so
         no_longer_count()
         return INTERRUPTED
 
