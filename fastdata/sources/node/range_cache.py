@@ -137,8 +137,7 @@ class RangeCache:
                 pins |= lease.taken(wanted)
             while left := [piece for piece in wanted if piece not in pins]:
                 locks = {file: self._locks_of(file) for file in {piece.file for piece in left}}
-                mine = self._pin(left, locks, pins)
-                self._settle(mine)
+                self._settle(left, locks, pins)
                 for piece in left:
                     pins[piece].wait()
                     if pins[piece].abandoned:
@@ -167,8 +166,8 @@ class RangeCache:
                     continue  # it could not be had
                 pin.leases -= 1
                 if not pin.leases:
+                    del self._pins[piece]  # first: what is in the table is locked, wherever this is interrupted
                     pin.span.let_go()
-                    del self._pins[piece]
                     ended.append(piece)
         self._filler.trim(ended, self._files)
 
@@ -189,26 +188,32 @@ class RangeCache:
         return self._locks.of(opened.path.name, opened.first_region)
 
     def _pin(
-        self, pieces: Iterable[Piece], locks: Mapping[RemoteFile, FileLocks], pins: dict[Piece, _Pin]
-    ) -> dict[Piece, _Pin]:
-        """Adds to `pins` those of the pieces, and gives those that nobody in this process had: they are to be settled.
+        self,
+        pieces: Iterable[Piece],
+        locks: Mapping[RemoteFile, FileLocks],
+        pins: dict[Piece, _Pin],
+        mine: dict[Piece, _Pin],
+    ) -> None:
+        """Adds to `pins` those of the pieces, and to `mine` those that nobody in this process had.
 
         A lease is counted on each.
         """
-        mine = {}
         with self._turn:
             for piece in pieces:
                 pin = self._pins.get(piece)
                 if pin is None:
-                    pin = self._pins[piece] = mine[piece] = _Pin(locks[piece.file].span(piece.offset, piece.end))
+                    pin = _Pin(locks[piece.file].span(piece.offset, piece.end))
+                    self._pins[piece] = mine[piece] = pin
                 else:
                     pin.leases += 1
                 pins[piece] = pin
-        return mine
 
-    def _settle(self, mine: _Pins) -> None:
-        """Leaves each of the pieces on disk and under a shared lock, or with an error."""
+    def _settle(self, pieces: Iterable[Piece], locks: Mapping[RemoteFile, FileLocks], pins: dict[Piece, _Pin]) -> None:
+        """Adds to `pins` those of the pieces. Those that nobody in this process had are left on disk and under a shared
+        lock, or with an error, or, where this thread is interrupted, given up for others to try again."""
+        mine: dict[Piece, _Pin] = {}
         try:
+            self._pin(pieces, locks, pins, mine)
             there: list[Piece] = []
             missing: list[Piece] = []
             contested: list[Piece] = []
