@@ -1,6 +1,7 @@
 """Write one shard from its files."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -24,6 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 _BEYOND = bytearray(1)  # what a file has that became larger than it was goes here
+_QUERY = re.compile(r"\?[^ ,]*")  # up to a ", row 3" behind a URL
 
 
 class Rejected(NamedTuple):
@@ -152,7 +154,7 @@ class _Files:
         """Notes what is wrong with the sample, and leaves it out; raises the error where none is left out."""
         if not self._planned.skip:
             raise error
-        self.rejected.append(Rejected(error.path.removeprefix(f"{self._planned.root}/"), error.reason))
+        self.rejected.append(Rejected(_below(self._planned.root, error.path), error.reason))
         self._report(1, 0)
         self._begin_sample()
 
@@ -219,6 +221,14 @@ def _read_into(path: str, time: int | None, place: memoryview) -> None:
         raise UnusableError(path, f"changed while it was packed: it had {size} bytes")
     if changed:
         raise UnusableError(path, CHANGED)
+
+
+def _below(root: str, path: str) -> str:
+    """The path below the root, which is `https://` for URLs of several hosts. The list of what was left out goes where
+    the dataset goes: what follows a "?" in a URL, such as a signature, is not for it."""
+    if path.startswith(("http://", "https://")):
+        path = _QUERY.sub("", path, count=1)
+    return path.removeprefix(root if root.endswith("://") else f"{root}/")
 
 
 def _converted(path: str, data: bytes, conversion: Conversion) -> Converted:

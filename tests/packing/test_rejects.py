@@ -121,3 +121,16 @@ def test_a_fault_of_the_machine_is_no_files_fault(
     monkeypatch.setattr(usable if where == "stat" else write, "os", FailingSystem())
     with pytest.raises(PackError, match=r"^/[^;]*ant/1\.jpg can't be read: Input/output error"):
         pack_by(Source(scan_classes(odd_folder)), tmp_path / "out", recipe(division=ShardCount(1)), HERE)
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "listed"),
+    [
+        ("https://", "https://one/a/1.jpg?X-Signature=s%2F3", "one/a/1.jpg"),
+        ("https://one/a", "https://one/a/1.parquet?sig=s, row 3", "1.parquet, row 3"),
+        ("s3://bucket/a", "s3://bucket/a/what?.jpg", "what?.jpg"),
+        ("/data", "/data/a/what?.jpg", "a/what?.jpg"),
+    ],
+)
+def test_what_is_listed_are_paths_below_the_root_and_no_signatures(root: str, path: str, listed: str) -> None:
+    assert write._below(root, path) == listed
