@@ -11,6 +11,9 @@ MAX_SCANS: Final = 500
 MAX_SCANNED_PIXELS: Final = 1 << 33
 """Of a JPEG's scans together: some seconds. Progressive JPEGs have about ten scans; the largest may have 48."""
 
+MAX_COMMENTS: Final = 100
+"""Of a plain PPM, in which Pillow takes a time for each that grows with how many there are."""
+
 
 def scan_limit(pixels: int) -> int:
     """How many scans a JPEG of so many pixels may have: one at least."""

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from fastdata.errors import DecodeError, TargetError
+from fastdata.images.bombs import refuse_bomb
 from fastdata.images.header import Header
 from fastdata.images.pillow import open_image
 from fastdata.transforms.follow import upright_mask
@@ -23,17 +24,20 @@ def decode_mask(data: bytes, header: Header, upright: bool) -> npt.NDArray[Any]:
         with open_image(data) as image:
             if image.size != expected:
                 raise TargetError(_other_size(image.size, expected, header, upright))
-            mask = _indices(image)
+            mask = _indices(image, data)
     except DecodeError as error:
         raise TargetError(f"is no mask: {error}") from error
     return mask if upright else upright_mask(mask, header.orientation)
 
 
-def _indices(image: Image.Image) -> npt.NDArray[Any]:
+def _indices(image: Image.Image, data: bytes) -> npt.NDArray[Any]:
     if image.mode not in ("1", "L", "P", "I") and not image.mode.startswith("I;16"):
         raise TargetError(f"is no mask: its pixels are {image.mode}, and a mask's have one channel of integers")
     try:
+        refuse_bomb(image, data)
         pixels = np.asarray(image)
+    except DecodeError:
+        raise
     except Exception as error:  # Pillow's readers raise whatever damaged bytes lead them to
         raise TargetError(f"is no mask: Pillow can't decode this {image.format} image: {error}") from error
     if pixels.shape != image.size[::-1]:

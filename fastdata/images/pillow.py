@@ -10,6 +10,7 @@ import PIL
 from PIL import Image, UnidentifiedImageError
 
 from fastdata.errors import DecodeError
+from fastdata.images.bombs import refuse_bomb
 from fastdata.sample import Pixels
 
 # Pillow's others are not asked: rare, and EPS would run Ghostscript on what was read.
@@ -36,6 +37,7 @@ def decode_by_pillow(data: bytes, stored_size: tuple[int, int]) -> Pixels:
         if image.format == "TIFF":
             _silence_libtiff()
         try:
+            refuse_bomb(image, data)
             pixels = _pixels(image)
         except (DecodeError, MemoryError):
             raise

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Generic, Protocol, Self, TypeVar
 
+from fastdata.errors import forget_frames
+
 
 class Job(Protocol):
     """A batch to fill: calls of `fill` for each of its `rows`, at least one, from any threads, then one of `finish`."""
@@ -43,7 +45,8 @@ class Crew(Generic[J]):
     """`num_threads` threads work on the given jobs; iterating, once started, gives them back finished and in order.
 
     At most `prefetch` jobs are begun and not yet handed out. An exception in a job is raised where that job would
-    have been handed out, one of `jobs` itself where the job would have been begun. `close` ends all threads; the end of
+    have been handed out, one of `jobs` itself where the job would have been begun; and RuntimeError where a thread was
+    ended by something that is no job's, before more jobs are waited for. `close` ends all threads; the end of
     the jobs and the interpreter's exit do so, too. When they have ended, `close` calls `on_close`.
 
     The caller's thread takes no lock, it only uses SimpleQueues: Ctrl-C can raise in the middle of taking a Lock or a
@@ -60,6 +63,7 @@ class Crew(Generic[J]):
         self._tasks: SimpleQueue[tuple[_UnderWay[J], range] | None] = SimpleQueue()  # None: there will be no more
         self._news: SimpleQueue[None] = SimpleQueue()  # a job is done, or all is closed
         self._closed = False
+        self._lost: BaseException | None = None  # what has ended a thread between its tasks, or with one that it had
         self._pid = os.getpid()
         self._lock = threading.Lock()  # of the threads, for the jobs' counts
         self._waited_ns = [0] * num_threads
@@ -93,6 +97,9 @@ class Crew(Generic[J]):
                 raise RuntimeError(CLOSED)
             if not self._under_way:
                 raise StopIteration
+            if self._lost is not None:
+                what = f"{type(self._lost).__name__} {self._lost}".strip()
+                raise RuntimeError(f"a thread that fills batches was ended by {what}: iterate again") from self._lost
             begun = time.perf_counter_ns()
             self._news.get()
             self.caller_waited_ns += time.perf_counter_ns() - begun
@@ -140,8 +147,13 @@ class Crew(Generic[J]):
             self._tasks.put(None)
 
     def _run(self, number: int) -> None:
-        while self._work(self._next_task(number)):
-            pass  # nothing of the last job is kept here while there is nothing to do
+        try:
+            while self._work(self._next_task(number)):
+                pass  # nothing of the last job is kept here while there is nothing to do
+        except BaseException as error:  # noqa: BLE001 - no job's: the caller's thread says so, which would wait for ever
+            forget_frames(error)
+            self._lost = error
+            self._news.put(None)
 
     def _next_task(self, number: int) -> tuple[_UnderWay[J], range] | None:
         if self._closed:  # before this thread had begun

@@ -14,6 +14,7 @@ from pathlib import Path
 from fastdata.errors import PackError
 from fastdata.packing.journal import NOTE, read_note
 from fastdata.packing.rejects import rejects_path
+from fastdata.packing.table_file import TABLE
 from fastdata.sources import manifest
 from fastdata.sources.tars.index import index_path
 
@@ -54,11 +55,16 @@ def open_staging(directory: Path) -> Path:
 
 
 def clear_staging(directory: Path, keep: Collection[Path]) -> None:
-    """Removes from the folder what is not to be kept; and the folder itself where that is all."""
+    """Removes from the folder what is not to be kept; and the folder itself where that is all.
+
+    Tables go first: a task of another run either finds its table gone, or has begun to write what is removed next.
+    """
     folder = directory / STAGING
-    for path in folder.iterdir():
-        if path not in keep:
-            path.unlink()
+    for path in folder.glob(f"*{TABLE}"):
+        path.unlink()
+    while surplus := [path for path in folder.iterdir() if path not in keep]:
+        for path in surplus:
+            path.unlink(missing_ok=True)  # such a task may have renamed or removed it
     if not keep:
         folder.rmdir()
 

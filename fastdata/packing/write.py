@@ -1,6 +1,7 @@
 """Write one shard from its files."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from fastdata.errors import PackError
 from fastdata.packing.check import image_problem, is_undamaged
 from fastdata.packing.convert import Conversion, Converted, Keep, convert
 from fastdata.packing.origins.reading import Reader, reader_of
-from fastdata.packing.origins.usable import UNUSABLE, UnusableError, size_and_time, unreadable
+from fastdata.packing.origins.usable import CHANGED, UNUSABLE, UnusableError, size_and_time, unreadable
 from fastdata.packing.plan import PlannedShard
 from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.paths import extension_of
@@ -24,6 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 _BEYOND = bytearray(1)  # what a file has that became larger than it was goes here
+_QUERY = re.compile(r"\?[^ ,]*")  # up to a ", row 3" behind a URL
 
 
 class Rejected(NamedTuple):
@@ -128,7 +130,7 @@ class _Files:
         planned, path = self._planned, f"{self._planned.root}/{file}"
         if isinstance(planned.conversion, Keep) and not self._at_once:
             self._image_bytes = size
-            return {extension_of(file): self._later(path, size)}
+            return {extension_of(file): self._later(number, 0, path, size)}
         given = self._whole(number, 0, path, size)
         if planned.skip and planned.check and (problem := image_problem(given)):
             raise UnusableError(path, f"is no image: {problem}")
@@ -143,7 +145,7 @@ class _Files:
         """A field as it goes into the shard. (It may be loaded as the image, too.) Raises as `image`."""
         path = f"{self._planned.root}/{file}"
         if not self._at_once:
-            return self._later(path, size)
+            return self._later(number, column, path, size)
         data = self._whole(number, column, path, size)
         self._look_at(data)
         return data
@@ -152,7 +154,7 @@ class _Files:
         """Notes what is wrong with the sample, and leaves it out; raises the error where none is left out."""
         if not self._planned.skip:
             raise error
-        self.rejected.append(Rejected(error.path.removeprefix(f"{self._planned.root}/"), error.reason))
+        self.rejected.append(Rejected(_below(self._planned.root, error.path), error.reason))
         self._report(1, 0)
         self._begin_sample()
 
@@ -166,13 +168,19 @@ class _Files:
         self._report(1, self._bytes)
         self._begin_sample()
 
-    def _later(self, path: str, size: int) -> Later:
+    def _later(self, number: int, column: int, path: str, size: int) -> Later:
         """A file's own bytes, read when there is a place for them."""
         self._bytes += size
-        return Later(size, partial(self._read_checked if self._planned.check else _read_into, path))
+        read = self._read_checked if self._planned.check else _read_into
+        return Later(size, partial(read, path, self._time_of(number, column)))
 
-    def _read_checked(self, path: str, place: memoryview) -> None:
-        _read_into(path, place)
+    def _time_of(self, number: int, column: int) -> int | None:
+        """When the file had last changed when this was planned, in ns."""
+        times = self._planned.times
+        return None if times is None else int(times[number, column])
+
+    def _read_checked(self, path: str, time: int | None, place: memoryview) -> None:
+        _read_into(path, time, place)
         self._look_at(place)
 
     def _whole(self, number: int, column: int, path: str, size: int) -> bytes:
@@ -185,7 +193,7 @@ class _Files:
             size_and_time(path, image=column == 0)
             raise UnusableError(path, "changed while it was packed: it could not be packed before")
         data = bytearray(size)
-        _read_into(path, memoryview(data))
+        _read_into(path, self._time_of(number, column), memoryview(data))
         self._bytes += size
         return bytes(data)
 
@@ -194,8 +202,9 @@ class _Files:
             self._is_damaged = True
 
 
-def _read_into(path: str, place: memoryview) -> None:
-    """Reads a file that has just as many bytes as there is place for; UnusableError for any other."""
+def _read_into(path: str, time: int | None, place: memoryview) -> None:
+    """Reads a file that has just as many bytes as there is place for, and was last changed at this time, in ns;
+    UnusableError for any other. Asked for when all is read, the time tells of whoever wrote meanwhile, too."""
     size = len(place)
     try:
         fd = os.open(path, os.O_RDONLY)  # a file object for each takes as long as reading it
@@ -203,12 +212,23 @@ def _read_into(path: str, place: memoryview) -> None:
             received = os.readv(fd, (place, _BEYOND))
             while 0 < received < size and (more := os.readv(fd, (place[received:], _BEYOND))):
                 received += more
+            changed = time is not None and os.fstat(fd).st_mtime_ns != time
         finally:
             os.close(fd)
     except OSError as error:
         raise unreadable(path, error) from error
     if received != size:
         raise UnusableError(path, f"changed while it was packed: it had {size} bytes")
+    if changed:
+        raise UnusableError(path, CHANGED)
+
+
+def _below(root: str, path: str) -> str:
+    """The path below the root, which is `https://` for URLs of several hosts. The list of what was left out goes where
+    the dataset goes: what follows a "?" in a URL, such as a signature, is not for it."""
+    if path.startswith(("http://", "https://")):
+        path = _QUERY.sub("", path, count=1)
+    return path.removeprefix(root if root.endswith("://") else f"{root}/")
 
 
 def _converted(path: str, data: bytes, conversion: Conversion) -> Converted:

@@ -1,5 +1,6 @@
 """Threads that fill jobs: in order, no more than `prefetch` under way, and none left whatever happens."""
 
+import ctypes
 import gc
 import os
 import queue
@@ -214,6 +215,34 @@ def test_an_error_in_making_a_job_is_raised_and_not_taken_for_the_end() -> None:
 
 
 WHILE = 0.2  # seconds that one side is busy; half of them are enough to tell whom the other one has waited for
+
+
+def end_by(error: type[BaseException], thread: threading.Thread) -> None:
+    """Has it raised in a thread, where that next looks for such: not while it waits for a queue."""
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(error)) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, MemoryError])
+def test_a_thread_that_is_ended_with_its_task_is_an_error_and_keeps_nobody_waiting(error: type[BaseException]) -> None:
+    others: list[threading.Thread] = []
+    all_begun = threading.Event()
+
+    def fill(number: int, row: int) -> None:
+        if number == 0:
+            wait_for(all_begun)
+            me = threading.current_thread()
+            others.extend(each for each in crew._threads if each is not me)
+            end_by(error, others[0])  # which has had no task yet: it takes the next one with it
+        else:
+            others[0].join(PATIENCE)
+
+    crew = Crew((Doing(number, 1 + number, fill) for number in range(2)), 2, 1)
+    crew.start()
+    all_begun.set()
+    with pytest.raises(RuntimeError, match=f"a thread that fills batches was ended by {error.__name__}: iterate again"):
+        list(crew)
+    crew.close()
+    assert not any(thread.is_alive() for thread in crew._threads)
 
 
 def test_the_threads_wait_while_the_caller_is_busy() -> None:

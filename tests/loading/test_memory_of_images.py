@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.corpus.large import write_large
 from support.processes import PATIENCE, PYTHONPATH
 
 pytestmark = pytest.mark.slow
@@ -15,9 +16,7 @@ PROGRAM = """
 import resource, sys
 from pathlib import Path
 import fastdata as fd
-from support.corpus.large import write_large
-root, kind, limit = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-write_large(root, kind)
+root, limit = Path(sys.argv[1]), int(sys.argv[2])
 dataset = fd.ImageDirectoryDataset(root, "*", transform=[fd.Resize((24, 24))], labels=None)
 list(fd.Loader(fd.ImageDirectoryDataset(root, "0*", transform=[fd.Resize((24, 24))], labels=None), 1, num_threads=1))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -36,7 +35,8 @@ KINDS = ["jpeg", "progressive", "scans", "png", "palette", "16-bit", "gif", "web
 
 def run(kind: str, root: Path, limit: int, kernel: str) -> list[str]:
     environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "FASTDATA_KERNEL": kernel}
-    command = [sys.executable, "-P", "-W", "ignore", "-c", PROGRAM, str(root), kind, str(limit)]
+    write_large(root, kind)  # here: to write it takes more memory than to read it
+    command = [sys.executable, "-P", "-W", "ignore", "-c", PROGRAM, str(root), str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

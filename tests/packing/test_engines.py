@@ -14,13 +14,16 @@ import pytest
 
 from fastdata.errors import PackError
 from fastdata.packing import engines
-from fastdata.packing.engines import Dask, Engine, Processes, Ray
+from fastdata.packing.engines import Dask, Engine, Processes, Ray, write_shard_of
 from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack_by
 from fastdata.packing.parts import Part, commit, pack_part
 from fastdata.packing.plan import ShardCount
 from fastdata.packing.planning import make_table
+from fastdata.packing.publish import STAGING
 from fastdata.packing.recipe import Recipe
+from fastdata.packing.table_file import open_table, store_table
+from fastdata.packing.task import write_task
 from fastdata.sources.folder import scan_classes
 from support.packed import copy_of, die_always, die_once_in_the_fourth, files_of
 from support.processes import PATIENCE, PYTHONPATH
@@ -140,17 +143,58 @@ def test_tasks_of_a_run_that_fails_end_before_it_does(
 
     def one_fails(where: str, number: int) -> None:
         others.wait(PATIENCE)
-        if number == 0:
-            raise PackError("no room")
-        while not any(future.done() for future in executor.futures):  # the other has failed
-            pass
-        ended.append(number)
+        if number == 1:
+            while not any(future.done() for future in executor.futures):  # the other has failed
+                pass
+            ended.append(number)
+        raise PackError("no room")  # of both: which one is heard of first is not said
 
     monkeypatch.setattr(engines, "write_shard_of", one_fails)
     with Recording() as executor:
         with pytest.raises(PackError, match="no room"):
             pack_by(source, tmp_path, Recipe(division=ShardCount(2)), executor)
         assert ended == [1]
+
+
+def test_a_task_that_outlives_its_run_writes_nothing_into_the_next_ones(
+    source: Source, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    """As one of a cluster that has lost sight of a worker, which has read the table before and begins late."""
+    staging = tmp_path / STAGING
+    staging.mkdir()
+    table = os.fspath(store_table(make_table(source, staging, Recipe(division=ShardCount(6), seed=1, shuffle=True))))
+    open_table(table)
+    refused: list[PackError] = []
+
+    def late(files: int, size: int) -> None:
+        try:
+            write_shard_of(table, 0)
+        except PackError as error:
+            refused.append(error)
+
+    pack_by(source, tmp_path, RECIPE, Processes(1), progress=late)
+    assert len(refused) == 23
+    assert "its run has ended" in str(refused[0])
+    assert files_of(tmp_path) == expected
+
+
+def test_a_task_that_has_begun_when_the_next_run_begins_writes_nothing(
+    source: Source, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    staging = tmp_path / STAGING
+    staging.mkdir()
+    table = os.fspath(store_table(make_table(source, staging, Recipe(division=ShardCount(6), seed=1, shuffle=True))))
+    begun = False
+
+    def next_run(files: int, size: int) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            pack_by(source, tmp_path, RECIPE, Processes(1))
+
+    with pytest.raises(PackError, match=r"train-000000\.tar can't be written: No such file"):
+        write_task(table, 0, next_run)
+    assert files_of(tmp_path) == expected
 
 
 @pytest.mark.parametrize(("engine", "module", "extra"), [(Dask(), "distributed", "dask"), (Ray(), "ray", "ray")])

@@ -12,8 +12,9 @@ import pytest
 
 from fastdata.errors import PackError
 from fastdata.packing import write as packing
-from fastdata.packing.convert import CropReady
+from fastdata.packing.convert import CropReady, Encode
 from fastdata.packing.engines import Processes, write_shards
+from fastdata.packing.origins.collect import collect
 from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack
 from fastdata.packing.plan import ShardCount
@@ -81,6 +82,24 @@ def test_an_image_that_changes_under_way_is_named_by_whichever_process(odd_folde
     with pytest.raises(PackError, match=r"cow/05\.jpg changed while it was packed"):
         write_shards(table, [1, 0, 2], Processes(2))
     assert {path.name for path in tmp_path.iterdir()} & {"train-000001.tar", "train-000001.done"} == set()
+
+
+@pytest.mark.parametrize(
+    "options", [Recipe(), Recipe(check=False), Recipe(jpeg=Encode())], ids=["check", "as is", "anew"]
+)
+def test_a_file_that_is_rewritten_under_way_is_noticed_though_its_size_is_the_same(
+    tmp_path: Path, options: Recipe
+) -> None:
+    for name in ("1", "2"):
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg(32, 32, 0))
+        (tmp_path / f"{name}.txt").write_bytes(b"one")
+    for file in tmp_path.iterdir():
+        os.utime(file, ns=(0, 0))  # long ago: a file system's clock ticks every few milliseconds only
+    table = make_table(collect(tmp_path, None, None, ["txt"]), tmp_path, options)
+    for file in (tmp_path / "2.txt", tmp_path / "1.jpg"):
+        file.write_bytes(file.read_bytes()[::-1])
+        with pytest.raises(PackError, match=rf"/{file.name} changed while it was packed: pack again$"):
+            write_shards(table, [0], Processes(1))
 
 
 def test_a_failure_in_one_process_stops_the_others(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fastdata.errors import PackError
+from fastdata.packing import write
 from fastdata.packing.engines import Processes
 from fastdata.packing.origins.collect import collect
 from fastdata.packing.origins.source import Source
@@ -116,3 +117,16 @@ def test_a_fault_of_the_machine_is_no_files_fault(
     monkeypatch.setattr(os, call, on_a_failing_disk)
     with pytest.raises(PackError, match=r"^/[^;]*ant/1\.jpg can't be read: Input/output error"):
         pack_by(Source(scan_classes(odd_folder)), tmp_path / "out", recipe(division=ShardCount(1)), HERE)
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "listed"),
+    [
+        ("https://", "https://one/a/1.jpg?X-Signature=s%2F3", "one/a/1.jpg"),
+        ("https://one/a", "https://one/a/1.parquet?sig=s, row 3", "1.parquet, row 3"),
+        ("s3://bucket/a", "s3://bucket/a/what?.jpg", "what?.jpg"),
+        ("/data", "/data/a/what?.jpg", "a/what?.jpg"),
+    ],
+)
+def test_what_is_listed_are_paths_below_the_root_and_no_signatures(root: str, path: str, listed: str) -> None:
+    assert write._below(root, path) == listed

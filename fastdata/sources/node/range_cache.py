@@ -110,8 +110,7 @@ class RangeCache:
                 pins |= lease.taken(wanted)
             while left := [piece for piece in wanted if piece not in pins]:
                 locks = {file: self._files[file].locks for file in {piece.file for piece in left}}
-                mine = self._pin(left, locks, pins)
-                self._settle(mine)
+                self._settle(left, locks, pins)
                 for piece in left:
                     pins[piece].wait()
                     if pins[piece].abandoned:
@@ -141,6 +140,7 @@ class RangeCache:
                 pin.leases -= 1
                 if not pin.leases:
                     ended.append(piece)
+            # Out of the table first: what is in it is locked, wherever this is interrupted.
             CALLS.let_go([self._pins.pop(piece).span for piece in ended])
         self._filler.trim(ended, self._files)
 
@@ -157,26 +157,32 @@ class RangeCache:
         return SparseFile(self._folder / name, file.size, first, self._locks.of(name, first))
 
     def _pin(
-        self, pieces: Iterable[Piece], locks: Mapping[RemoteFile, FileLocks], pins: dict[Piece, Pin]
-    ) -> dict[Piece, Pin]:
-        """Adds to `pins` those of the pieces, and gives those that nobody in this process had: they are to be settled.
+        self,
+        pieces: Iterable[Piece],
+        locks: Mapping[RemoteFile, FileLocks],
+        pins: dict[Piece, Pin],
+        mine: dict[Piece, Pin],
+    ) -> None:
+        """Adds to `pins` those of the pieces, and to `mine` those that nobody in this process had.
 
         A lease is counted on each.
         """
-        mine = {}
         with self._turn:
             for piece in pieces:
                 pin = self._pins.get(piece)
                 if pin is None:
-                    pin = self._pins[piece] = mine[piece] = Pin(locks[piece.file].span(piece.offset, piece.end))
+                    pin = Pin(locks[piece.file].span(piece.offset, piece.end))
+                    self._pins[piece] = mine[piece] = pin
                 else:
                     pin.leases += 1
                 pins[piece] = pin
-        return mine
 
-    def _settle(self, mine: Pins) -> None:
-        """Leaves each of the pieces on disk and under a shared lock, or with an error."""
+    def _settle(self, pieces: Iterable[Piece], locks: Mapping[RemoteFile, FileLocks], pins: dict[Piece, Pin]) -> None:
+        """Adds to `pins` those of the pieces. Those that nobody in this process had are left on disk and under a shared
+        lock, or with an error, or, where this thread is interrupted, given up for others to try again."""
+        mine: dict[Piece, Pin] = {}
         try:
+            self._pin(pieces, locks, pins, mine)
             there, missing, contested = self._looked_for(mine)
             if missing:
                 self._filler.fill(missing, self._files, self._settled)

@@ -97,8 +97,10 @@ class ReadAhead:
 
     def lease(self, pieces: Mapping[int, Piece]) -> Lease:
         """A lease on pieces by number, as `RangeCache.lease` gives it, whether they were expected or not."""
-        if self._defect is not None:
-            raise self._defect
+        with self._turn:
+            defect, self._defect = self._defect, None  # said once: what was a passing fault is over, others come again
+        if defect is not None:
+            raise defect
         with self._turn:
             batches = {number: self._batch_of.pop(number) for number in pieces if number in self._batch_of}
             for number, batch in batches.items():

@@ -4,17 +4,19 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
 
-from fastdata.sources.node import eviction
+from fastdata.sources.node import eviction, range_cache
 from fastdata.sources.node.piece_calls import REGION
 from fastdata.sources.node.range_cache import RangeCache
 from fastdata.sources.node.sparse import Piece, RemoteFile
@@ -405,3 +407,68 @@ def test_a_ledger_that_claims_more_regions_than_any_disk_has_is_read_as_far_as_i
     (tmp_path / "ranges/ledger").write_bytes((5).to_bytes(8, "little"))
     with closing(opened(tmp_path / "ranges", limit=0)) as each:
         assert each._ledger.total() == 0
+
+
+class _Here:
+    """A storage whose files are in memory."""
+
+    def __init__(self, contents: dict[str, bytes]) -> None:
+        self._contents = contents
+
+    def get_ranges(self, url: str, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        return [self._contents[url][offset : offset + size] for offset, size in ranges]
+
+
+def _interrupted(work: Callable[[], object], moment: int, before: Callable[[], object]) -> bool:
+    """Does the work, with a Ctrl-C where the interpreter looks for one in the module, for the moment-th time: where a
+    function of Python's begins, or one of C's has returned. Whether there were as many moments."""
+    left = moment
+
+    def at(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal left
+        if event in ("call", "c_return") and frame.f_code.co_filename == range_cache.__file__:
+            left -= 1
+            if left == 0:
+                before()
+                raise KeyboardInterrupt
+
+    sys.setprofile(at)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+def test_ctrl_c_at_any_moment_keeps_nobody_waiting(tmp_path: Path) -> None:
+    data = content(0, 3000)
+    file = RemoteFile("https://host/train.tar", len(data), "a")
+    pieces = cut(file, data, size=1000)
+    under_way: list[Future[list[bytes]]] = []
+
+    def work() -> None:
+        with cache.lease(pieces[:2]), cache.lease(pieces[1:]):
+            pass
+
+    def another_begins() -> None:
+        """Somebody else wants the same, and waits for those that this thread has begun with."""
+        under_way.append(pool.submit(leased, cache, pieces))
+        while not cache._turn.locked() and not under_way[-1].done():
+            if any(pin.leases > 1 and not pin.is_settled for pin in cache._pins.copy().values()):
+                return
+            os.sched_yield()
+
+    moment, more = 0, True
+    while more:
+        moment += 1
+        with (
+            closing(RangeCache(tmp_path / "ranges", 0, lambda url: _Here({file.url: data}))) as cache,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            more = _interrupted(work, moment, another_begins)
+            for each in [*under_way, pool.submit(leased, cache, pieces)]:
+                assert b"".join(each.result(PATIENCE)) == data
+            under_way.clear()
+    assert moment > 50

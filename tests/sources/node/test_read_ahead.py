@@ -141,6 +141,25 @@ def test_a_defect_of_the_program_is_raised(server: RangeServer, cache: RangeCach
             ahead.lease(pieces_of(pieces)(range(16)))
 
 
+def test_a_fault_that_passes_is_raised_once(server: RangeServer, cache: RangeCache) -> None:
+    pieces, contents = shuffled(server)
+    fails = True
+
+    def sometimes() -> RangeCache:
+        if fails:
+            raise MemoryError("just now")
+        return cache
+
+    with closing(ReadAhead(sometimes, pieces_of(pieces))) as ahead:
+        ahead.expect(range(16))
+        wait_until(lambda: ahead._defect is not None)
+        fails = False
+        with pytest.raises(MemoryError, match="just now"):
+            ahead.lease(pieces_of(pieces)(range(16)))
+        for some in (range(16), range(16, 32)):
+            assert received(ahead, cache, pieces, some) == expected(pieces, contents, some)
+
+
 def test_closing_ends_threads_and_leases_whatever_is_left(server: RangeServer, tmp_path: Path) -> None:
     pieces, _ = shuffled(server)
     with closing(RangeCache(tmp_path / "ranges", 0, lambda url: HttpRanges())) as cache:

@@ -13,6 +13,7 @@ from support.corpus.pngs import SIGNATURE, chunk
 from support.pictures import encoded, jpeg, saved
 
 SIDE = 13_000
+SIDE_OF_WEBP = 9_400
 
 
 def _png(colours: int, depth: int, channels: int, *chunks: bytes) -> bytes:
@@ -47,7 +48,7 @@ def write_large(root: Path, kind: str) -> None:
         case "16-bit":
             data = _png(0, 16, 1)
         case "webp":
-            data = saved(Image.new("RGB", (SIDE, SIDE)), "WEBP", lossless=True, quality=0, method=0)
+            data = saved(Image.new("RGB", (SIDE_OF_WEBP, SIDE_OF_WEBP)), "WEBP", lossless=True, quality=0, method=0)
         case "tiff":
             data = saved(Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)), "TIFF", compression="tiff_adobe_deflate")
         case _:
