@@ -33,7 +33,8 @@ from fastdata.transforms.transform import Transform
 from support.corpus.images import KINDS, SIZE, cases, expected
 from support.corpus.kinds import Case, table
 from support.numbered import number_of
-from support.pictures import Pixels
+from support.pictures import Pixels, encoded
+from support.tars import packed as packed_as_they_are
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of damaged EXIF
 
@@ -160,6 +161,22 @@ def test_each_image_gets_the_same_whatever_reads_and_decodes_it(
     way: str, folder: Path, shards: Path, crop_ready: Path
 ) -> None:
     assert wrong(WAYS[way](folder, shards, crop_ready), levels_apart) == []
+
+
+@pytest.mark.parametrize("read", [one_by_one, without_kernel, by_loader, by_workers])
+@pytest.mark.parametrize("store", ["folder", "shard"])
+def test_an_empty_image_is_called_so(tmp_path: Path, store: str, read: Callable[[Any], Verdicts]) -> None:
+    """Nothing empty is packed, so it is in shards of others only."""
+    images = {"empty": b"", "good": encoded(np.zeros((60, 80, 3), np.uint8), "PNG")}
+    for key, image in images.items():
+        (tmp_path / f"{key}.jpg").write_bytes(image)
+    shard = packed_as_they_are(tmp_path / "a.tar", [(f"{key}.jpg", image) for key, image in images.items()])
+    if store == "folder":
+        verdicts = read(ImageDirectoryDataset(tmp_path, transform=TRANSFORM, labels=None))
+    else:
+        verdicts = read(TarImageMapDataset(shard, TRANSFORM, target=None))
+    assert verdicts.pop("empty") == "it is empty: it has no bytes"
+    assert not isinstance(verdicts["good"], str)
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -52,3 +53,17 @@ def test_transforms_need_only_the_standard_library_and_numpy() -> None:
 def test_webdataset_is_never_imported() -> None:
     everything = "; ".join(f"import {module}" for module in modules() if not module.endswith("__main__"))
     assert "webdataset" not in imported_by(everything)
+
+
+def test_a_class_shows_the_parameters_of_its_constructor() -> None:
+    """In notebooks and editors, though what makes it a stream of standard input takes any."""
+    shown = inspect.signature(fastdata.TarImageDataset)
+    assert list(shown.parameters)[:3] == ["urls", "transform", "image"]
+    assert shown.parameters["batch_size"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert not {"args", "options", "self"} & set(shown.parameters)
+
+    class Own(fastdata.TarImageDataset):
+        def __init__(self, bucket: str) -> None:
+            super().__init__(f"s3://{bucket}/train.json")
+
+    assert list(inspect.signature(Own).parameters) == ["bucket"]

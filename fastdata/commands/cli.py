@@ -10,7 +10,7 @@ import click
 
 from fastdata import __version__
 from fastdata.commands.declared import Commands, argument, command, option
-from fastdata.commands.given import listed, numbers, parsed
+from fastdata.commands.given import listed, numbers, parsed, said
 from fastdata.commands.shard import shard
 from fastdata.commands.terminal import escape_what_the_terminal_lacks, printable
 from fastdata.commands.termination import termination
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo("Aborted.", err=True)  # by a no
         sys.exit(1)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
-        click.echo(f"fastdata: {printable(error)}", err=True)
+        click.echo(f"fastdata: {printable(said(error))}", err=True)
         sys.exit(1)
     sys.exit(code)
 
@@ -84,28 +84,25 @@ def info(
 
 @_command
 def index(
-    shards: Annotated[list[str], argument("Shards: paths, globs, brace notation.")],
+    shards: Annotated[list[str], argument("Shards: paths, globs, brace notation; of wids URLs, too.")],
     format: Annotated[
         IndexFormat,
         option(_OPTIONS, "native, dali: a file beside each shard; wids: one for all, to standard output."),
     ] = IndexFormat.NATIVE,
 ) -> None:
     """Write the shards' indexes, for fastdata or for other readers."""
-    from fastdata.commands.index import wids_index, write_dali_index
-    from fastdata.sources.node.cache import local
+    from fastdata.commands.index import local_shards, wids_index, write_dali_index
     from fastdata.sources.tars.index import store_index
-    from fastdata.sources.urls import expand
 
-    paths = [Path(local(url)) for url in expand(shards)]
     match format:
         case IndexFormat.NATIVE:
-            for path in paths:
+            for path in local_shards(shards):
                 click.echo(f"{printable(path)}: {store_index(path)} samples")
         case IndexFormat.DALI:
-            for path in paths:
+            for path in local_shards(shards):
                 click.echo(printable(write_dali_index(path)))
         case IndexFormat.WIDS:
-            click.echo(wids_index(paths))
+            click.echo(wids_index(shards))
 
 
 @_command
@@ -149,7 +146,7 @@ def view(
     show_picture(sheet, shown.out, shown.json)
     if sheet.unshown:
         click.echo(printable(f"fastdata: {sheet.unshown}"), err=True)
-    if all(sample.cause for sample in sheet.samples):
+    if sheet.is_grey:
         raise click.exceptions.Exit(1)
 
 

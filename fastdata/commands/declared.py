@@ -18,7 +18,10 @@ import click
 
 @dataclass(frozen=True)
 class Declared:
-    """What stands beside an argument's or an option's type; `section` is the option's in --help, '' for an argument."""
+    """What stands beside an argument's or an option's type; `section` is the option's in --help, '' for an argument.
+
+    `exists`: of a Path that names a file which must be there.
+    """
 
     section: str
     help: str
@@ -26,6 +29,7 @@ class Declared:
     metavar: str | None = None
     min: float | None = None
     max: float | None = None
+    exists: bool = False
 
 
 def option(section: str, help: str, *names: str, **how: Any) -> Declared:
@@ -90,7 +94,7 @@ def _type(kind: Any, declared: Declared) -> click.ParamType[Any]:
     if kind is float:
         return click.FloatRange(*bounds)
     if kind is Path:
-        return click.Path(path_type=Path)
+        return click.Path(exists=declared.exists, dir_okay=not declared.exists, path_type=Path)
     return _Member(kind) if issubclass(kind, StrEnum) else click.STRING
 
 

@@ -17,6 +17,13 @@ def parsed(parse: Callable[[G], T], given: G, option: str) -> T:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
+def said(error: Exception) -> str:
+    """What an error says; that of the system without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def listed(text: str | None) -> list[str]:
     """The names in 'a,b'."""
     return [] if text is None else [name.strip() for name in text.split(",")]

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from fastdata.commands.counted import counted
 from fastdata.commands.mixing import Mixing, mixing, pairs_alike
+from fastdata.commands.named import named_shards
 from fastdata.commands.terminal import printable
 from fastdata.errors import DecodeError, NoImageError
 from fastdata.images.cut import is_crop_ready
@@ -26,7 +27,6 @@ from fastdata.sources.manifest import Manifest
 from fastdata.sources.node.cache import local
 from fastdata.sources.remote_dataset import remote_manifest
 from fastdata.sources.shard import Shard
-from fastdata.sources.stores.remote_glob import remote_matches
 from fastdata.sources.tars.index import NO_CLASS
 from fastdata.sources.urls import Urls, expand, is_manifest, is_remote
 
@@ -70,14 +70,14 @@ def describe(what: str | os.PathLike[str], look_at: int = 1000) -> list[Info]:
 
     A json and shards may lie at URLs: of a json there 100 images are fetched at most, and of its shards nothing else.
     Of each dataset the headers of `look_at` images are read, evenly spread; nothing is written beside them.
-    FileNotFoundError where there is none, ManifestError or TarError where it is damaged, ValueError where a shard is
-    not the json's.
+    FileNotFoundError where there is none, IsADirectoryError for a folder at a URL, ManifestError or TarError where it
+    is damaged, ValueError where a shard is not the json's.
     """
     path, text = Path(what), os.fspath(what)
     if is_remote(text):
         if is_manifest(text):
             return [_of_remote_json(text, look_at)]
-        shards = remote_matches(text) if "*" in text else expand(text)
+        shards = expand(named_shards(text))
     elif path.is_dir():
         jsons = [file for file in sorted(path.glob("*.json")) if manifest.is_ours(file)]
         if jsons:
@@ -103,6 +103,8 @@ def show(info: Info) -> None:
     if info.unlabelled:
         table.add_row("without class", f"{info.unlabelled:,}")
     table.add_row("shuffle='window'", str(info.window))
+    if not any(info.extensions.get(extension) for extension in IMAGE_EXTENSIONS):
+        table.add_row("images", f"none: no sample has a {', '.join(IMAGE_EXTENSIONS[:-1])} or {IMAGE_EXTENSIONS[-1]}")
     looked_at = f"of {counted(info.images.looked_at, 'image')}"
     if info.images.looked_at > len(info.images.unreadable):
         table.add_row(f"widths {looked_at}", "least {:,}, median {:,}, most {:,}".format(*info.images.widths))

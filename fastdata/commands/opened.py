@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
+from fastdata.commands.named import named_shards
 from fastdata.datasets.base import Transforms
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.fields import Target
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
-from fastdata.sources.stores.remote_glob import remote_matches
-from fastdata.sources.urls import is_remote
 
 
 def opened(
@@ -38,11 +37,6 @@ def datasets_in(folder: Path) -> list[Path]:
     jsons = [file for file in sorted(folder.glob("*.json")) if manifest.is_ours(file)] if shards else []
     listed = {entry.url for file in jsons for entry in manifest.load(file).shards}
     return [*jsons, *(shard for shard in shards if shard.name not in listed)]
-
-
-def named_shards(what: str) -> list[str]:
-    """What names shards as a dataset takes it: a pattern in a URL stands for what is there now."""
-    return remote_matches(what) if is_remote(what) and "*" in what else [what]
 
 
 def has_loose_images(folder: str) -> bool:

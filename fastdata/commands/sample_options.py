@@ -126,7 +126,7 @@ class SampleOptions:
         ),
     ] = None
     keys: Annotated[
-        Path | None, option(_SAMPLES, "Pack only the samples whose keys are in this file, a line each.")
+        Path | None, option(_SAMPLES, "Pack only the samples whose keys are in this file, a line each.", exists=True)
     ] = None
 
     def source(self, src: str) -> "Source":

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fastdata.commands.counted import counted
 from fastdata.commands.opened import opened
 from fastdata.commands.progress import bar
 from fastdata.commands.sheet import Tile, contact_sheet, tile_of
@@ -94,13 +95,22 @@ class Sheet(NamedTuple):
     samples: list[ShownSample]
 
     @property
+    def is_grey(self) -> bool:
+        """Whether not one sample can be shown."""
+        return all(sample.cause for sample in self.samples)
+
+    @property
     def unshown(self) -> str:
-        """How many can't be shown, and why the first can't; "" where all are."""
+        """How many can't be shown, and why the first can't, or the first three where none can; "" where all are."""
         bad = [sample for sample in self.samples if sample.cause]
         if not bad:
             return ""
-        first = f"{bad[0].key!r} in {bad[0].where}: {bad[0].cause}"
-        return f"{len(bad):,} of {len(self.samples):,} samples can't be shown; the first: {first}"
+        causes = [f"{sample.key!r} in {sample.where}: {sample.cause}" for sample in bad]
+        if self.is_grey:
+            return (
+                f"none of {counted(len(bad), 'sample')} can be shown, so there is no picture: {'; '.join(causes[:3])}"
+            )
+        return f"{len(bad):,} of {len(self.samples):,} samples can't be shown; the first: {causes[0]}"
 
 
 def view(

@@ -113,7 +113,7 @@ class WhichOptions:
     pattern: Annotated[str | None, option(_WHICH, "A folder's files that match, as '**/*.jpg'.")] = None
     epoch: Annotated[int | None, option(_WHICH, "Of the order and the views (0).", min=0)] = None
     seed: Annotated[int | None, option(_WHICH, "Of the order and the views (0).", min=0)] = None
-    state: Annotated[Path | None, option(_WHICH, "Seed and epoch from a Loader's state in JSON.")] = None
+    state: Annotated[Path | None, option(_WHICH, "Seed and epoch from a Loader's state in JSON.", exists=True)] = None
     step: Annotated[int | None, option(_WHICH, "The batch of this step, instead of the first samples.", min=0)] = None
     batch_size: Annotated[int | None, option(_WHICH, "Of a rank, with --step (32).", min=1)] = None
     rank: Annotated[int | None, option(_WHICH, "With --step (0).", min=0)] = None

@@ -21,8 +21,14 @@ _DEFAULT = Path("view.png")
 def show_picture(sheet: Sheet, out: Path | None, json: bool) -> None:
     """Writes it to `out`, or without that shows it in a terminal that can, else writes view.png; says where it is.
 
+    Of a sheet on which nothing can be shown there is no picture: as JSON its `out` is null.
+
     `check_picture` says what is wrong with `out`.
     """
+    if sheet.is_grey:
+        if json:
+            click.echo(as_json({"out": None, "width": 0, "height": 0, "samples": sheet.samples}))
+        return
     by = protocol(os.environ) if out is None and not json and sys.stdout.isatty() else None
     if by is not None:
         sys.stdout.write(inline(_encoded(sheet.picture, "PNG"), by))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastdata.datasets.fields import Declared, Target, declared
-from fastdata.errors import NoImageError
+from fastdata.errors import NoImageError, TargetError
 from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources.regular import refuse_larger
 from fastdata.sources.shard import Shard
@@ -29,6 +29,11 @@ def no_image(extensions: Sequence[str], has: Iterable[str], key: str, where: str
     return NoImageError(cause, key, where)
 
 
+def no_component(component: str, has: Iterable[str]) -> TargetError:
+    """The error of a sample without a field's component; whoever reads the field says which sample that is."""
+    return TargetError(f"there is no component {component!r} (it has {', '.join(has)})")
+
+
 def declared_of_shards(target: Target) -> Declared | None:
     """The fields that a `target=` names; ValueError where one is stored in files, as a folder's may be."""
     fields = declared(target)
@@ -45,6 +50,9 @@ def read_shard_field(shard: Shard, row: int, max_bytes: int, field: Field) -> An
     """
     if field == Label("cls") and (index := shard.cls(row)) != NO_CLASS:
         return index
-    component = shard.component(row, field.component.lower())
+    extension = field.component.lower()
+    component = shard.find(row, (extension,))
+    if component is None:
+        raise no_component(extension, shard.extensions_of(row))
     refuse_larger(f"its component {component.extension!r}", component.size, max_bytes)
     return read_field(field, shard.read_component(component)[1])

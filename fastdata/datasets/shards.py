@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from inspect import signature
 from multiprocessing.context import get_spawning_popen
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -60,11 +60,6 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
     Of "-", standard input, and with `allow_pipe` of "pipe:" and a command, this makes a `TarImageStream`.
     """
 
-    def __new__(cls, urls: Urls = "", *args: Any, **options: Any) -> Any:
-        if isinstance(urls, str | os.PathLike | list | tuple) and any(map(is_stream, _texts(urls))):
-            return _new_stream(urls, *args, **options)
-        return super().__new__(cls)
-
     def __init__(
         self,
         urls: Urls,
@@ -104,6 +99,15 @@ class TarImageDataset(ShardStore, IterableDataset[Any]):
             partial(fingerprint_of_kept, self._listing, self._places.kept),
         )
         self._iteration: weakref.ref[_Iteration] | None = None
+
+    if not TYPE_CHECKING:  # who would take its arguments, of no type, for the constructor's
+
+        def __new__(cls, urls: Urls = "", *args: Any, **options: Any) -> Any:
+            if isinstance(urls, str | os.PathLike | list | tuple) and any(map(is_stream, _texts(urls))):
+                return _new_stream(urls, *args, **options)
+            return super().__new__(cls)
+
+        __new__.__signature__ = signature(__init__)  # as which notebooks and editors show the class
 
     @property
     def epoch(self) -> int:

@@ -176,8 +176,7 @@ class ShardStore(ImageDataset):
         if component is not None:
             refuse_larger(f"its component {component.extension!r}", component.size, self.max_bytes)
             return component
-        has = [name for name in shard.extensions if shard.has(row, name)]
-        raise no_image(self.image, has, self.key(number), self.where(number))
+        raise no_image(self.image, shard.extensions_of(row), self.key(number), self.where(number))
 
     def _read_some(self, numbers: Sequence[int], look_for: LookFor | None) -> Seen:
         if kernel.KERNEL is None:

@@ -11,7 +11,7 @@ from fastdata.datasets.base import ImageDataset, Transforms
 from fastdata.datasets.collate import collate
 from fastdata.datasets.fields import Target, Wanted, check_followed, declared
 from fastdata.datasets.mapping import Map
-from fastdata.datasets.shard_fields import IMAGES, extensions_of, no_image
+from fastdata.datasets.shard_fields import IMAGES, extensions_of, no_component, no_image
 from fastdata.datasets.stream_batches import StreamBatches
 from fastdata.epoch.cursor import EpochCursor
 from fastdata.epoch.orders import PlainOrders
@@ -138,8 +138,7 @@ class TarImageStream(ImageDataset, IterableDataset[Any]):
     def _field(self, sample: StreamedSample, field: Field) -> Any:
         component = field.component.lower()
         if component not in sample.sizes:
-            has = ", ".join(sample.sizes)
-            raise TargetError(f"sample {sample.key!r} has no component {component!r} (it has {has})")
+            raise no_component(component, sample.sizes)
         return read_field(field, self._component(sample, component))
 
     def _component(self, sample: StreamedSample, extension: str) -> bytes:

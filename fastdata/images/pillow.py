@@ -19,6 +19,8 @@ _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 
 def open_image(data: bytes) -> Image.Image:
     """An image that is not decoded yet. DecodeError where Pillow knows none in these bytes."""
+    if not data:
+        raise DecodeError("it is empty: it has no bytes")
     try:
         return Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS)
     except UnidentifiedImageError:

@@ -1,7 +1,6 @@
 """Write one shard from its files."""
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
@@ -19,13 +18,13 @@ from fastdata.sources.manifest import ShardEntry
 from fastdata.sources.paths import extension_of
 from fastdata.sources.tars.stretch import Later
 from fastdata.sources.tars.writer import ShardWriter
+from fastdata.sources.urls import path_of
 
 Progress = Callable[[int, int], None]
 """Is called with the number of files, and of their bytes, that were read since the last call."""
 
 
 _BEYOND = bytearray(1)  # what a file has that became larger than it was goes here
-_QUERY = re.compile(r"\?[^ ,]*")  # up to a ", row 3" behind a URL
 
 
 class Rejected(NamedTuple):
@@ -154,7 +153,7 @@ class _Files:
         """Notes what is wrong with the sample, and leaves it out; raises the error where none is left out."""
         if not self._planned.skip:
             raise error
-        self.rejected.append(Rejected(_below(self._planned.root, error.path), error.reason))
+        self.rejected.append(_listed(self._planned.root, error))
         self._report(1, 0)
         self._begin_sample()
 
@@ -223,12 +222,12 @@ def _read_into(path: str, time: int | None, place: memoryview) -> None:
         raise UnusableError(path, CHANGED)
 
 
-def _below(root: str, path: str) -> str:
-    """The path below the root, which is `https://` for URLs of several hosts. The list of what was left out goes where
-    the dataset goes: what follows a "?" in a URL, such as a signature, is not for it."""
-    if path.startswith(("http://", "https://")):
-        path = _QUERY.sub("", path, count=1)
-    return path.removeprefix(root if root.endswith("://") else f"{root}/")
+def _listed(root: str, error: UnusableError) -> Rejected:
+    """What is listed of a file, by its path below the root, which is `https://` for URLs of several hosts. The list
+    goes where the dataset goes: what follows a "?" in a URL, such as a signature, is not for it."""
+    path = path_of(error.path)
+    below = path.removeprefix(root if root.endswith("://") else f"{root}/")
+    return Rejected(f"{below}{error.part}", error.reason.replace(error.path, path))
 
 
 def _converted(path: str, data: bytes, conversion: Conversion) -> Converted:

@@ -79,6 +79,8 @@ def _scan_class_folders(folder: Folder) -> FolderScan:
     counts: list[int] = []
     paths = Paths.of(_class_images(folder, classes, counts, left_out))
     base = folder.root
+    if not len(paths) and left_out[".tar"]:
+        raise _of_shards(base, "**/*.tar")
     refuse_empty(base, [name for name, count in zip(classes, counts, strict=True) if not count])
     targets = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
     class_to_idx = {name: i for i, name in enumerate(classes)}
@@ -91,9 +93,11 @@ def _class_folders(folder: Folder, left_out: Counter[str]) -> list[str]:
     if top.files:
         left_out["outside class folders"] += top.files
     if not top.folders:
+        if any(name.endswith(".tar") for name in folder.files_in("")):
+            raise _of_shards(folder.root, "*.tar")
         raise FileNotFoundError(
             f"no class folders in {folder.root}: it should hold a folder of images for each class; for images without "
-            f"class folders say {_NO_LABELS}"
+            f"class folders say {_NO_LABELS}, and pattern='*.jpg' for some of them"
         )
     return sorted(top.folders)
 
@@ -186,6 +190,8 @@ def _matching(folder: Folder, pattern: str | None, left_out: Counter[str]) -> Pa
     base, found = folder.root, folder.walk("", ANYTHING if pattern is None else patterns_of(pattern))
     chosen = ((d, names if pattern is not None else _images(names, left_out)) for d, names in found)
     paths = Paths.of(sorted(join(directory, name) for directory, names in chosen for name in names))
+    if not len(paths) and left_out[".tar"]:
+        raise _of_shards(base, "**/*.tar")
     if not len(paths) and pattern is None:
         raise FileNotFoundError(f"no images in {base}: they end in {', '.join(_SUFFIXES)}")
     if not len(paths):
@@ -193,6 +199,13 @@ def _matching(folder: Folder, pattern: str | None, left_out: Counter[str]) -> Pa
             f"no file in {base} matches the pattern {pattern!r}: case matters, and '**/' stands for any depth"
         )
     return paths
+
+
+def _of_shards(base: str, pattern: str) -> FileNotFoundError:
+    shards = f"{base.rstrip('/')}/{pattern}"
+    return FileNotFoundError(
+        f"{base} holds tar shards, no images: say TarImageDataset({shards!r}), and {shards!r} on the command line"
+    )
 
 
 def _is_image(name: str) -> bool:

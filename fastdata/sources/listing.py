@@ -132,7 +132,7 @@ def list_shards(urls: Urls, cache: Cache | None = None) -> tuple[Listing, tuple[
     listing, datasets = Listing(cache), dict[str, _Dataset | None]()
     for url in as_list(urls):
         if is_manifest(url):
-            dataset = datasets[url] = _remote(url, listing.cache) if is_remote(url) else _local(_json(url))
+            dataset = datasets[url] = _remote(url, listing.cache) if is_remote(url) else _local(Path(plain_path(url)))
             for place, entry in enumerate(dataset.manifest.shards):
                 dataset.add_to(listing, place, beside(dataset.json, entry.url))
         else:
@@ -158,13 +158,6 @@ def _add_named(listing: Listing, shard: str, datasets: dict[str, _Dataset | None
         listing.add(shard, None, None, 0)
     else:
         dataset.add_to(listing, place, shard)
-
-
-def _json(url: str) -> Path:
-    file = Path(plain_path(url))
-    if not file.exists():
-        raise FileNotFoundError(f"no json {file}: check the path")
-    return file
 
 
 def _local(file: Path) -> _Dataset:

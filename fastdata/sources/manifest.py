@@ -151,10 +151,14 @@ def store(manifest: Manifest, directory: str | os.PathLike[str]) -> Path:
 def load(path: str | os.PathLike[str]) -> Manifest:
     """The manifest in a json that `store` wrote.
 
-    ManifestError, which names the file and the field, for anything else; OSError where it can't be read.
+    ManifestError, which names the file and the field, for anything else; OSError where it can't be read, such as
+    FileNotFoundError.
     """
     file = Path(path)
-    status = file.stat()
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no json {file}: check the path") from None
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
         raise ManifestError(f"{file}: no dataset's json: no regular file, or one of more than {MAX_BYTES} bytes")
     return parse(file.read_bytes(), file)

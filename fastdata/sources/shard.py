@@ -70,6 +70,10 @@ class Shard:
         opened = self._open()
         return extension in opened.columns and opened.entry(row)[opened.columns[extension]][0] != ABSENT
 
+    def extensions_of(self, row: int) -> list[str]:
+        """Those of the components that the sample has."""
+        return [name for name in self.extensions if self.has(row, name)]
+
     def start(self, row: int) -> int:
         """Where the sample begins in the shard."""
         return int(self._open().entry(row)[1])
@@ -111,7 +115,7 @@ class Shard:
         """Where a component of a sample lies, for who reads it. TarError where the sample has none such."""
         component = self.find(row, (extension,))
         if component is None:
-            have = ", ".join(name for name in self.extensions if self.has(row, name))
+            have = ", ".join(self.extensions_of(row))
             problem = f"sample {self.key(row)!r} has no component {extension!r} (it has {have})"
             raise TarError.at(self.path, self.start(row), problem)
         return component

@@ -97,8 +97,6 @@ def _listed(url: str) -> Iterator[str]:
     if is_remote(url):
         raise ValueError(f"{url!r}: a json is read where it is local; name remote shards by brace notation")
     file = Path(plain_path(url))
-    if not file.exists():
-        raise FileNotFoundError(f"no json {file}: check the path")
     for shard in load(file).shards:
         yield _file(str(file.parent / shard.url))
 

@@ -162,3 +162,29 @@ def test_a_class_without_a_sample_is_one_all_the_same(dataset: Path, tmp_path: P
     copied.write_text(json.dumps(said))
     (info,) = describe(copied)
     assert info.classes == {"cat": 5, "dog": 7, "eel": 0}
+
+
+@pytest.mark.parametrize("command", ["info", "view", "report"])
+@pytest.mark.parametrize("url", ["s3://bucket/data", "s3://bucket/data/", "http://localhost/data/", "s3://bucket"])
+def test_of_a_folder_at_a_url_it_says_what_to_name(fastdata: Command, command: str, url: str) -> None:
+    done = fastdata(command, url)
+    assert (done.status, done.out) == (1, "")
+    assert f"{url} is a folder at a URL: name the dataset's json in it, as {url.rstrip('/')}/train.json" in done.err
+
+
+def test_shards_without_images_are_told(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
+    done = fastdata("info", packed(tmp_path / "a.tar", [("a.txt", b"a"), ("b.txt", b"b")]))
+    assert "none: no sample has a jpg, jpeg, png, " in done.out
+    assert "no sample has" not in fastdata("info", dataset).out
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "view"])
+def test_a_json_that_is_not_there_is_named(fastdata: Command, command: str) -> None:
+    assert fastdata(command, "nowhere.json").err == "fastdata: no json nowhere.json: check the path\n"
+
+
+def test_what_the_system_says_has_no_number(fastdata: Command, dataset: Path, tmp_path: Path) -> None:
+    source = copy_of(dataset, tmp_path / "lacking")
+    (source / "train-000001.tar").unlink()
+    done = fastdata("info", source)
+    assert (done.status, done.err) == (1, f"fastdata: {source}/train-000001.tar: No such file or directory\n")

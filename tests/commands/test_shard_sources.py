@@ -95,3 +95,20 @@ def test_of_shards_without_a_json_the_classes_have_no_names(fastdata: Command, t
     said = {name: fastdata("shard", tmp_path / f"{name}.tar", tmp_path / f"of {name}").out for name in "ab"}
     assert "train.json: 1 sample, class indexes; shards: 1" in said["a"]
     assert "train.json: 1 sample, no classes; shards: 1" in said["b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--keys", "nowhere.txt"], 2, "Invalid value for '--keys': File 'nowhere.txt' does not exist."),
+        (["--keys", "/"], 2, "Invalid value for '--keys': File '/' is a directory."),
+        ([], 1, "no table nowhere.csv: check the path"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named(
+    fastdata: Command, dataset: Path, tmp_path: Path, arguments: list[str], status: int, said: str
+) -> None:
+    source = dataset / "train.json" if arguments else "nowhere.csv"
+    done = fastdata("shard", source, tmp_path / "out", *arguments)
+    assert done.status == status
+    assert said in done.err

@@ -116,11 +116,20 @@ def test_a_bad_sample_stands_in_its_place_with_its_cause(folder: Path, tmp_path:
     assert pairs.unshown.startswith("1 of 12 samples can't be shown; the first: 'cat/0' in ")
 
 
-def test_a_sheet_of_nothing_but_bad_samples_ends_with_1_and_their_causes(fastdata: Command, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"no image")
-    done = fastdata("view", tmp_path, "--out", tmp_path / "sheet.png", "--json")
-    assert (done.status, done.err[:46]) == (1, "fastdata: 1 of 1 samples can't be shown; the f")
-    assert json.loads(done.out)["samples"][0]["cause"]
+def test_of_nothing_but_bad_samples_no_picture_is_written(fastdata: Command, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "sheet.png"
+    photos.mkdir()
+    for number in range(5):
+        (photos / f"{number}.jpg").write_bytes(b"no image")
+    out.write_bytes(b"of yesterday")
+    done = fastdata("view", photos, "--out", out)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("fastdata: none of 5 samples can be shown, so there is no picture: '")
+    assert done.err.count("neither JPEG") == 3
+    assert out.read_bytes() == b"of yesterday"
+    shown = json.loads(fastdata("view", photos, "--out", out, "--json").out)
+    assert shown["out"] is None
+    assert all(sample["cause"].startswith("neither JPEG") for sample in shown["samples"])
 
 
 def test_pairs_stand_beside_each_other_in_an_even_number_of_columns() -> None:
@@ -263,7 +272,8 @@ def test_shards_without_classes_show_their_images(folder: Path, tmp_path: Path) 
         (["--target", "abc"], "fd.Raw"),
         (["--classes", "cat", "--step", "0"], "leave --classes out"),
         (["--rank", "0"], "belong to --step"),
-        (["--seed", "0", "--state", "x.json"], "--state says which"),
+        (["--seed", "0", "--state", __file__], "--state says which"),
+        (["--state", "x.json"], "Invalid value for '--state': File 'x.json' does not exist"),
         (["--step", "0", "--rank", "3", "--world-size", "2"], "there are ranks 0 to 1"),
     ],
 )

@@ -7,19 +7,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fastdata.errors import PackError
 from fastdata.packing import write
 from fastdata.packing.engines import Processes
 from fastdata.packing.origins.collect import collect
+from fastdata.packing.origins.from_shards import collect_shards
 from fastdata.packing.origins.source import Source
+from fastdata.packing.origins.usable import UnusableError
 from fastdata.packing.pack import pack_by
 from fastdata.packing.parts import Part, commit, pack_part
 from fastdata.packing.plan import SamplesPerShard, ShardCount
 from fastdata.packing.recipe import Recipe
 from fastdata.sources.folder import scan_classes
+from support.http_server import Server
 from support.packed import copy_of, files_of, keys_of, losing_a_file_after
+from support.pictures import encoded
+from support.tars import archive
 
 HERE = Processes(1)
 
@@ -120,13 +126,28 @@ def test_a_fault_of_the_machine_is_no_files_fault(
 
 
 @pytest.mark.parametrize(
-    ("root", "path", "listed"),
+    ("root", "path", "part", "listed"),
     [
-        ("https://", "https://one/a/1.jpg?X-Signature=s%2F3", "one/a/1.jpg"),
-        ("https://one/a", "https://one/a/1.parquet?sig=s, row 3", "1.parquet, row 3"),
-        ("s3://bucket/a", "s3://bucket/a/what?.jpg", "what?.jpg"),
-        ("/data", "/data/a/what?.jpg", "a/what?.jpg"),
+        ("https://", "https://one/a/1.jpg?X-Signature=s%2F3", "", "one/a/1.jpg"),
+        ("https://", "https://one/a/1.jpg?sig=s, row of:3", "", "one/a/1.jpg"),
+        ("https://one/a", "https://one/a/1.parquet?sig=s,t u", ", row 3", "1.parquet, row 3"),
+        ("https://one/a", "https://one/a/1.tar?sig=s:7", ":512", "1.tar:512"),
+        ("s3://bucket/a", "s3://bucket/a/what?.jpg", "", "what?.jpg"),
+        ("/data", "/data/a/what?.jpg", "", "a/what?.jpg"),
     ],
 )
-def test_what_is_listed_are_paths_below_the_root_and_no_signatures(root: str, path: str, listed: str) -> None:
-    assert write._below(root, path) == listed
+def test_what_is_listed_are_paths_below_the_root_and_no_signatures(
+    root: str, path: str, part: str, listed: str
+) -> None:
+    reason = "can't be read: {}: 403 Forbidden"
+    found = write._listed(root, UnusableError(path, reason.format(path), part))
+    assert found == (listed, reason.format(path if path.startswith(("s3:", "/")) else path.partition("?")[0]))
+
+
+def test_of_a_signed_shard_members_are_listed_by_their_offsets(http_server: Server, tmp_path: Path) -> None:
+    image = encoded(np.zeros((9, 9, 3), np.uint8), "PNG")
+    signature = "?signature=a,b%20c/d:512"
+    url = http_server.put("a/old.tar", archive([("1.jpg", b""), ("2.png", image), ("3.jpg", b"no image")])) + signature
+    pack_by(collect_shards(url), tmp_path, recipe(check=True), HERE)
+    assert [reject["path"] for reject in rejects_in(tmp_path)] == ["old.tar:512", "3.jpg"]
+    assert "signature" not in (tmp_path / "train.rejects.jsonl").read_text()

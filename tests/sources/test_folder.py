@@ -4,7 +4,7 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdata.sources.folder import FolderScan, fingerprint, scan_classes, scan_pattern
+from fastdata.sources.urls import expand
 from support.folders import grow
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -200,6 +201,26 @@ def test_a_match_in_no_class_folder_is_an_error_that_names_it(tmp_path: Path) ->
     grow(tmp_path, "cat/1.jpg", "loose.jpg")
     with pytest.raises(ValueError, match=r"loose\.jpg matches the pattern .* in no class folder"):
         scan_classes(tmp_path, "**/*.jpg")
+
+
+@pytest.mark.parametrize("place", ["", "train/"])
+@pytest.mark.parametrize("scan", [scan_classes, scan_pattern])
+def test_of_a_folder_of_shards_the_error_says_who_reads_them(
+    tmp_path: Path, place: str, scan: Callable[[Path], FolderScan]
+) -> None:
+    grow(tmp_path, f"{place}a-000000.tar", f"{place}a.json")
+    with pytest.raises(FileNotFoundError, match=r"holds tar shards, no images: say TarImageDataset\('(.*)'\)") as error:
+        scan(tmp_path)
+    pattern = str(error.value).split("'")[1]
+    assert expand(pattern) == [f"{tmp_path}/{place}a-000000.tar"]
+
+
+def test_of_images_without_class_folders_the_error_says_what_reads_them(tmp_path: Path) -> None:
+    grow(tmp_path, "1.jpg", "2.png")
+    with pytest.raises(
+        FileNotFoundError, match=r"say labels=None \(--labels none .*\), and pattern='\*\.jpg' for some"
+    ):
+        scan_classes(tmp_path)
 
 
 # Patterns

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastdata.commands.opened import datasets_in, named_shards, opened
+from fastdata.commands.named import named_shards
+from fastdata.commands.opened import datasets_in, opened
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.store import TarImageMapDataset
 from fastdata.errors import TarError

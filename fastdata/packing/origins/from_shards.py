@@ -23,7 +23,7 @@ from fastdata.sources.stores.remote_glob import remote_matches
 from fastdata.sources.stores.storage import storage_of
 from fastdata.sources.tars.tar import Member
 from fastdata.sources.tars.webdataset import Group, groups
-from fastdata.sources.urls import Urls, as_list, is_remote
+from fastdata.sources.urls import Urls, as_list, is_remote, path_of
 
 _COPIES = 4  # of remote shards, which are here at a time
 
@@ -102,7 +102,7 @@ def _matches(url: str) -> list[str]:
 
 
 def _folder_of(shard: str) -> str:
-    return shard.rpartition("/")[0] if is_remote(shard) else str(Path(shard).absolute().parent)
+    return path_of(shard).rpartition("/")[0] if is_remote(shard) else str(Path(shard).absolute().parent)
 
 
 def _read(shards: Sequence[str]) -> Iterator[_Shard]:

@@ -57,7 +57,7 @@ class _Local:
         except OSError as error:
             raise unreadable(path, error) from error
         if changed or len(data) != size:
-            raise UnusableError(f"{path}:{offset}", CHANGED)
+            raise UnusableError(path, CHANGED, f":{offset}")
         return data
 
     def close(self) -> None:

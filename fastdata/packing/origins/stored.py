@@ -65,5 +65,5 @@ class Stored(NamedTuple):
         """The error of a component that can't be packed, which names its file and the row that names that."""
         which, offset = int(self.which[row, column]), int(self.offsets[row, column])
         of_table = f"(row {self.rows[which]} of the table) " if self.rows[which] else ""
-        where = f", row {offset}" if self.column else f":{offset}" if offset else ""
-        return UnusableError(f"{self.files[which]}{where}", f"{of_table}{reason}")
+        part = f", row {offset}" if self.column else f":{offset}" if offset else ""
+        return UnusableError(self.files[which], f"{of_table}{reason}", part)

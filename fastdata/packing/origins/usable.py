@@ -16,14 +16,15 @@ UNUSABLE = -2
 
 
 class UnusableError(PackError):
-    """A file that can't be packed: what is wrong with it, and not with the machine."""
+    """A file that can't be packed, or a `part` of it (":512", ", row 3"): what is wrong with it, and not with the
+    machine."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"{path} {reason}")
-        self.path, self.reason = path, reason
+    def __init__(self, path: str, reason: str, part: str = "") -> None:
+        super().__init__(f"{path}{part} {reason}")
+        self.path, self.reason, self.part = path, reason, part
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
-        return type(self), (self.path, self.reason)
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, str]]:
+        return type(self), (self.path, self.reason, self.part)
 
 
 def size_and_time(path: str, *, image: bool = False) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """A remote file's local counterpart: a sparse file with the same offsets, of which some pieces are there."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -13,7 +13,7 @@ from xxhash import xxh3_64_intdigest
 from fastdata.sources.faults import patiently
 from fastdata.sources.node.piece_calls import REGION, At
 from fastdata.sources.node.piece_locks import FileLocks
-from fastdata.sources.regular import open_private
+from fastdata.sources.regular import HoldsDescriptor, open_private
 from fastdata.sources.tars.tar import pread
 
 MAX_RUN = 8 << 20
@@ -67,7 +67,7 @@ def is_intact(piece: Piece, data: bytes | memoryview) -> bool:
     return len(data) == piece.size and xxh3_64_intdigest(data) == piece.hash
 
 
-class SparseFile:
+class SparseFile(HoldsDescriptor):
     """The sparse file at `path`, made for its user alone; its regions are `first_region` and following of the ledger.
 
     `locks` are those on its bytes, as this process has them.
@@ -76,8 +76,6 @@ class SparseFile:
     failure has cut short, or a hole punched since, is a piece that is not there.
     """
 
-    fd = -1
-
     def __init__(self, path: Path, size: int, first_region: int, locks: FileLocks) -> None:
         self.path, self.first_region, self.locks = path, first_region, locks
         self.fd = open_private(path)
@@ -85,10 +83,6 @@ class SparseFile:
         self._block = min(max(status.st_blksize, 1), REGION)
         if status.st_size != size:
             os.ftruncate(self.fd, size)
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # by then `os` may be gone
-        if self.fd >= 0:
-            close(self.fd)
 
     def has(self, piece: Piece) -> bool:
         """Whether the piece is there, by its hash. The caller has a lock on it.

@@ -42,10 +42,12 @@ def read_columns(path: str, as_text: Collection[str] = (), names: Sequence[str] 
 
     CSV has the columns' `names` in its first line, or they are given. One of its columns is of integers or numbers
     where all its cells are such, but for empty ones, which are None there; otherwise, and where `as_text` names it, it
-    is text. `called` is what messages call the file, where that is not its path. ValueError that names file and line
-    for what is no table, ImportError that says what to install for Parquet.
+    is text. `called` is what messages call the file, where that is not its path. FileNotFoundError where it is not
+    there, ValueError that names file and line for what is no table, ImportError that says what to install for Parquet.
     """
     file = _File(path, called or path)
+    if not Path(path).exists():
+        raise FileNotFoundError(f"no table {file.name}: check the path")
     if names and file.kind not in (".csv", ".tsv"):
         raise ValueError(f"{file.name}: columns are named for a .csv or .tsv file; others name them themselves")
     match file.kind:

@@ -119,9 +119,16 @@ def test_a_table_that_is_no_utf_8_or_no_parquet_is_an_error(tmp_path: Path) -> N
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"pip install 'fastdata-images\[parquet\]'"):
         read_columns(str(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl.gz", "a.parquet"])
+def test_a_table_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"^no table {tmp_path}/{name}: check the path$"):
+        read_columns(str(tmp_path / name))
 
 
 def joined(table: Table, keys: Sequence[str]) -> Join:
