@@ -9,7 +9,7 @@ from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 from fastdata.epoch.orders import OneEpoch, Orders, OrdersOfBatches
-from fastdata.epoch.plan import EpochPlan, Last, Place, visible_ranks
+from fastdata.epoch.plan import EpochPlan, Last, Place, ranks_for_spawned
 from fastdata.epoch.run import Run
 from fastdata.epoch.shared import in_worker
 from fastdata.epoch.shared_epochs import SharedEpochs, Start
@@ -190,10 +190,9 @@ class EpochCursor:
         return {**self.__dict__, "ranks": self.ranks_elsewhere()}
 
     def ranks_elsewhere(self) -> tuple[int | None, int | None]:
-        """The ranks for a copy of this: for a process that a rank spawns, a worker say, that rank's, since it can't see
-        its process group. Where there are no ranks yet, those that were said, if any: what is spawned may be the ranks.
+        """The ranks for a copy of this: those that were given. Where none were, and the copy is for a process that a
+        rank spawns, a worker say, that rank's. Where there are no ranks yet, none: what is spawned may be the ranks.
         """
-        if get_spawning_popen() is None or visible_ranks() is None:
+        if get_spawning_popen() is None or self.ranks != (None, None):
             return self.ranks
-        place = self.place()
-        return place.rank, place.world_size
+        return ranks_for_spawned() or self.ranks
