@@ -1,5 +1,6 @@
 """tools/train.py in this process, on images that take no time; test_processes.py runs it on several ranks."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,12 @@ def test_too_few_classes_and_those_of_another_validation_are_not_trained_on(fold
     (other / "green" / "1.jpg").write_bytes((folder / "green" / "01.jpg").read_bytes())
     with pytest.raises(SystemExit, match=r"other has other classes than .*: blue, red"):
         trained(folder, tmp_path, f"--val {other}")
+
+
+def test_a_validation_that_lacks_the_last_classes_has_the_same_numbers(folder: Path, tmp_path: Path) -> None:
+    for name in ("blue", "green"):
+        shutil.copytree(folder / name, tmp_path / "fewer" / name)
+    assert training_of(folder, f"--val {tmp_path / 'fewer'}").number_of_classes() == 3
 
 
 def test_a_checkpoint_is_replaced_by_a_whole_one_or_not_at_all(
