@@ -5,6 +5,7 @@ Whoever begins an iteration without having said the epoch gets the next one, so 
 
 import operator
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
@@ -129,10 +130,26 @@ class EpochCursor:
 
     def state_of(self, run: Run, steps: int) -> dict[str, Any]:
         """The state once every rank has taken that many steps of a run."""
+        return self.state_at(*self.reached(run, steps))
+
+    def state_at(self, epoch: int, position: int) -> dict[str, Any]:
+        """The state at a position of an epoch."""
+        return self._state(epoch, position).to_dict()
+
+    def reached(self, run: Run, steps: int) -> tuple[int, int]:
+        """Epoch and position once every rank has taken that many steps of a run."""
         position = run.plan.position_after(steps)
         if isinstance(self._declared, OrdersOfBatches) and steps >= run.plan.steps(0):
             position = run.plan.num_samples  # what "drop" leaves is no batch of another size either
-        return self._state(run.epoch, position).to_dict()
+        return run.epoch, position
+
+    def copy_at(self, reached: tuple[int, int] | None) -> "EpochCursor":
+        """One of its own, which goes on there; or, with None, as this one."""
+        copy = EpochCursor.__new__(EpochCursor)
+        copy.__dict__ |= {**self.__dict__, "_shared": deepcopy(self._shared)}
+        if reached is not None:
+            copy._go_to(Start(*reached, said=False), keep_begun=False)
+        return copy
 
     def state_after(self, batches: int) -> dict[str, Any]:
         """The state once the training loop has received that many batches of the iteration that was begun last,
