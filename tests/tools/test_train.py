@@ -1,6 +1,9 @@
 """tools/train.py in this process, on images that take no time; test_processes.py runs it on several ranks."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -358,3 +361,17 @@ def test_it_learns_on_a_gpu_in_each_precision(folder: Path, tmp_path: Path, prec
     validation = train.main([*options.split(), *SMALL.split()])
     assert validation is not None
     assert validation.accuracy > 0.9
+
+
+@pytest.mark.slow
+def test_it_starts_as_a_script_wherever_one_is(folder: Path, tmp_path: Path) -> None:
+    """As users run it: nobody has put tools/ on their path."""
+    tools = Path(train.__file__).parent
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path and Path(path).resolve() != tools)
+    options = f"--data {folder} --out {tmp_path} --epochs 1"
+    command = [sys.executable, tools / "train.py", *options.split(), *SMALL.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "checkpoint.pt").exists()
