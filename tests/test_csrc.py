@@ -47,7 +47,7 @@ def test_only_one_room_knows_python() -> None:
 
 
 def test_a_build_that_finds_no_sources_says_where_it_looked(tmp_path: Path) -> None:
-    command = [sys.executable, CSRC.parents[1] / "setup.py", "--version"]
+    command = [sys.executable, str(CSRC.parents[1] / "setup.py"), "--version"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert f"no sources of the kernel in {tmp_path / 'fastdata' / 'csrc'}" in done.stderr

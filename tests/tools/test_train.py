@@ -371,7 +371,7 @@ def test_it_starts_as_a_script_wherever_one_is(folder: Path, tmp_path: Path) -> 
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path and Path(path).resolve() != tools)
     options = f"--data {folder} --out {tmp_path} --epochs 1"
-    command = [sys.executable, tools / "train.py", *options.split(), *SMALL.split()]
+    command = [sys.executable, str(tools / "train.py"), *options.split(), *SMALL.split()]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "checkpoint.pt").exists()
