@@ -72,9 +72,12 @@ class Wheel(bdist_wheel):
 
 
 CSRC = Path("fastdata", "csrc")  # relative, as setuptools wants it
+SOURCES = sorted(map(str, CSRC.rglob("*.c")))
+if not SOURCES and BUILD != "no":
+    raise SystemExit(f"no sources of the kernel in {CSRC.resolve()}: run setup.py in the folder where it lies")
 kernel = Extension(
     "fastdata.images._kernel",
-    sorted(map(str, CSRC.rglob("*.c"))),
+    SOURCES,
     depends=sorted(map(str, CSRC.rglob("*.h"))),
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE else [],
     py_limited_api=STABLE,

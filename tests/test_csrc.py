@@ -1,6 +1,8 @@
 """The compiled kernel's C keeps to the same rules as the package: rooms in layers, no circles."""
 
 import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -42,3 +44,10 @@ def test_there_are_no_circles() -> None:
 def test_only_one_room_knows_python() -> None:
     knowing = {path.parent.name for path in CSRC.rglob("*.[ch]") if "<Python.h>" in path.read_text()}
     assert knowing == {"python"}
+
+
+def test_a_build_that_finds_no_sources_says_where_it_looked(tmp_path: Path) -> None:
+    command = [sys.executable, str(CSRC.parents[1] / "setup.py"), "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"no sources of the kernel in {tmp_path / 'fastdata' / 'csrc'}" in done.stderr

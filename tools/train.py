@@ -129,7 +129,7 @@ class Training:
         if classes < len(names):
             raise SystemExit(f"--classes {classes} is less than the {len(names)} classes of {self.args.data}")
         validated = list(self.validation_batches.dataset.classes) if self.args.val else []
-        if names and validated and names != validated:
+        if names and names[: len(validated)] != validated:
             differ = ", ".join(sorted(set(names) ^ set(validated)))
             problem = f"{self.args.val} has other classes than {self.args.data}, so that their numbers would not match"
             raise SystemExit(f"{problem}: {differ or 'in another order'}")

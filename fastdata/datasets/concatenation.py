@@ -71,6 +71,7 @@ class ConcatenatedDatasets(OtherNumbers):
         return self._parts[0].draw(sample, epoch)
 
     def _locate(self, number: int) -> tuple[ImageDataset, int]:
+        self._check_number(number)
         at = int(np.searchsorted(self._ends, number, side="right"))
         return self._parts[at], number - (int(self._ends[at - 1]) if at else 0)
 

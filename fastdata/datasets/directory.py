@@ -61,6 +61,8 @@ class ImageDirectoryDataset(Selectable, Dataset[tuple[Tensor, Any]]):
     ) -> None:
         super().__init__(transform, seed, max_pixels, map, max_bytes)
         self.root = Path(root)
+        if pattern is not None and not isinstance(pattern, str):
+            raise TypeError(f"pattern must be a string such as '**/*.jpg', got {pattern!r}; is it transform=… instead?")
         if isinstance(labels, str) and labels != "folder":
             raise ValueError(f"labels must be 'folder', None or a function from path to int, got {labels!r}")
         if labels == "folder":

@@ -41,9 +41,7 @@ class Kept:
 
     def ends(self, ends: Numbers) -> Numbers:
         """Where blocks of stored samples end, as numbers of kept ones; blocks of which none is kept are left out."""
-        if self._numbers is None:
-            return np.unique(ends)
-        of_kept = np.unique(np.searchsorted(self._numbers, ends))
+        of_kept = np.unique(ends if self._numbers is None else np.searchsorted(self._numbers, ends))
         return of_kept[of_kept > 0]
 
     def fingerprint(self, whole: str) -> str:

@@ -17,7 +17,11 @@ class OtherNumbers(ImageDataset):
 
     @abstractmethod
     def _locate(self, number: int) -> tuple[ImageDataset, int]:
-        """The dataset that a sample is of, and its number there."""
+        """The dataset that a sample is of, and its number there. IndexError for a number that no sample has."""
+
+    def _check_number(self, number: int) -> None:
+        if not 0 <= number < self.num_samples:
+            raise IndexError(f"sample {number} of {self.num_samples}")
 
     @abstractmethod
     def _parts_used(self) -> Sequence[ImageDataset]:

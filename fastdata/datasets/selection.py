@@ -33,7 +33,8 @@ class Selectable(MapStyleDataset):
 
         Those for which `where(key, target)` is true; or those of some `keys`, in their order; or by `numbers`, a slice,
         or a mask (bools, one a sample). ValueError for a key that no sample has, or where nothing is selected,
-        IndexError for a number out of range, TypeError unless one of the three is given.
+        IndexError for a number out of range, TypeError for numbers that are no list of integers, and unless one of the
+        three is given.
         """
         if sum(given is not None for given in (where, keys, numbers)) != 1:
             raise TypeError("select by one of where=, keys= and numbers=")
@@ -65,10 +66,17 @@ def _listed(numbers: Any, samples: int) -> Any:
     """Numbers, those of a slice, or where a mask is true."""
     if isinstance(numbers, slice):
         return range(samples)[numbers]
-    listed = np.asarray(numbers)
+    try:
+        listed = np.asarray(numbers)
+    except ValueError:  # lists of several lengths are no array
+        raise TypeError("numbers must be one list of integers, or a mask, got lists of several lengths") from None
     if listed.size and listed.dtype.kind not in "iub":
         raise TypeError(f"numbers of samples are integers, or a mask of bools, got {listed.dtype}")
+    if listed.ndim == 0:
+        raise TypeError(f"numbers must be a list of integers: write numbers=[{numbers!r}]")
     if listed.dtype != np.bool_:
+        if listed.ndim > 1:
+            raise TypeError(f"numbers must be one list of integers, got an array of shape {listed.shape}")
         return listed.astype(np.int64).tolist()
     if listed.shape != (samples,):
         raise ValueError(f"a mask has one bool for each of {samples} samples, got shape {listed.shape}")
@@ -136,6 +144,7 @@ class SelectedSamples(OtherNumbers, Selectable, Dataset[tuple[Tensor, Any]]):
         return self._dataset.draw(sample, epoch)
 
     def _locate(self, number: int) -> tuple[ImageDataset, int]:
+        self._check_number(number)
         return self._dataset, int(self._numbers[number])
 
     def _parts_used(self) -> Sequence[ImageDataset]:

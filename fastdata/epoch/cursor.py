@@ -5,11 +5,12 @@ Whoever begins an iteration without having said the epoch gets the next one, so 
 
 import operator
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 from fastdata.epoch.orders import OneEpoch, Orders, OrdersOfBatches
-from fastdata.epoch.plan import EpochPlan, Last, Place, visible_ranks
+from fastdata.epoch.plan import EpochPlan, Last, Place, ranks_for_spawned
 from fastdata.epoch.run import Run
 from fastdata.epoch.shared import in_worker
 from fastdata.epoch.shared_epochs import SharedEpochs, Start
@@ -129,10 +130,26 @@ class EpochCursor:
 
     def state_of(self, run: Run, steps: int) -> dict[str, Any]:
         """The state once every rank has taken that many steps of a run."""
+        return self.state_at(*self.reached(run, steps))
+
+    def state_at(self, epoch: int, position: int) -> dict[str, Any]:
+        """The state at a position of an epoch."""
+        return self._state(epoch, position).to_dict()
+
+    def reached(self, run: Run, steps: int) -> tuple[int, int]:
+        """Epoch and position once every rank has taken that many steps of a run."""
         position = run.plan.position_after(steps)
         if isinstance(self._declared, OrdersOfBatches) and steps >= run.plan.steps(0):
             position = run.plan.num_samples  # what "drop" leaves is no batch of another size either
-        return self._state(run.epoch, position).to_dict()
+        return run.epoch, position
+
+    def copy_at(self, reached: tuple[int, int] | None) -> "EpochCursor":
+        """One of its own, which goes on there; or, with None, as this one."""
+        copy = EpochCursor.__new__(EpochCursor)
+        copy.__dict__ |= {**self.__dict__, "_shared": deepcopy(self._shared)}
+        if reached is not None:
+            copy._go_to(Start(*reached, said=False), keep_begun=False)
+        return copy
 
     def state_after(self, batches: int) -> dict[str, Any]:
         """The state once the training loop has received that many batches of the iteration that was begun last,
@@ -190,10 +207,9 @@ class EpochCursor:
         return {**self.__dict__, "ranks": self.ranks_elsewhere()}
 
     def ranks_elsewhere(self) -> tuple[int | None, int | None]:
-        """The ranks for a copy of this: for a process that a rank spawns, a worker say, that rank's, since it can't see
-        its process group. Where there are no ranks yet, those that were said, if any: what is spawned may be the ranks.
+        """The ranks for a copy of this: those that were given. Where none were, and the copy is for a process that a
+        rank spawns, a worker say, that rank's. Where there are no ranks yet, none: what is spawned may be the ranks.
         """
-        if get_spawning_popen() is None or visible_ranks() is None:
+        if get_spawning_popen() is None or self.ranks != (None, None):
             return self.ranks
-        place = self.place()
-        return place.rank, place.world_size
+        return ranks_for_spawned() or self.ranks

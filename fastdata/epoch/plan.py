@@ -43,7 +43,7 @@ class Place:
     ) -> "Place":
         """The given arguments, and for the rest what this process can see.
 
-        Ranks come from torch.distributed where it is initialized, else from RANK (on a single node LOCAL_RANK) and
+        Ranks come from torch.distributed where it is initialized, else from RANK (where NODE_RANK is 0 LOCAL_RANK) and
         WORLD_SIZE in the environment, else 0 of 1; workers from torch's DataLoader, else 0 of 1. torch is never
         imported for it. ValueError for half a pair, such as a rank without its world_size.
         """
@@ -65,7 +65,7 @@ def visible_ranks() -> tuple[int, int] | None:
     distributed: Any = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
-    rank, world_size = (_environment_int(name) for name in ("RANK", "WORLD_SIZE"))
+    rank, world_size = (environment_int(name) for name in ("RANK", "WORLD_SIZE"))
     if rank is None and world_size is not None:
         rank = _lightnings_rank()
     return _pair("environment variable RANK", rank, "WORLD_SIZE", world_size)
@@ -73,12 +73,25 @@ def visible_ranks() -> tuple[int, int] | None:
 
 def _lightnings_rank() -> int | None:
     """The rank of a process that Lightning has started, where its environment says it: there is no RANK in it, and on
-    the second node only its process group, which begins after its loaders are made, knows.
+    the second node only its process group, which begins after its loaders are made, knows. Lightning always says
+    NODE_RANK; without it nobody knows which node this is.
     """
-    return None if _environment_int("NODE_RANK") else _environment_int("LOCAL_RANK")
+    return environment_int("LOCAL_RANK") if environment_int("NODE_RANK") == 0 else None
 
 
-def _environment_int(name: str) -> int | None:
+def ranks_for_spawned() -> tuple[int, int] | None:
+    """The ranks that a process spawned by this one should be given: this one's, whose process group it can't see.
+
+    None where it had better look for itself. There are none here; or this one is alone, also by its environment, and
+    what it spawns may be the ranks.
+    """
+    ranks = visible_ranks()
+    said = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+    return None if ranks == (0, 1) and said in ((None, None), ("0", "1")) else ranks
+
+
+def environment_int(name: str) -> int | None:
+    """The value of an environment variable, None where it is not set. ValueError for one that is no integer."""
     text = os.environ.get(name)
     if text is None:
         return None

@@ -42,20 +42,23 @@ def orders_for(dataset: ImageDataset, order: Order | None, shuffle: Shuffle | No
 
 
 def check_numbers(batch_size: int, num_threads: int | None, prefetch: int, max_skipped: int) -> None:
-    """TypeError for what is no integer, ValueError for one out of range."""
-    for name, value in (("batch_size", batch_size), ("num_threads", num_threads), ("prefetch", prefetch)):
-        if value is not None and not hasattr(value, "__index__"):
+    """TypeError for what is no integer, ValueError for one out of range. The num_threads may be None."""
+    numbers = [("batch_size", batch_size, 1), ("prefetch", prefetch, 1), ("max_skipped", max_skipped, 0)]
+    if num_threads is not None:
+        numbers.append(("num_threads", num_threads, 1))
+    for name, value, least in numbers:
+        if not hasattr(value, "__index__"):
             raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if max_skipped < 0:
-        raise ValueError(f"max_skipped must be at least 0, got {max_skipped}")
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def check_choices(dataset: ImageDataset, last: Last, decoder: object, on_error: str) -> None:
     """ValueError for what is none of the choices, TypeError for one that a stream does not have."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+    if decoder not in ("cpu", "dali") and not isinstance(decoder, Dali):
+        raise ValueError(f"decoder must be 'cpu', 'dali' or a Dali(...), got {decoder!r}")
     if isinstance(dataset, TarImageStream):
         given = {"last='drop' or 'pad'": last != "partial", "decoder='dali'": decoder != "cpu"}
         dataset.refuse_given({**given, "on_error='skip'": on_error != "raise"})
@@ -77,8 +80,6 @@ def dali_of(decoder: Decoder, dataset: ImageDataset, sizes: Collection[Size]) ->
         raise ValueError("DALI decodes one view of an image: decoder='cpu' decodes several")
     if dataset.is_mapped:
         raise ValueError("map= is of samples on the CPU, and DALI gives whole batches: decoder='cpu' goes with it")
-    if decoder != "dali" and not isinstance(decoder, Dali):
-        raise ValueError(f"decoder must be 'cpu', 'dali' or a Dali(...), got {decoder!r}")
     if sizes:
         raise ValueError("DALI's pipeline has images of one size: decoder='cpu' decodes those of Buckets")
     check_installed()

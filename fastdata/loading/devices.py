@@ -1,14 +1,14 @@
 """The device that a Loader's batches go to."""
 
-import os
-
 import torch
+
+from fastdata.epoch.plan import environment_int
 
 
 def device_of(device: str | torch.device | None) -> torch.device | None:
     """The device that a user names, and of several GPUs which; None for the CPU, where batches are already.
 
-    RuntimeError where CUDA is asked for and is not there.
+    RuntimeError where CUDA is asked for and is not there, ValueError for a LOCAL_RANK that is no integer.
     """
     if device is None:
         return None
@@ -22,5 +22,7 @@ def device_of(device: str | torch.device | None) -> torch.device | None:
 
 def _local_gpu() -> int:
     """This rank's GPU, by torchrun's LOCAL_RANK; the current one where a rank sees fewer, its own alone for example."""
-    local_rank = int(os.environ.get("LOCAL_RANK", "-1"))
-    return local_rank if 0 <= local_rank < torch.cuda.device_count() else torch.cuda.current_device()
+    local_rank = environment_int("LOCAL_RANK")
+    if local_rank is not None and 0 <= local_rank < torch.cuda.device_count():
+        return local_rank
+    return torch.cuda.current_device()

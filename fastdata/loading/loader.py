@@ -181,10 +181,15 @@ class Loader:
     def state_dict(self) -> dict[str, Any]:
         """Where to go on: after the batches that this Loader has handed out. A small dict that survives JSON."""
         self._refuse_of_stream("a state")
+        reached = self._reached()
+        return self._cursor.next_state() if reached is None else self._cursor.state_at(*reached)
+
+    def _reached(self) -> tuple[int, int] | None:
+        """Epoch and position of the iteration whose rest comes next; None where the next one is another."""
         iteration = self._iteration
         if iteration is None or self._cursor.begun() is None or (self._cursor.said and not iteration.runs):
-            return self._cursor.next_state()
-        return self._cursor.state_of(iteration.run, iteration.steps)
+            return None
+        return self._cursor.reached(iteration.run, iteration.steps)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on at the very next sample, with any number of ranks and threads and any batch size.
@@ -211,8 +216,19 @@ class Loader:
             self._iteration.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a copy, here or in another process, which has no iteration yet."""
-        return {**self.__dict__, "_iteration": None, "_memory": None}
+        """For a copy, here or in another process. It has no iteration yet, an epoch and a list `skipped` of its own.
+
+        Its first iteration gives what is left of the one that runs here, as after `load_state_dict`, or where none
+        does the next epoch.
+        """
+        runs = self._iteration is not None and self._iteration.runs
+        reached = self._reached() if runs and not self.dataset.is_stream else None
+        return {**self.__dict__, "_iteration": None, "_memory": None, "skipped": [*self.skipped], "_copied_at": reached}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        reached = state.pop("_copied_at")
+        self.__dict__ |= state
+        self._cursor = self._cursor.copy_at(reached)
 
     def __enter__(self) -> Self:
         return self

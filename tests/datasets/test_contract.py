@@ -292,6 +292,15 @@ def test_a_copy_in_another_process_has_the_same_samples(ours: ImageDataset) -> N
         assert (copy.key(number), copy.where(number)) == (ours.key(number), ours.where(number))
 
 
+@pytest.mark.parametrize("make", OF_TORCH)
+@pytest.mark.parametrize("number", [-1, COUNT])
+def test_a_number_that_no_sample_of_others_has_is_an_error(tmp_path: Path, make: Make, number: int) -> None:
+    ours = as_image_dataset(make(tmp_path, FILES))
+    for ask in (ours.key, ours.where, ours.read):
+        with pytest.raises(IndexError, match=f"sample {number} of {COUNT}"):
+            ask(number)
+
+
 @pytest.fixture
 def of_two_seeds(tmp_path: Path) -> ConcatDataset[Any]:
     first, second = directory(tmp_path / "0", FILES[:5], SEED), directory(tmp_path / "1", FILES[5:], SEED + 1)

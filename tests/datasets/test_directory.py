@@ -85,6 +85,11 @@ class TestDirectory:
         with pytest.raises(TypeError, match=r"select\(numbers=...\) makes a dataset of some"):
             dataset[:3]  # type: ignore[index]
 
+    def test_a_transform_in_the_place_of_the_pattern_is_told_its_name(self, class_folder: Path) -> None:
+        """torchvision's ImageFolder takes it there."""
+        with pytest.raises(TypeError, match=r"pattern must be a string .*, got \[RandomResizedCrop.*transform=…"):
+            ImageDirectoryDataset(class_folder, TRAIN)  # type: ignore[arg-type]
+
     def test_a_bad_image_is_an_error_with_key_file_and_cause(self, class_folder: Path, tmp_path: Path) -> None:
         shutil.copytree(class_folder / "cat", tmp_path / "cat")
         (tmp_path / "cat/000.jpg").write_bytes(b"\xff\xd8\xff nothing")

@@ -72,8 +72,13 @@ class TestSplitting:
         assert received != names(everything(TarImageDataset(class_shards, rank=0, world_size=2)))
 
     @pytest.mark.slow
-    def test_ranks_that_are_spawned_with_a_dataset_share_its_samples(self, class_shards: list[str]) -> None:
-        """What starts them is no rank itself, and its place is not theirs."""
+    @pytest.mark.parametrize("said", [{}, {"RANK": "0", "WORLD_SIZE": "1"}])
+    def test_ranks_that_are_spawned_with_a_dataset_share_its_samples(
+        self, class_shards: list[str], monkeypatch: pytest.MonkeyPatch, said: dict[str, str]
+    ) -> None:
+        """What starts them is no rank itself, or the only one, and its place is not theirs."""
+        for name, value in said.items():
+            monkeypatch.setenv(name, value)
         dataset = TarImageDataset(class_shards, transform=TRAIN)
         answers = get_context("spawn").SimpleQueue()
         spawn: Any = torch.multiprocessing.spawn  # type: ignore[attr-defined]

@@ -1,13 +1,16 @@
 """EpochCursor: the next epoch without a word, another where it is said, and the rest of one after a state."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from multiprocessing.context import set_spawning_popen
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import DataLoader
 
 from fastdata.epoch.cursor import EpochCursor
@@ -254,6 +257,7 @@ def test_an_epoch_that_is_said_while_workers_start_is_the_next_one(how: str) -> 
 
 FORKED_RANKS = """
 import json, multiprocessing, os, warnings
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.data import DataLoader
 from support.cursors import Numbers
 warnings.simplefilter("ignore")  # Python 3.12 warns of every fork of a process with threads
@@ -281,3 +285,72 @@ def test_ranks_that_are_forked_from_one_process_share_no_epochs() -> None:
     *found, own = run_python(FORKED_RANKS).splitlines()
     assert [json.loads(line) for line in found] == [[[[1], [2], [3]]] * 3] * 2
     assert own == "0"
+
+
+# --- ranks of a process that is spawned
+
+
+@contextmanager
+def spawning() -> Iterator[None]:
+    """As while multiprocessing pickles what a spawned process gets."""
+    set_spawning_popen(object())  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        set_spawning_popen(None)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@contextmanager
+def process_group(rank: int, world_size: int) -> Iterator[None]:
+    distributed: Any = torch.distributed
+    distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world_size)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_ranks_that_were_given_are_those_of_what_is_spawned(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("RANK", "0")  # without WORLD_SIZE, which nobody asks for
+    with spawning():
+        assert cursor(20, None, 1, 2).ranks_elsewhere() == (1, 2)
+
+
+def test_what_a_rank_spawns_is_of_that_rank(environment: pytest.MonkeyPatch) -> None:
+    ours = cursor(20, None, None, None)
+    with process_group(1, 2):
+        assert ours.ranks_elsewhere() == (None, None)  # a copy here sees the group
+        with spawning():
+            assert ours.ranks_elsewhere() == (1, 2)
+    environment.setenv("RANK", "2")
+    environment.setenv("WORLD_SIZE", "3")
+    with spawning():
+        assert ours.ranks_elsewhere() == (2, 3)
+
+
+@pytest.mark.parametrize("said", [{}, {"RANK": "0", "WORLD_SIZE": "1"}])
+@pytest.mark.parametrize("has_group", [False, True])
+def test_what_a_process_alone_spawns_looks_for_its_ranks(
+    environment: pytest.MonkeyPatch, said: dict[str, str], has_group: bool
+) -> None:
+    for name, value in said.items():
+        environment.setenv(name, value)
+    with process_group(0, 1) if has_group else nullcontext(), spawning():
+        assert cursor(20, None, None, None).ranks_elsewhere() == (None, None)
+
+
+@pytest.mark.parametrize("said", [{"RANK": "1", "WORLD_SIZE": "2"}, {"WORLD_SIZE": "1"}])
+def test_a_process_group_of_one_is_that_of_what_is_spawned_where_the_environment_says_another(
+    environment: pytest.MonkeyPatch, said: dict[str, str]
+) -> None:
+    for name, value in said.items():
+        environment.setenv(name, value)
+    with process_group(0, 1), spawning():
+        assert cursor(20, None, None, None).ranks_elsewhere() == (0, 1)

@@ -34,6 +34,16 @@ def test_a_process_that_lightning_has_started_has_no_rank_in_its_environment(mon
         Place.detect()
 
 
+@pytest.mark.parametrize("launcher", [{}, {"GROUP_RANK": "1", "LOCAL_WORLD_SIZE": "2"}, {"SLURM_NODEID": "1"}])
+def test_a_local_rank_is_no_rank_where_nobody_says_that_this_is_the_first_node(
+    monkeypatch: pytest.MonkeyPatch, launcher: dict[str, str]
+) -> None:
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_RANK": "1", **launcher}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match="RANK=None and WORLD_SIZE=4"):
+        Place.detect()
+
+
 def test_explicit_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("WORLD_SIZE", "8")

@@ -162,6 +162,11 @@ class TestArguments:
         ("options", "message"),
         [
             ({"batch_size": "8"}, "batch_size must be an integer, got '8'"),
+            ({"batch_size": None}, "batch_size must be an integer, got None"),
+            ({"prefetch": None}, "prefetch must be an integer, got None"),
+            ({"max_skipped": None}, "max_skipped must be an integer, got None"),
+            ({"max_skipped": 0.5}, "max_skipped must be an integer, got 0.5"),
+            ({"num_threads": 1.5}, "num_threads must be an integer, got 1.5"),
             ({"normalize": (0.5, 0.5)}, r"normalize is a function of images, such as fd.Normalize\(mean, std\)"),
             ({"batch_transform": 0.2}, r"batch_transform is a function of \(images, targets\)"),
         ],

@@ -18,6 +18,7 @@ from fastdata.errors import SampleError
 from fastdata.loading.loader import Loader
 from fastdata.loading.memory import Memory
 from fastdata.loading.normalize import Normalize
+from fastdata.loading.skipping import Skipped
 from support.forks import Run
 from support.numbered import COUNT, iterable, map_style, write_folder
 from support.processes import assert_no_more_threads_than, descriptors, open_files, run_python, threads
@@ -182,15 +183,36 @@ def test_iterating_again_closes_the_running_iteration(folder: Path) -> None:
     assert len(list(second)) == 9
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))])
-def test_a_copy_of_a_loader_that_runs_has_no_iteration(folder: Path, copied: Callable[[Loader], Loader]) -> None:
-    loader = Loader(map_style(folder), 4, shuffle=True, normalize=Normalize.imagenet())
-    batches = iter(loader)
-    begun = [next(batches).keys]
-    other = copied(loader)
-    other.set_epoch(0)
-    whole = [batch.keys for batch in other]
-    assert begun + [batch.keys for batch in batches] == whole
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda loader: pickle.loads(pickle.dumps(loader))],
+    ids=["copy", "deep", "pickle"],
+)
+class TestCopies:
+    def test_a_copy_in_the_middle_of_an_epoch_goes_on_there(
+        self, folder: Path, copied: Callable[[Loader], Loader]
+    ) -> None:
+        loader = Loader(map_style(folder), 4, shuffle=True, normalize=Normalize.imagenet())
+        batches = iter(loader)
+        for _ in range(3):
+            next(batches)
+        other = copied(loader)
+        assert other.state_dict() == loader.state_dict()
+        assert [batch.keys for batch in other] == [batch.keys for batch in batches]
+        assert other.state_dict() == loader.state_dict()
+        assert [batch.keys for batch in other] == [batch.keys for batch in loader]
+
+    def test_a_copy_has_an_epoch_and_a_list_of_its_own(self, folder: Path, copied: Callable[[Loader], Loader]) -> None:
+        loader = Loader(map_style(folder), 4, shuffle=True)
+        list(loader)
+        other = copied(loader)
+        list(other)
+        assert (loader.epoch, other.epoch) == (0, 1)
+        other.set_epoch(7)
+        other.skipped.append(Skipped("key", "where", "why"))
+        assert (loader.state_dict()["epoch"], loader.skipped) == (0, [])
+        loader.set_epoch(3)
+        assert other.epoch == 7
 
 
 def test_two_iterators_begun_at_once_are_not_mixed_up(folder: Path) -> None:

@@ -282,3 +282,8 @@ class TestPersistentWorkers:
         assert epoch_of(batches).order == begun[1].order[8:]
         epochs.set_epoch(2)
         assert epoch_of(batches) == begun[2]
+
+
+def test_persistent_workers_that_are_spawned_hear_of_each_epoch(samples: Path) -> None:
+    """As those above, of "shards" alone: they take seconds to start."""
+    assert three_epochs("shards", samples, "spawn") == three_epochs("shards", samples, None)

@@ -276,6 +276,8 @@ def test_what_goes_with_one_image_only_is_refused_at_once(folder: Path, shards: 
         map_style(folder, transform=VIEWS, map=jitter)
     with pytest.raises(ValueError, match="DALI decodes one view of an image: decoder='cpu' decodes several"):
         fd.Loader(map_style(folder, transform=VIEWS), BATCH_SIZE, decoder="dali")
+    with pytest.raises(ValueError, match=r"decoder must be 'cpu', 'dali' or a Dali.*, got 'gpu'"):
+        fd.Loader(map_style(folder, transform=VIEWS), BATCH_SIZE, decoder="gpu")  # type: ignore[arg-type]
     for field in (fd.Mask("png"), fd.Boxes("json"), fd.Points("npy")):
         for make in (
             lambda field: fd.TarImageDataset(shards, VIEWS, target=field),

@@ -1,5 +1,9 @@
 """tools/train.py in this process, on images that take no time; test_processes.py runs it on several ranks."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,6 +239,12 @@ def test_too_few_classes_and_those_of_another_validation_are_not_trained_on(fold
         trained(folder, tmp_path, f"--val {other}")
 
 
+def test_a_validation_that_lacks_the_last_classes_has_the_same_numbers(folder: Path, tmp_path: Path) -> None:
+    for name in ("blue", "green"):
+        shutil.copytree(folder / name, tmp_path / "fewer" / name)
+    assert training_of(folder, f"--val {tmp_path / 'fewer'}").number_of_classes() == 3
+
+
 def test_a_checkpoint_is_replaced_by_a_whole_one_or_not_at_all(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,3 +361,17 @@ def test_it_learns_on_a_gpu_in_each_precision(folder: Path, tmp_path: Path, prec
     validation = train.main([*options.split(), *SMALL.split()])
     assert validation is not None
     assert validation.accuracy > 0.9
+
+
+@pytest.mark.slow
+def test_it_starts_as_a_script_wherever_one_is(folder: Path, tmp_path: Path) -> None:
+    """As users run it: nobody has put tools/ on their path."""
+    tools = Path(train.__file__).parent
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path and Path(path).resolve() != tools)
+    options = f"--data {folder} --out {tmp_path} --epochs 1"
+    command = [sys.executable, str(tools / "train.py"), *options.split(), *SMALL.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "checkpoint.pt").exists()

@@ -18,8 +18,8 @@ def fingerprint() -> str:
 def cursor(
     samples: int,
     batch_size: int | None = None,
-    rank: int = 0,
-    world_size: int = 1,
+    rank: int | None = 0,
+    world_size: int | None = 1,
     shuffle: bool = True,
     last: Last = "partial",
 ) -> EpochCursor:

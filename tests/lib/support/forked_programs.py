@@ -12,6 +12,8 @@ import json
 import os
 import signal
 import sys
+import types
+from contextlib import suppress
 
 import torch
 from torch.utils import data
@@ -33,12 +35,17 @@ def main() -> None:
             become(program)
             exec(compile(program.code, "<program>", "exec"), vars(sys.modules["__main__"]))  # noqa: S102 - tests' own
             return  # and end as any program does
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        status = os.waitpid(child, 0)[1]
+        with suppress(ProcessLookupError):  # where it has left nobody behind
+            os.killpg(child, signal.SIGKILL)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def become(program: Program) -> None:
-    """A program of its own: in its folder, with no input, what it prints in files, and an end."""
+    """A program of its own: its names and processes, in its folder, no input, what it prints in files, and an end."""
+    os.setsid()
     signal.alarm(program.limit)
+    sys.modules["__main__"] = types.ModuleType("__main__")
     os.chdir(program.place)
     sys.argv = ["-c", *program.arguments]
     for descriptor, file in enumerate([os.devnull, program.printed, program.complaints]):

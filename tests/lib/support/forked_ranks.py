@@ -3,6 +3,7 @@
 import runpy
 import sys
 import uuid
+from pathlib import Path
 
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -25,5 +26,8 @@ def launch(number: int, script: str, *arguments: str) -> None:
 
 def _rank(script: str, *arguments: str) -> None:
     sys.argv = [script, *arguments]
-    run = runpy.run_path if script.endswith(".py") else runpy.run_module
-    run(script, run_name="__main__")
+    if script.endswith(".py"):
+        sys.path.insert(0, str(Path(script).resolve().parent))  # where its own modules lie
+        runpy.run_path(script, run_name="__main__")
+    else:
+        runpy.run_module(script, run_name="__main__")

@@ -1,6 +1,8 @@
 """Programs that begin at once: each is a fork of a process that has imported what takes seconds, torch above all."""
 
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -38,7 +40,7 @@ def prepared(place: Path, *modules: str, silent: bool = True, **environment: str
     """
     command = [sys.executable, "-P", *([] if silent else ["-W", "ignore"]), "-m", "support.forked_programs", *modules]
     ours = {**os.environ, "PYTHONPATH": PYTHONPATH, **environment}
-    printed, complaints = place / "printed", place / "complaints"
+    numbers = itertools.count()
     with subprocess.Popen(
         command, cwd=place, env=ours, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as runner:
@@ -47,10 +49,12 @@ def prepared(place: Path, *modules: str, silent: bool = True, **environment: str
         send, answers = runner.stdin, runner.stdout
 
         def run(code: str, *arguments: object, limit: float = PATIENCE) -> str:
+            number = next(numbers)  # files of its own: who was left behind by another program may still write
+            printed, complaints = place / f"printed-{number}", place / f"complaints-{number}"
             printed.write_text("")
             complaints.write_text("")
             given = [str(argument) for argument in arguments]
-            program = Program(str(place), code, given, str(printed), str(complaints), int(limit))
+            program = Program(str(place), code, given, str(printed), str(complaints), math.ceil(limit))
             print(json.dumps(program), file=send)
             status, out, errors = answers.readline().strip(), printed.read_text(), complaints.read_text()
             assert (status, errors if silent else "") == ("0", ""), f"exit status {status}: {out}\n{errors[-4000:]}"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -126,11 +126,20 @@ def _dies_with(parent: int) -> object:
     return die
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports that are free, and stay so until a server has them: each process of tests looks in a place of its own."""
-    first, ports = LOWEST_PORT + os.getpid() * 64 % (LOWEST_OF_SYSTEM - LOWEST_PORT), list[int]()
-    while len(ports) < number:
-        with suppress(OSError), socket.create_server(("127.0.0.1", first)):
-            ports.append(first)
-        first = first + 1 if first + 1 < LOWEST_OF_SYSTEM else LOWEST_PORT
-    return ports
+def free_ports(number: int, system: int = LOWEST_OF_SYSTEM) -> list[int]:
+    """Ports that are free, and stay so until a server has them: each process of tests looks in a place of its own.
+
+    Below those of the `system`, where there are enough; the rest are what it gives.
+    """
+    among, first = system - LOWEST_PORT, os.getpid() * 64
+    with ExitStack() as opened:
+        servers = list[socket.socket]()  # open until all are found, so that no port is found twice
+        for place in range(among):
+            if len(servers) == number:
+                break
+            with suppress(OSError):
+                server = socket.create_server(("127.0.0.1", LOWEST_PORT + (first + place) % among))
+                servers.append(opened.enter_context(server))
+        while len(servers) < number:
+            servers.append(opened.enter_context(socket.create_server(("127.0.0.1", 0))))
+        return [server.getsockname()[1] for server in servers]
