@@ -409,6 +409,38 @@ def test_a_ledger_that_claims_more_regions_than_any_disk_has_is_read_as_far_as_i
         assert each._ledger.total() == 0
 
 
+@pytest.mark.parametrize("regions", [10**18 - 1, 9 * 10**12, (1 << 20) + 1])
+def test_a_damaged_line_costs_what_is_cached_and_not_the_cache(
+    server: RangeServer, tmp_path: Path, regions: int
+) -> None:
+    pieces, contents = files_of(server, 2, 100_000)
+    (tmp_path / "ranges").mkdir(mode=0o700)
+    (tmp_path / "ranges/files").write_text(f"0 {regions} {'0' * 32}-x\n")
+    for _ in range(2):
+        with closing(opened(tmp_path / "ranges")) as cache:
+            assert leased(cache, pieces) == expected(pieces, contents)
+            assert cache._ledger.total() == sum(path.stat().st_blocks for path in _data(tmp_path / "ranges")) * 512
+    assert (tmp_path / "ranges/ledger").stat().st_size < 1 << 13
+
+
+def _data(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name.endswith(".tar")]
+
+
+def test_a_cache_that_cannot_be_opened_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / "folder/files").mkdir(parents=True)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="Is a directory"):
+        opened(tmp_path / "folder")
+    monkeypatch.setattr("fastdata.sources.node.ledger.wait_for_lock", no_locks)
+    with pytest.raises(OSError, match="No locks available"):
+        opened(tmp_path / "locks", None)
+    assert os.listdir("/proc/self/fd") == before
+
+
 class _Here:
     """A storage whose files are in memory."""
 
