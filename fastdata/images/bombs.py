@@ -9,8 +9,8 @@ from PIL import Image
 from fastdata.errors import DecodeError
 from fastdata.images.limits import MAX_COMMENTS, MAX_SCANNED_PIXELS
 
-# TIFF's tags of a tile's sides, of a strip's height, and of where tiles or strips are and how many bytes they have: each
-# of these has a number for tiles and one for strips, which libtiff takes for the same.
+# TIFF's tags of a tile's sides and of a strip's height; and of where tiles or strips are, and how many bytes they have:
+# of these each has a number for tiles and one for strips, which libtiff takes for the same.
 _TILE_WIDTH, _TILE_HEIGHT, _STRIP_HEIGHT = 322, 323, 278
 _OFFSETS, _SIZES = (324, 273), (325, 279)
 

@@ -144,7 +144,10 @@ class RangeCache:
                 if not pin.leases:
                     ended.append(piece)
             # Out of the table first: what is in it is locked, wherever this is interrupted.
-            CALLS.let_go([self._pins.pop(piece).span for piece in ended])
+            try:
+                CALLS.let_go([self._pins.pop(piece).span for piece in ended])
+            except OSError as error:
+                raise self._named(error) from error
         self._filler.trim(ended, self._files)
 
     def _opened(self, file: RemoteFile) -> SparseFile:
@@ -208,10 +211,17 @@ class RangeCache:
         for first in range(0, len(of_files), _FILES_AT_ONCE):
             opened = [(self._files[file], pieces) for file, pieces in of_files[first : first + _FILES_AT_ONCE]]
             some = [(file, piece) for file, pieces in opened for piece in pieces]
-            looked = CALLS.look([file.at(piece.offset, piece.size) for file, piece in some])
+            try:
+                looked = CALLS.look([file.at(piece.offset, piece.size) for file, piece in some])
+            except OSError as error:
+                raise self._named(error) from error
             for (file, piece), each in zip(some, looked, strict=True):
                 found[self._found(piece, mine[piece], file, each)].append(piece)
         return found
+
+    def _named(self, error: OSError) -> OSError:
+        """The error of a call, which knows of no names."""
+        return OSError(error.errno, error.strerror, str(self._folder))
 
     def _found(self, piece: Piece, pin: Pin, file: SparseFile, looked: int) -> _Found:
         """Of a piece that was looked at: it is there and leased, missing and locked exclusively, or contested."""

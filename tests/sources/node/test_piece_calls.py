@@ -124,9 +124,7 @@ def test_a_write_that_is_cut_short_goes_on_until_it_fails(calls: Calls, files: F
     assert os.pread(files.data, 9000, 0) == b"x" * 5000 + b"\0" * 4000
 
 
-def test_a_write_of_no_bytes_is_an_error_and_not_tried_for_ever(
-    files: Files, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_of_no_bytes_is_an_error_and_not_tried_for_ever(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a file system in user space; of the reference, since the extension asks the system itself."""
     monkeypatch.setattr(os, "pwrite", lambda *_: 0)
     assert IN_PYTHON.write([files.at(0, 9000)], [b"x" * 9000]) == (0, errno.ENOSPC)

@@ -441,6 +441,27 @@ def test_a_cache_that_cannot_be_opened_leaves_nothing_open(tmp_path: Path, monke
     assert os.listdir("/proc/self/fd") == before
 
 
+@pytest.mark.parametrize("call", ["look", "let_go"])
+def test_an_error_of_a_call_names_the_caches_folder(
+    server: RangeServer, cache: RangeCache, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    pieces, _ = files_of(server, 1, 10_000)
+    with closing(cache.lease(pieces)) as lease, monkeypatch.context() as patch:
+        patch.setattr(range_cache, "CALLS", _Failing(call))
+        with pytest.raises(OSError, match=r"No locks available: '.*/ranges'"):
+            cache._looked_for({piece: cache._pins[piece] for piece in pieces}) if call == "look" else lease.close()
+
+
+class _Failing:
+    """Calls of which one fails."""
+
+    def __init__(self, call: str) -> None:
+        setattr(self, call, self._fail)
+
+    def _fail(self, *_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+
 class _Here:
     """A storage whose files are in memory."""
 
