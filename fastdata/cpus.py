@@ -53,6 +53,19 @@ def interrupting_nobody() -> Iterator[None]:
             _change_policy("SCHED_BATCH", "SCHED_OTHER")
 
 
+@contextmanager
+def beginning_for_others() -> Iterator[None]:
+    """A block in which the calling thread, if it is one of these, begins threads that others use, too: they are as the
+    process's first one."""
+    is_usual = hasattr(os, "SCHED_OTHER") and os.sched_getscheduler(os.getpid()) == os.SCHED_OTHER
+    changed = is_usual and _change_policy("SCHED_BATCH", "SCHED_OTHER")
+    try:
+        yield
+    finally:
+        if changed:
+            _change_policy("SCHED_OTHER", "SCHED_BATCH")
+
+
 def _change_policy(old: str, new: str) -> bool:
     """Changes the calling thread's policy, and says whether it has: Linux has these two, some sandboxes neither."""
     if not hasattr(os, new):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastdata.cpus import interrupt_nobody, interrupting_nobody
+from fastdata.cpus import beginning_for_others, interrupt_nobody, interrupting_nobody
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="the system has no such policy")
 
@@ -44,6 +44,21 @@ def test_behind_the_block_only_threads_that_began_in_it_are_so() -> None:
 
     in_a_thread(work)
     assert found == [os.SCHED_BATCH, os.SCHED_OTHER]
+
+
+def test_what_others_use_too_begins_as_usual() -> None:
+    found: list[int] = []
+
+    def work() -> None:
+        interrupt_nobody()
+        with beginning_for_others():
+            in_a_thread(lambda: found.append(policy()))
+        found.append(policy())
+
+    in_a_thread(work)
+    with beginning_for_others():
+        found.append(policy())
+    assert found == [os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_OTHER]
 
 
 def test_who_has_another_policy_keeps_it() -> None:

@@ -37,7 +37,7 @@ class _UnderWay(Generic[J]):
     def __init__(self, job: J) -> None:
         self.job = job
         self.left = job.rows
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.done = False
 
 
@@ -46,8 +46,8 @@ class Crew(Generic[J]):
 
     At most `prefetch` jobs are begun and not yet handed out. An exception in a job is raised where that job would
     have been handed out, one of `jobs` itself where the job would have been begun; and RuntimeError where a thread was
-    ended by something that is no job's, before more jobs are waited for. `close` ends all threads; the end of
-    the jobs and the interpreter's exit do so, too. When they have ended, `close` calls `on_close`.
+    ended by something that is no job's, or SystemExit, before more jobs are waited for. `close` ends all threads; the
+    end of the jobs and the interpreter's exit do so, too. When they have ended, `close` calls `on_close`.
 
     The caller's thread takes no lock, it only uses SimpleQueues: Ctrl-C can raise in the middle of taking a Lock or a
     Condition in Python, which then stays taken, and everybody waits for ever.
@@ -170,7 +170,7 @@ class Crew(Generic[J]):
         batch, rows = task
         try:
             batch.job.fill(rows)
-        except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
+        except Exception as error:  # noqa: BLE001 - the caller's thread raises it
             batch.error = batch.error or error
         with self._lock:
             batch.left -= len(rows)
@@ -183,7 +183,7 @@ class Crew(Generic[J]):
         try:
             if batch.error is None:
                 batch.job.finish()
-        except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
+        except Exception as error:  # noqa: BLE001 - the caller's thread raises it
             batch.error = error
         batch.done = True
         self._news.put(None)

@@ -18,9 +18,10 @@ from fastdata.packing.engines import Engine, write_shards
 from fastdata.packing.journal import finished_of, is_of_another, report_finished
 from fastdata.packing.lock import alone, together
 from fastdata.packing.origins.source import Source
-from fastdata.packing.publish import READY, STAGING, open_staging, refuse_existing
+from fastdata.packing.publish import READY, STAGING, end_tasks, open_staging, refuse_existing
 from fastdata.packing.recipe import Recipe
 from fastdata.packing.table import PackTable
+from fastdata.packing.table_file import table_name
 from fastdata.packing.write import Progress
 from fastdata.sources.manifest import Manifest
 
@@ -89,6 +90,7 @@ def pack_part(
             raise PackError("an earlier run ended while it put its files in place: commit it (--commit), then go on")
         refuse_existing(directory, [dataset.name for dataset in table.datasets], overwrite)
         staging = open_staging(directory)
+        end_tasks(directory, keep=table_name(table))  # which is that of this run's other parts, too
         (staging / f"of-{part.count}.part").touch()
         numbers = part.of(table.num_shards)
         done = finished_of(table, numbers)

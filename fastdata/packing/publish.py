@@ -60,13 +60,19 @@ def clear_staging(directory: Path, keep: Collection[Path]) -> None:
     Tables go first: a task of another run either finds its table gone, or has begun to write what is removed next.
     """
     folder = directory / STAGING
-    for path in folder.glob(f"*{TABLE}"):
-        path.unlink()
+    end_tasks(directory)
     while surplus := [path for path in folder.iterdir() if path not in keep]:
         for path in surplus:
             path.unlink(missing_ok=True)  # such a task may have renamed or removed it
     if not keep:
         folder.rmdir()
+
+
+def end_tasks(directory: Path, keep: str | None = None) -> None:
+    """Removes all tables from the folder but the one of that name: tasks of other runs that come late write nothing."""
+    for path in (directory / STAGING).glob(f"*{TABLE}"):
+        if path.name != keep:
+            path.unlink(missing_ok=True)  # another part of the run does the same
 
 
 def make_ready(directory: Path) -> None:

@@ -34,18 +34,23 @@ _CONVERSIONS = {kind.__name__: kind for kind in get_args(Conversion)}
 
 def store_table(table: PackTable) -> Path:
     """Writes the table into its folder, whole; gives the file's path, which is the same for the same table."""
-    arrays = [np.ascontiguousarray(array) for array in _arrays(table)]
-    head = _head(table, arrays)
-    digest = blake2b(head, digest_size=8)
-    for array in arrays:
-        digest.update(array.data)
-    path = table.folder.absolute() / f"{digest.hexdigest()}{TABLE}"
+    path = table.folder.absolute() / table_name(table)
+    arrays = _arrays(table)
     with whole_file(path) as file:
-        file.write(head)
+        file.write(_head(table, arrays))
         for array in arrays:
             file.write(array.data)
             file.write(bytes(-array.nbytes % _PAGE))
     return path
+
+
+def table_name(table: PackTable) -> str:
+    """The name of the table's file: a hash of its content, and `TABLE`."""
+    arrays = _arrays(table)
+    digest = blake2b(_head(table, arrays), digest_size=8)
+    for array in arrays:
+        digest.update(array.data)
+    return f"{digest.hexdigest()}{TABLE}"
 
 
 @functools.lru_cache(maxsize=1)
@@ -75,7 +80,8 @@ def _arrays(table: PackTable) -> list[NDArray[Any]]:
     sizes = [field.sizes for field in table.fields]
     columns: list[NDArray[Any]] = [table.bounds, table.apart, table.targets, table.sizes, table.times, *sizes]
     columns += [array for each in paths for array in (each.joined, each.offsets)]
-    return columns if stored is None else [*columns, stored.rows, stored.which, stored.offsets, stored.sizes]
+    columns += [] if stored is None else [stored.rows, stored.which, stored.offsets, stored.sizes]
+    return [np.ascontiguousarray(column) for column in columns]
 
 
 def _head(table: PackTable, arrays: list[NDArray[Any]]) -> bytes:

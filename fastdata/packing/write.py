@@ -206,7 +206,8 @@ def _read_into(path: str, time: int | None, place: memoryview) -> None:
     UnusableError for any other. Asked for when all is read, the time tells of whoever wrote meanwhile, too."""
     size = len(place)
     try:
-        fd = os.open(path, os.O_RDONLY)  # a file object for each takes as long as reading it
+        # A file object for each takes as long as reading it; and what has become a pipe since would wait for a writer.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
             received = os.readv(fd, (place, _BEYOND))
             while 0 < received < size and (more := os.readv(fd, (place[received:], _BEYOND))):

@@ -214,6 +214,20 @@ def test_an_error_in_making_a_job_is_raised_and_not_taken_for_the_end() -> None:
     crew.close()
 
 
+def test_a_job_that_is_ended_by_what_is_no_jobs_error_does_not_end_the_caller() -> None:
+    """As SystemExit, which would end the program where nobody asked for that."""
+
+    def fill(number: int, row: int) -> None:
+        if number == 1:
+            raise SystemExit(3)
+
+    crew = begun((Doing(number, 1, fill) for number in range(5)), 2, 2)
+    assert next(crew).number == 0
+    with pytest.raises(RuntimeError, match="a thread that fills batches was ended by SystemExit 3: iterate again"):
+        list(crew)
+    crew.close()
+
+
 WHILE = 0.2  # seconds that one side is busy; half of them are enough to tell whom the other one has waited for
 
 

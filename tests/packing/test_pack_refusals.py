@@ -251,3 +251,16 @@ def scan_pattern_of_nothing(directory: Path) -> FolderScan:
     (directory / "a.jpg").write_bytes(jpeg(8, 8))
     scan = scan_pattern(directory, "*.jpg")
     return FolderScan(scan.root, scan.paths[:0], scan.targets[:0], [], {}, scan.keys[:0])
+
+
+def test_a_file_that_has_become_a_pipe_since_it_was_planned_keeps_nobody_waiting(
+    odd_folder: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(odd_folder, tmp_path / "source")
+    source = Source(scan_classes(folder))
+    table = make_table(source, tmp_path / "out", Recipe(division=ShardCount(1)))
+    (tmp_path / "out").mkdir()
+    (folder / "cow/05.jpg").unlink()
+    os.mkfifo(folder / "cow/05.jpg")
+    with pytest.raises(PackError, match=r"cow/05\.jpg changed while it was packed: it had"):
+        write_shards(table, [0], Processes(1))

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from fastdata.sources.node.piece_calls import CALLS, ENTRY, HEADER, REGION, entr
 from fastdata.sources.regular import open_private
 
 _ENTRY = np.dtype([("used", "<u8"), ("bytes", "<u8")])
+MAX_SIZE: Final = 1 << 40
+"""Bytes of a file: there is an entry for each MiB of it, whatever lies there."""
+
 _LINE = re.compile(rb"(\d{1,18}) (\d{1,18}) ([0-9a-f]{32}-[\w.-]{0,100})\n", re.ASCII)
 
 
@@ -48,7 +51,11 @@ class Ledger:
         self._folder = folder
         self._turn = threading.Lock()
         self._fd = open_private(folder / "ledger")
-        self._files = open_private(folder / "files")
+        try:
+            self._files = open_private(folder / "files")
+        except BaseException:
+            os.close(self._fd)
+            raise
         self._read_to = 0
         self._names: list[str] = []
         self._firsts: list[int] = []
@@ -133,16 +140,20 @@ class Ledger:
             yield Region(number, self._names[position], self._firsts[position])
 
     def _refresh(self) -> None:
-        """Reads what others have registered. Lines that are none, of a process that died, end it."""
+        """Reads what others have registered. Lines that are none, of a process that died, end it, and damaged ones."""
         size = os.fstat(self._files).st_size
         if size == self._read_to:
             return
         lines = os.pread(self._files, size - self._read_to, self._read_to)
         begin = 0
-        while (line := _LINE.match(lines, begin)) is not None and int(line[1]) == self._ends:
+        while (line := _LINE.match(lines, begin)) is not None and self._is_next(int(line[1]), int(line[2])):
             self._names.append(line[3].decode())
             self._first_of[self._names[-1]] = self._ends
             self._firsts.append(self._ends)
             self._ends += int(line[2])
             begin = line.end()
         self._read_to += begin
+
+    def _is_next(self, first: int, regions: int) -> bool:
+        """Whether so many regions from that one may be a file's that comes next: more would fill the disk."""
+        return first == self._ends and regions <= MAX_SIZE // REGION

@@ -27,6 +27,9 @@ ENTRY: Final = struct.Struct("<QQ")
 
 _NUMBER = struct.Struct("<Q")
 _LARGEST = (1 << 64) - 1
+_LAST = (1 << 63) - 1  # offset that a file may have
+_MOST_ENTRIES = (_LAST - HEADER) // ENTRY.size
+_MOST_BYTES = _LAST >> 24  # of one share: so many of them at once still have a sum
 
 
 class Looked(IntEnum):
@@ -84,9 +87,11 @@ class _InPython:
     """`Calls`, one after another."""
 
     def look(self, pieces: Sequence[At], /) -> Sequence[int]:
+        _refuse_bad(pieces)
         return list(map(_look, pieces))
 
     def write(self, pieces: Sequence[At], data: Sequence[bytes | memoryview], /) -> tuple[int, int]:
+        _refuse_bad(pieces)
         for number, (piece, its) in enumerate(zip(pieces, data, strict=True)):
             if len(its) != piece.size:
                 raise ValueError(f"{len(its)} bytes for a piece of {piece.size}")
@@ -98,10 +103,16 @@ class _InPython:
         return len(pieces), 0
 
     def let_go(self, spans: Sequence[Span], /) -> None:
+        for _, start, end in spans:
+            if not 0 <= start < end:
+                raise ValueError("a span's end has to lie behind its start, and that not before 0")
         for span in spans:
             unlock(*span)
 
     def add(self, fd: int, shares: Sequence[tuple[int, int]], now: int, /) -> None:
+        for number, more in shares:
+            if not (0 <= number < _MOST_ENTRIES and 0 <= more <= _MOST_BYTES):
+                raise ValueError("a region's number or bytes are none")
         before = [min(number_at(fd, entry_at(number) + _NUMBER.size), REGION) for number, _ in shares]
         after = [min(old + more, REGION) for old, (_, more) in zip(before, shares, strict=True)]
         set_number(fd, 0, min(number_at(fd, 0) + sum(after) - sum(before), _LARGEST))
@@ -124,6 +135,15 @@ def number_at(fd: int, offset: int) -> int:
 def set_number(fd: int, offset: int, value: int) -> None:
     """Writes a number into the ledger."""
     os.pwrite(fd, _NUMBER.pack(value), offset)
+
+
+def _refuse_bad(pieces: Sequence[At]) -> None:
+    for piece in pieces:
+        most = _LAST - piece.size
+        if not (0 <= piece.offset <= min(most, _LAST - 2 * REGION) and 0 <= piece.lock_start <= most):
+            raise ValueError("a piece's offset or lock is none")
+        if piece.size < 0 or not 1 <= piece.block <= REGION:
+            raise ValueError("a piece's size or block is none")
 
 
 def _look(piece: At) -> Looked:
@@ -153,6 +173,8 @@ def _is_hole(piece: At) -> bool:
 def _put(fd: int, data: memoryview, offset: int) -> None:
     while data:
         written = os.pwrite(fd, data, offset)
+        if not written:  # or this would go on for ever
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         data, offset = data[written:], offset + written
 
 

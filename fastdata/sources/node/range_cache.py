@@ -39,7 +39,7 @@ from fastdata.sources.node.cache import cached_name
 from fastdata.sources.node.fetching import Ranges
 from fastdata.sources.node.filling import Filler
 from fastdata.sources.node.leases import Lease, Pin, Pins
-from fastdata.sources.node.ledger import Ledger
+from fastdata.sources.node.ledger import MAX_SIZE, Ledger
 from fastdata.sources.node.piece_calls import CALLS, Looked
 from fastdata.sources.node.piece_locks import FileLocks, PieceLocks
 from fastdata.sources.node.sparse import Piece, RemoteFile, SparseFile
@@ -47,7 +47,6 @@ from fastdata.sources.regular import refuse_larger, share_of_files
 
 _MAX_OPEN = 64  # files of data that a process keeps open
 _FILES_AT_ONCE = 4  # of which pieces are looked for in one call: a thread keeps so many open besides
-_MAX_SIZE = 1 << 40  # bytes of a file: the ledger has 16 bytes for each MiB of it, whatever lies there
 _PAUSE = (0.001, 0.005)  # seconds
 
 
@@ -82,16 +81,20 @@ class RangeCache:
         folder.mkdir(mode=0o700, exist_ok=True)
         self._folder = folder
         self._ledger = Ledger(folder)
-        if limit is None:
-            limit = (shutil.disk_usage(folder).free + self._ledger.total()) // 2
-        self.limit = limit
+        try:
+            if limit is None:
+                limit = (shutil.disk_usage(folder).free + self._ledger.total()) // 2
+            self.limit = limit
+            self._filler = Filler(folder, limit, storage, self._ledger)
+            self._filler.trim_all()
+        except BaseException:
+            self._ledger.close()
+            raise
         self._locks = PieceLocks(folder)
-        self._filler = Filler(folder, limit, storage, self._ledger)
         self._turn = threading.Lock()  # of who changes the table, for microseconds
         self._pins: dict[Piece, Pin] = {}
         self._files = _LastUsed(self._opened)
         self._pid = os.getpid()
-        self._filler.trim_all()
 
     def path(self, file: RemoteFile) -> Path:
         """The sparse file, to be read where a lease says what is there."""
@@ -141,11 +144,14 @@ class RangeCache:
                 if not pin.leases:
                     ended.append(piece)
             # Out of the table first: what is in it is locked, wherever this is interrupted.
-            CALLS.let_go([self._pins.pop(piece).span for piece in ended])
+            try:
+                CALLS.let_go([self._pins.pop(piece).span for piece in ended])
+            except OSError as error:
+                raise self._named(error) from error
         self._filler.trim(ended, self._files)
 
     def _opened(self, file: RemoteFile) -> SparseFile:
-        refuse_larger(file.url, file.size, _MAX_SIZE)
+        refuse_larger(file.url, file.size, MAX_SIZE)
         name = cached_name(file.url, f"{file.size} {file.content}")
         first = self._ledger.first_of(name)
         if first is None:
@@ -205,10 +211,17 @@ class RangeCache:
         for first in range(0, len(of_files), _FILES_AT_ONCE):
             opened = [(self._files[file], pieces) for file, pieces in of_files[first : first + _FILES_AT_ONCE]]
             some = [(file, piece) for file, pieces in opened for piece in pieces]
-            looked = CALLS.look([file.at(piece.offset, piece.size) for file, piece in some])
+            try:
+                looked = CALLS.look([file.at(piece.offset, piece.size) for file, piece in some])
+            except OSError as error:
+                raise self._named(error) from error
             for (file, piece), each in zip(some, looked, strict=True):
                 found[self._found(piece, mine[piece], file, each)].append(piece)
         return found
+
+    def _named(self, error: OSError) -> OSError:
+        """The error of a call, which knows of no names."""
+        return OSError(error.errno, error.strerror, str(self._folder))
 
     def _found(self, piece: Piece, pin: Pin, file: SparseFile, looked: int) -> _Found:
         """Of a piece that was looked at: it is there and leased, missing and locked exclusively, or contested."""

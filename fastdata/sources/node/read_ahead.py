@@ -9,6 +9,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from fastdata.cpus import interrupt_nobody
+from fastdata.errors import forget_frames
 from fastdata.sources.node.leases import Lease
 from fastdata.sources.node.range_cache import RangeCache
 from fastdata.sources.node.sparse import Piece
@@ -145,6 +146,7 @@ class ReadAhead:
             try:
                 self._fetch(batch)
             except Exception as error:  # noqa: BLE001 - raised where somebody leases
+                forget_frames(error)  # they have this batch, and nobody may ever lease again
                 self._defect = error
             self._settle(batch)
             del batch

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastdata.cpus import beginning_for_others
 from fastdata.files import whole_file
 from fastdata.sources.stores.retry import TransientError, retry
 from fastdata.sources.stores.stored import (
@@ -127,7 +128,10 @@ def _version(info: dict[str, Any], names: Sequence[str]) -> str | None:
 def _filesystem(url: str) -> tuple[Any, str]:
     """fsspec's filesystem of a URL, and the URL's path in it."""
     import fsspec  # imports protocols' packages, which local shards don't need
+    from fsspec.asyn import get_loop
 
+    with beginning_for_others():
+        get_loop()  # its thread is one for all who use fsspec in this process
     try:
         filesystem, path = fsspec.url_to_fs(url)
     except ImportError as error:

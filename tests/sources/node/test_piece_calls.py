@@ -124,6 +124,12 @@ def test_a_write_that_is_cut_short_goes_on_until_it_fails(calls: Calls, files: F
     assert os.pread(files.data, 9000, 0) == b"x" * 5000 + b"\0" * 4000
 
 
+def test_a_write_of_no_bytes_is_an_error_and_not_tried_for_ever(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a file system in user space; of the reference, since the extension asks the system itself."""
+    monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+    assert IN_PYTHON.write([files.at(0, 9000)], [b"x" * 9000]) == (0, errno.ENOSPC)
+
+
 def test_only_what_is_let_go_is(calls: Calls, files: Files) -> None:
     pieces = [files.at(number * 9000, 9000) for number in range(3)]
     calls.look(pieces)
@@ -151,8 +157,7 @@ def test_a_descriptor_that_is_none_is_an_error(calls: Calls, files: Files) -> No
     assert calls.write([files.at(0, 1)._replace(fd=closed)], [b"x"]) == (0, errno.EBADF)
 
 
-def test_numbers_out_of_bounds_are_refused_by_the_extension(files: Files) -> None:
-    calls = compiled()
+def test_numbers_out_of_bounds_are_refused(calls: Calls, files: Files) -> None:
     good = files.at(0, 9000)
     for bad in (
         good._replace(offset=-1),
@@ -165,12 +170,19 @@ def test_numbers_out_of_bounds_are_refused_by_the_extension(files: Files) -> Non
     ):
         with pytest.raises(ValueError):
             calls.look([bad])
+        with pytest.raises(ValueError):
+            calls.write([bad], [bytes(max(bad.size, 0))])
     for span in ((files.mine, 5, 5), (files.mine, 5, 4), (files.mine, -1, 4)):
         with pytest.raises(ValueError):
             calls.let_go([span])
     for share in ((-1, 5), (1 << 62, 5), (0, -5), (0, 1 << 62)):
         with pytest.raises(ValueError):
             calls.add(files.data, [share], 0)
+    assert os.pread(files.data, 9000, 0) == bytes(9000)
+
+
+def test_what_are_no_tuples_of_numbers_is_refused_by_the_extension(files: Files) -> None:
+    calls, good = compiled(), files.at(0, 9000)
     with pytest.raises(TypeError):
         calls.look([[1, 2, 3, 4, 5, 6]])  # type: ignore[list-item]
     with pytest.raises(OverflowError):

@@ -409,6 +409,59 @@ def test_a_ledger_that_claims_more_regions_than_any_disk_has_is_read_as_far_as_i
         assert each._ledger.total() == 0
 
 
+@pytest.mark.parametrize("regions", [10**18 - 1, 9 * 10**12, (1 << 20) + 1])
+def test_a_damaged_line_costs_what_is_cached_and_not_the_cache(
+    server: RangeServer, tmp_path: Path, regions: int
+) -> None:
+    pieces, contents = files_of(server, 2, 100_000)
+    (tmp_path / "ranges").mkdir(mode=0o700)
+    (tmp_path / "ranges/files").write_text(f"0 {regions} {'0' * 32}-x\n")
+    for _ in range(2):
+        with closing(opened(tmp_path / "ranges")) as cache:
+            assert leased(cache, pieces) == expected(pieces, contents)
+            assert cache._ledger.total() == sum(path.stat().st_blocks for path in _data(tmp_path / "ranges")) * 512
+    assert (tmp_path / "ranges/ledger").stat().st_size < 1 << 13
+
+
+def _data(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name.endswith(".tar")]
+
+
+def test_a_cache_that_cannot_be_opened_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / "folder/files").mkdir(parents=True)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="Is a directory"):
+        opened(tmp_path / "folder")
+    monkeypatch.setattr("fastdata.sources.node.ledger.wait_for_lock", no_locks)
+    with pytest.raises(OSError, match="No locks available"):
+        opened(tmp_path / "locks", None)
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize("call", ["look", "let_go"])
+def test_an_error_of_a_call_names_the_caches_folder(
+    server: RangeServer, cache: RangeCache, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    pieces, _ = files_of(server, 1, 10_000)
+    with closing(cache.lease(pieces)) as lease, monkeypatch.context() as patch:
+        patch.setattr(range_cache, "CALLS", _Failing(call))
+        with pytest.raises(OSError, match=r"No locks available: '.*/ranges'"):
+            cache._looked_for({piece: cache._pins[piece] for piece in pieces}) if call == "look" else lease.close()
+
+
+class _Failing:
+    """Calls of which one fails."""
+
+    def __init__(self, call: str) -> None:
+        setattr(self, call, self._fail)
+
+    def _fail(self, *_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+
 class _Here:
     """A storage whose files are in memory."""
 

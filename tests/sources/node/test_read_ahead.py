@@ -137,6 +137,9 @@ def test_a_defect_of_the_program_is_raised(server: RangeServer, cache: RangeCach
 
     with closing(ReadAhead(broken, pieces_of(pieces))) as ahead:
         ahead.expect(range(len(pieces)))
+        wait_until(lambda: ahead._defect is not None)
+        assert ahead._defect is not None
+        assert ahead._defect.__traceback__ is None  # else its frames would keep a batch
         with pytest.raises(TypeError, match="a defect"):
             ahead.lease(pieces_of(pieces)(range(16)))
 

@@ -170,3 +170,25 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 print(len(expected))
 """
     assert run_python(program, url) == "20\n"
+
+
+_FIRST_USED_WHERE_PIECES_ARE_FETCHED = """
+import os, threading
+from fastdata.cpus import interrupt_nobody
+from fastdata.sources.stores.fsspec_storage import FsspecStorage
+
+def fetch():
+    interrupt_nobody()
+    FsspecStorage().put_if_absent("memory://a/b", b"c")
+
+thread = threading.Thread(target=fetch)
+thread.start()
+thread.join()
+from fsspec.asyn import iothread
+print(os.sched_getscheduler(iothread[0].native_id) == os.sched_getscheduler(0))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="the system has no such policy")
+def test_the_thread_of_all_who_use_fsspec_is_no_thread_of_ours() -> None:
+    assert run_python(_FIRST_USED_WHERE_PIECES_ARE_FETCHED) == "True\n"
