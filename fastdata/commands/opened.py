@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
+from fastdata.commands.loose import has_loose_images
 from fastdata.datasets.base import Transforms
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.fields import Target
 from fastdata.datasets.store import TarImageMapDataset
-from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 from fastdata.sources.stores.remote_glob import remote_matches
 from fastdata.sources.urls import is_remote
@@ -43,8 +43,3 @@ def datasets_in(folder: Path) -> list[Path]:
 def named_shards(what: str) -> list[str]:
     """What names shards as a dataset takes it: a pattern in a URL stands for what is there now."""
     return remote_matches(what) if is_remote(what) and "*" in what else [what]
-
-
-def has_loose_images(folder: str) -> bool:
-    """Whether images lie directly in it, so that its folders are no classes."""
-    return any(path.suffix[1:].lower() in IMAGE_EXTENSIONS for path in Path(folder).iterdir())
