@@ -12,7 +12,7 @@ from fastdata import __version__
 from fastdata.commands.declared import Commands, argument, command, option
 from fastdata.commands.given import listed, numbers, parsed, said
 from fastdata.commands.shard import shard
-from fastdata.commands.terminal import escape_what_the_terminal_lacks, printable
+from fastdata.commands.terminal import echo, escape_what_the_terminal_lacks, printable
 from fastdata.commands.termination import termination
 from fastdata.commands.view_options import FieldOptions, ShownOptions, WhichOptions
 
@@ -26,6 +26,7 @@ def app() -> None:
 
 
 DatasetArgument = Annotated[str, argument("A folder of images, a dataset's json, or shards (path, URL, glob).")]
+ShardsArgument = Annotated[str, argument("A dataset's json, a folder of datasets, or shards (path, URL, glob).")]
 
 
 class IndexFormat(StrEnum):
@@ -42,17 +43,26 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         code = app.main(arguments, "fastdata", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         sys.exit(error.exit_code)
     except click.Abort as stopped:
-        if isinstance(stopped.__cause__, KeyboardInterrupt):
+        if isinstance(stopped.__cause__ or stopped.__context__, KeyboardInterrupt):  # the latter's at a question
             sys.exit(130)
-        click.echo("Aborted.", err=True)  # by a no
+        echo("Aborted.", err=True)  # by a no
         sys.exit(1)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
-        click.echo(f"fastdata: {printable(said(error))}", err=True)
+        echo(f"fastdata: {printable(said(error))}", err=True)
         sys.exit(1)
     sys.exit(code)
+
+
+def _show(error: click.ClickException) -> None:
+    """Tells what is wrong with a command line, without what of it the terminal would act on."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # the help
+        error.show(sys.stderr)
+    else:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        click.UsageError(printable(error.format_message()), context).show(sys.stderr)
 
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
@@ -66,7 +76,7 @@ _command(shard)
 
 @_command
 def info(
-    dst: Annotated[str, argument("A dataset's json, a folder of datasets, or shards (path, URL, glob).")],
+    dst: ShardsArgument,
     look_at: Annotated[int, option(_OPTIONS, "Read the headers of so many images.", min=0)] = 1000,
     json: Annotated[bool, option(_OPTIONS, "As JSON: a list of datasets.", "--json")] = False,
 ) -> None:
@@ -76,7 +86,7 @@ def info(
 
     found = describe(dst, look_at)
     if json:
-        click.echo(as_json(found))
+        echo(as_json(found))
         return
     for described in found:
         show(described)
@@ -97,17 +107,17 @@ def index(
     match format:
         case IndexFormat.NATIVE:
             for path in local_shards(shards):
-                click.echo(f"{printable(path)}: {store_index(path)} samples")
+                echo(f"{printable(path)}: {store_index(path)} samples")
         case IndexFormat.DALI:
             for path in local_shards(shards):
-                click.echo(printable(write_dali_index(path)))
+                echo(printable(write_dali_index(path)))
         case IndexFormat.WIDS:
-            click.echo(wids_index(shards))
+            echo(wids_index(shards))
 
 
 @_command
 def verify(
-    dst: Annotated[str, argument("A dataset's json, a folder of datasets, or shards (path, URL, glob).")],
+    dst: ShardsArgument,
     decode: Annotated[bool, option(_OPTIONS, "Decode each image, too.", "--decode")] = False,
     jobs: Annotated[int | None, option(_OPTIONS, "Threads (one for each CPU).", min=1)] = None,
     json: Annotated[bool, option(_OPTIONS, "As JSON, when all are read.", "--json")] = False,
@@ -145,7 +155,7 @@ def view(
     )
     show_picture(sheet, shown.out, shown.json)
     if sheet.unshown:
-        click.echo(printable(f"fastdata: {sheet.unshown}"), err=True)
+        echo(printable(f"fastdata: {sheet.unshown}"), err=True)
     if sheet.is_grey:
         raise click.exceptions.Exit(1)
 
@@ -161,10 +171,10 @@ def report(
     from fastdata.commands.report.write import report_json, write_report
 
     if json:
-        click.echo(report_json(src, samples))
+        echo(report_json(src, samples))
         return
     found = write_report(src, out, samples)
-    click.echo(printable(f"{out}: {found.samples:,} samples, {found.looked_at:,} of them looked at"))
+    echo(printable(f"{out}: {found.samples:,} samples, {found.looked_at:,} of them looked at"))
 
 
 @_command
@@ -195,12 +205,12 @@ def bench(
         parsed(check_chart, png, "--png")
     unfinished = "nothing is reported, since speeds are compared when all ways have had their turns"
     with termination(), interruptible(lambda: unfinished):
-        report = measured(src, counts, others, seconds, lambda text: click.echo(text, err=True), decoders)
+        report = measured(src, counts, others, seconds, lambda text: echo(text, err=True), decoders)
     said = verdict(report, model_rate)
     if png is not None:
         write_chart(report, png)
     if json:
-        click.echo(as_json(report._asdict() | {"verdict": said}))
+        echo(as_json(report._asdict() | {"verdict": said}))
     else:
         show(report, said)
 
@@ -216,7 +226,7 @@ def doctor(
     if json:
         from fastdata.commands.as_json import as_json
 
-        click.echo(as_json(found))
+        echo(as_json(found))
     else:
         show(found)
     if any(finding.state == "bad" for finding in found):
@@ -235,5 +245,5 @@ def demo(
     with interruptible(
         lambda: f"the photos so far are in {directory}, and are used when it runs again; shards are packed anew"
     ):
-        made = run_demo(directory, images, lambda text: click.echo(text, err=True))
+        made = run_demo(directory, images, lambda text: echo(text, err=True))
     show(made)

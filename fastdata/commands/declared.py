@@ -2,7 +2,8 @@
 
     def shard(src: Annotated[str, argument("A folder.")], images: ImageOptions) -> None: ...
 
-Types are str, int, float, bool (a flag), Path, a StrEnum's members, list[str] for arguments, or any of these or None.
+Every parameter is Annotated, by `argument` or `option`, or such a dataclass. Types are str, int, float, bool (a flag),
+Path, a StrEnum's members, list[str] for arguments, or any of these or None.
 """
 
 import inspect
@@ -14,6 +15,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import click
+from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Declared:
     min: float | None = None
     max: float | None = None
     exists: bool = False
+    is_file: bool = False  # of an option's text: shells complete it as a path, as they do an argument's
 
 
 def option(section: str, help: str, *names: str, **how: Any) -> Declared:
@@ -77,6 +80,8 @@ def _parameter(name: str, hint: Any, default: Any) -> tuple[click.Parameter, str
     how: dict[str, Any] = {"metavar": declared.metavar, "help": declared.help}
     if default is not inspect.Parameter.empty:
         how["default"] = default.value if isinstance(default, StrEnum) else default
+    if kind is str and (declared.is_file or not declared.section):
+        how["shell_complete"] = _files
     if not declared.section:
         required = "default" not in how
         if several:
@@ -84,7 +89,13 @@ def _parameter(name: str, hint: Any, default: Any) -> tuple[click.Parameter, str
         return click.Argument([name], type=_type(kind, declared), required=required, **how), declared.section
     names = declared.names or (f"--{name.replace('_', '-')}",)
     typed: dict[str, Any] = {"is_flag": True} if kind is bool else {"type": _type(kind, declared)}
-    return click.Option([name, *names], show_default=True, **typed, **how), declared.section
+    shown = how.get("default") != ""  # which would stand there as [default: ""]
+    return click.Option([name, *names], show_default=shown, **typed, **how), declared.section
+
+
+def _files(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Has the shell complete a path."""
+    return [CompletionItem(begun, type="file")]
 
 
 def _type(kind: Any, declared: Declared) -> click.ParamType[Any]:

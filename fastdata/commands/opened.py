@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
+from fastdata.commands.loose import has_loose_images
 from fastdata.commands.named import named_shards
 from fastdata.datasets.base import Transforms
 from fastdata.datasets.directory import ImageDirectoryDataset
 from fastdata.datasets.fields import Target
 from fastdata.datasets.store import TarImageMapDataset
-from fastdata.sample import IMAGE_EXTENSIONS
 from fastdata.sources import manifest
 
 
@@ -37,8 +37,3 @@ def datasets_in(folder: Path) -> list[Path]:
     jsons = [file for file in sorted(folder.glob("*.json")) if manifest.is_ours(file)] if shards else []
     listed = {entry.url for file in jsons for entry in manifest.load(file).shards}
     return [*jsons, *(shard for shard in shards if shard.name not in listed)]
-
-
-def has_loose_images(folder: str) -> bool:
-    """Whether images lie directly in it, so that its folders are no classes."""
-    return any(path.suffix[1:].lower() in IMAGE_EXTENSIONS for path in Path(folder).iterdir())

@@ -4,9 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
-
-from fastdata.commands.terminal import printable
+from fastdata.commands.terminal import echo, printable
 
 Advance = Callable[[int], None]
 """Is told how many more are done."""
@@ -37,7 +35,7 @@ def interruptible(finished: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(printable(f"stopped: {finished()}"), err=True)
+        echo(printable(f"stopped: {finished()}"), err=True)
         raise
 
 

@@ -63,6 +63,7 @@ class SampleOptions:
             "Classes: the folders directly below SRC, none at all, or a table (CSV, TSV, JSONL, Parquet) with a row "
             "for each image.",
             metavar="folder|none|TABLE",
+            is_file=True,
         ),
     ] = "folder"
     labels_key: Annotated[
@@ -123,6 +124,7 @@ class SampleOptions:
             _SAMPLES,
             "Where SRC is a table: the folder, or URL, below which its paths are (that of SRC).",
             metavar="DIR",
+            is_file=True,
         ),
     ] = None
     keys: Annotated[
@@ -161,7 +163,8 @@ class SampleOptions:
                 columns = listed(self.columns)
                 return collect_inventory(src, columns, self.root, self.pattern, self.table(), fields, missing)
             case "folder":
-                _refuse_shards(src)
+                if self.pattern is None:
+                    _refuse_shards(src)
                 from fastdata.packing.origins.collect import collect
 
                 where = src if is_remote(src) else folder(src)
@@ -229,8 +232,12 @@ class SampleOptions:
 
 
 def _refuse_shards(src: str) -> None:
-    """BadParameter for a folder in which there are shards and no folders: its photos are in them."""
-    if Path(src).is_dir() and any(Path(src).glob("*.tar")) and not any(path.is_dir() for path in Path(src).iterdir()):
+    """BadParameter for a folder in which there are shards, and neither folders nor images: its photos are in them."""
+    from fastdata.commands.loose import has_loose_images
+
+    if not Path(src).is_dir() or not any(Path(src).glob("*.tar")):
+        return
+    if not any(path.is_dir() for path in Path(src).iterdir()) and not has_loose_images(src):
         raise click.BadParameter(printable(f"{src} holds shards: name them, as '{src.rstrip('/')}/*.tar'"))
 
 

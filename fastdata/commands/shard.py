@@ -13,7 +13,7 @@ from fastdata.commands.doubt import ask
 from fastdata.commands.run_options import Destination, RunOptions
 from fastdata.commands.sample_options import SampleOptions, SourceArgument, kind_of
 from fastdata.commands.shard_options import ImageOptions, ShardOptions
-from fastdata.commands.terminal import printable
+from fastdata.commands.terminal import echo, printable
 from fastdata.commands.termination import termination
 from fastdata.commands.verify import show_faults
 
@@ -31,21 +31,24 @@ def shard(
 ) -> None:
     """Pack images into tar shards in WebDataset layout.
 
-    Class folders:            fastdata shard photos shards
-
-    Captions beside images:   fastdata shard photos shards --labels none --fields txt
-
-    A table, file,label,…:    fastdata shard photos shards --labels labels.csv --label-fields score
-
-    What a table names:       fastdata shard urls.parquet shards --image-column file --root photos
-
-    On object storage:        fastdata shard s3://bucket/photos s3://bucket/shards
-
-    Images in Parquet:        fastdata shard 'data/train-*.parquet' shards --image-column image
-
-    Other shards:             fastdata shard 'old-{000..009}.tar' shards --keys keys.txt
-
-    In 64 jobs, then once:    fastdata shard photos shards --part 3/64; fastdata shard photos shards --commit
+    \b
+    Class folders:
+        fastdata shard photos shards
+    Captions beside images:
+        fastdata shard photos shards --labels none --fields txt
+    A table, file,label,…:
+        fastdata shard photos shards --labels labels.csv --label-fields score
+    What a table names:
+        fastdata shard urls.parquet shards --image-column file --root photos
+    On object storage:
+        fastdata shard s3://bucket/photos s3://bucket/shards
+    Images in Parquet:
+        fastdata shard 'data/train-*.parquet' shards --image-column image
+    Other shards:
+        fastdata shard 'old-{000..009}.tar' shards --keys keys.txt
+    In 64 jobs, then once:
+        fastdata shard photos shards --part 3/64
+        fastdata shard photos shards --commit
     """
     from fastdata.packing.workers.context import begin_early
 
@@ -67,11 +70,11 @@ def shard(
     with termination(), _told(), _progress(len(source.scan)) as progress:
         made = run.pack(source, dst, recipe, progress)
     if not isinstance(made, list):
-        click.echo(report.of_part(dst, made))
+        echo(report.of_part(dst, made))
         return
     for manifest in made:
         labelled = bool((source.scan.targets >= 0).any()) or "cls" in source.fields
-        click.echo(report.summary(dst, manifest, labelled))
+        echo(report.summary(dst, manifest, labelled))
     report.hint_at_large_samples(recipe.division, made)
     report.tell_what_is_missing(source, beside.others)
     if run.verify:
@@ -85,7 +88,7 @@ class _Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         warning = "warning: " if record.levelno >= logging.WARNING else ""
-        click.echo(printable(f"{warning}{record.getMessage()}"), err=True)
+        echo(printable(f"{warning}{record.getMessage()}"), err=True)
 
 
 @contextmanager

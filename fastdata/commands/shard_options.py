@@ -63,7 +63,9 @@ class ShardOptions:
         option(_SHARDS, "At most so many bytes in a shard, counted before --jpeg: 500MB, 1GiB (1GB).", metavar="SIZE"),
     ] = None
     split: Annotated[str | None, option(_SHARDS, "A dataset for each part, as train=0.9,val=0.1.")] = None
-    shuffle: Annotated[bool, option(_SHARDS, "Shuffle, for readers that only shuffle in a buffer.")] = False
+    shuffle: Annotated[
+        bool, option(_SHARDS, "Shuffle, for readers that only shuffle in a buffer.", "--shuffle/--no-shuffle")
+    ] = False
     seed: Annotated[int, option(_SHARDS, "Of --split and --shuffle.", min=0, metavar="N")] = 0
     hash: Annotated[
         Hash,

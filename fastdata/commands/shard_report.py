@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from fastdata.commands.counted import counted
-from fastdata.commands.terminal import printable
+from fastdata.commands.terminal import echo, printable
 
 if TYPE_CHECKING:
     from fastdata.packing.convert import Conversion
@@ -72,7 +70,8 @@ def summary(directory: str, manifest: "Manifest", labelled: bool) -> str:
         text += f"\nleft out since they can't be packed: {counted(made.rejected, 'file')}, named in "
         text += printable(f"{directory.rstrip('/')}/{manifest.name}.rejects.jsonl")
     if made.damaged:
-        text += f"\n{made.damaged} images are damaged: Pillow decides what becomes of them when they are loaded; "
+        text += f"\n{counted(made.damaged, 'image')} {'is' if made.damaged == 1 else 'are'} damaged: "
+        text += "Pillow decides what becomes of such when they are loaded; "
         text += "`fastdata verify --decode` names those that are errors"
     if made.jpeg == "keep":
         return text
@@ -90,14 +89,14 @@ def of_part(directory: str, done: "PartDone") -> str:
 def tell_what_is_missing(source: "Source", beside: Mapping[str, int]) -> None:
     """Says which samples lack a component, what was left out, and how it could be packed."""
     for what, count in source.lacking.items():
-        click.echo(printable(f"without {what}: {count} of {len(source.scan)} samples"))
+        echo(printable(f"without {what}: {count} of {len(source.scan)} samples"))
     left_out = ", ".join(f"{count} {what}" for what, count in sorted(source.left_out.items()))
     packed = {*source.fields, *(["json"] if source.columns else [])}
     names = sorted(set(beside) - packed)
     hint = f"; pack what lies beside images by --fields {','.join(names)}" if names else ""
     if left_out or names:
-        click.echo(printable(f"left out: {left_out or 'what no pattern asked for'}{hint}"))
+        echo(printable(f"left out: {left_out or 'what no pattern asked for'}{hint}"))
 
 
 def _warn(text: str) -> None:
-    click.echo(printable(f"warning: {text}"), err=True)
+    echo(printable(f"warning: {text}"), err=True)

@@ -3,6 +3,8 @@
 import io
 import sys
 
+import click
+
 
 def printable(text: object) -> str:
     """The text, with what a terminal would act on, or could not show, escaped as in a Python string.
@@ -17,3 +19,11 @@ def escape_what_the_terminal_lacks() -> None:
     fail for a class's name in a C locale."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Prints a line on standard output, or standard error, with the letters that it lacks escaped.
+
+    `click.echo` that is not told where to takes ASCII for a misconfiguration, and writes UTF-8.
+    """
+    click.echo(text, sys.stderr if err else sys.stdout)

@@ -1,11 +1,9 @@
 """`fastdata verify`: what is wrong with shards."""
 
-import click
-
 from fastdata.commands.as_json import as_json
 from fastdata.commands.counted import counted
 from fastdata.commands.progress import bar
-from fastdata.commands.terminal import printable
+from fastdata.commands.terminal import echo, printable
 
 
 def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False) -> bool:
@@ -22,14 +20,14 @@ def show_faults(what: str, *, decode: bool, jobs: int | None, json: bool = False
     with bar(len(shards), "shards", "verified") as advance:
         for found in verify(shards, decode=decode, jobs=available_cpus() if jobs is None else jobs):
             for fault in [] if json else found:
-                click.echo(printable(fault))
+                echo(printable(fault))
             faults += found
             bad += bool(found)
             advance(1)
     if json:
-        click.echo(as_json({"shards": len(shards), "bad_shards": bad, "faults": faults}))
+        echo(as_json({"shards": len(shards), "bad_shards": bad, "faults": faults}))
     else:
         read = counted(len(shards), "shard")
         said = f"{counted(len(faults), 'fault')} in {bad} of {read}" if faults else f"{read}, nothing wrong"
-        click.echo(printable(f"{what}: {said}"))
+        echo(printable(f"{what}: {said}"))
     return bool(faults)

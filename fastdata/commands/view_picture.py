@@ -5,13 +5,12 @@ import os
 import sys
 from pathlib import Path
 
-import click
 from PIL import Image
 
 from fastdata.commands.as_json import as_json
 from fastdata.commands.inline import inline, protocol
 from fastdata.commands.outcome import check_out
-from fastdata.commands.terminal import printable
+from fastdata.commands.terminal import echo, printable
 from fastdata.commands.view import Sheet
 from fastdata.files import whole_file
 
@@ -27,7 +26,7 @@ def show_picture(sheet: Sheet, out: Path | None, json: bool) -> None:
     """
     if sheet.is_grey:
         if json:
-            click.echo(as_json({"out": None, "width": 0, "height": 0, "samples": sheet.samples}))
+            echo(as_json({"out": None, "width": 0, "height": 0, "samples": sheet.samples}))
         return
     by = protocol(os.environ) if out is None and not json and sys.stdout.isatty() else None
     if by is not None:
@@ -39,9 +38,9 @@ def show_picture(sheet: Sheet, out: Path | None, json: bool) -> None:
         file.write(picture)
     size = sheet.picture.size
     if json:
-        click.echo(as_json({"out": str(path), "width": size[0], "height": size[1], "samples": sheet.samples}))
+        echo(as_json({"out": str(path), "width": size[0], "height": size[1], "samples": sheet.samples}))
     else:
-        click.echo(f"{printable(path)}: {size[0]} x {size[1]} pixels")
+        echo(f"{printable(path)}: {size[0]} x {size[1]} pixels")
 
 
 def _encoded(picture: Image.Image, format: str) -> bytes:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fastdata.commands.bench.ceiling import ceiling, some_views
 from fastdata.commands.bench.changes import LOSE_DETAIL
 from fastdata.commands.bench.measuring import Report, bench, doubled
 from fastdata.commands.bench.sampled import Sampled
-from fastdata.commands.bench.show import write_chart
+from fastdata.commands.bench.show import show, write_chart
 from fastdata.commands.bench.verdict import verdict
 from fastdata.commands.bench.ways import STEPS, loader
 from fastdata.commands.opened import opened
@@ -48,6 +49,23 @@ def test_the_verdict_names_what_limits_and_what_helps_most_first() -> None:
     far = REPORT._replace(far=True, stages={"read": 0.9, "decode": 0.1}, ceiling=3000.0)
     assert verdict(far)[0] == "Reading, over the network, takes most of the threads' time, 90% of it."
     assert verdict(far)[2].endswith("the rest goes into reading and handing over.")
+
+
+def test_a_ceiling_that_is_beaten_by_more_than_noise_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    for only_decoding, is_told in ((1600.0, True), (1450.0, True), (1400.0, False)):
+        report = REPORT._replace(ceiling=only_decoding)
+        assert any("only decode" in line for line in verdict(report)) == is_told
+        show(report, [])
+        assert ("the ceiling" in capsys.readouterr().out) == is_told
+
+
+def test_the_ceiling_of_few_photos_is_of_many_views(folder: Path) -> None:
+    numbers, epochs = some_views(12)
+    assert len(set(zip(numbers, epochs, strict=True))) == 512
+    assert (set(numbers), set(epochs)) == (set(range(12)), set(range(43)))
+    assert some_views(512) == (list(range(512)), [0] * 512)
+    assert some_views(10**6)[0][::511] == [0, 10**6 - 1]
+    assert ceiling(opened(str(folder), STEPS), 1, 0.01) > 0
 
 
 def test_what_shows_a_model_less_is_said_so() -> None:

@@ -55,6 +55,12 @@ def test_options_reach_the_dataset(fastdata: Command, folder: Path, tmp_path: Pa
     assert (made.made.shuffle, made.made.seed) == (True, 9)
 
 
+def test_the_last_of_shuffle_and_no_shuffle_counts(fastdata: Command, folder: Path, tmp_path: Path) -> None:
+    for name, flags in (("yes", ["--no-shuffle", "--shuffle"]), ("no", ["--shuffle", "--no-shuffle"])):
+        assert fastdata("shard", folder, tmp_path, "--name", name, "--jobs", 1, *flags).status == 0
+    assert [manifest.load(tmp_path / f"{name}.json").made.shuffle for name in ("yes", "no")] == [True, False]
+
+
 def test_a_shards_size_is_in_bytes_with_a_unit(fastdata: Command, folder: Path, tmp_path: Path) -> None:
     assert fastdata("shard", folder, tmp_path, "--shard-size", "60KB").status == 0
     assert max(entry.filesize for entry in manifest.load(tmp_path / "train.json").shards) <= 60_000
@@ -214,3 +220,6 @@ def test_what_is_told_can_not_steer_the_terminal(fastdata: Command, folder: Path
     assert "left out: 1 .\\x1b[2j" in done.out
     assert "a\\x1b[31mb\\n/nowhere.json" in failed.err
     assert "\x1b" not in done.out + failed.err
+    for wrong in (["info", "a", "b\x1b[31m"], ["shard", "a", "b", "--jpeg", "c\x1b[31m"], ["d\x1b[31m"]):
+        refused = fastdata(*wrong)
+        assert (refused.status, "\\x1b[31m" in refused.err, "\x1b" in refused.err) == (2, True, False)

@@ -21,6 +21,7 @@ class Looks:
     colour: Annotated[Colour, option("Looks", "Of the paint.")] = Colour.BLUE
     max_side: Annotated[int | None, option("Looks", "In pixels.", min=1, metavar="N")] = None
     out: Annotated[Path, option("Where it goes", "A file.")] = Path("a.png")
+    title: Annotated[str, option("Where it goes", "Above it.")] = ""
     as_json: Annotated[bool, option("Where it goes", "One line.", "--json")] = False
 
 
@@ -48,7 +49,7 @@ def run(*arguments: str) -> Any:
 def test_values_have_their_types_and_fields_of_dataclasses_are_options() -> None:
     assert run("wall") == (["wall"], Looks(), 1.5)
     many = run("a", "b", "--colour", "dark-red", "--max-side", "7", "--out", "x/y", "--json", "--rate", "2")
-    assert many == (["a", "b"], Looks(Colour.DARK_RED, 7, Path("x/y"), True), 2.0)
+    assert many == (["a", "b"], Looks(Colour.DARK_RED, 7, Path("x/y"), "", True), 2.0)
     assert isinstance(run("wall")[1].colour, Colour)
     assert isinstance(many[1].out, Path)
 
@@ -67,4 +68,5 @@ def test_help_has_a_section_for_each_group_with_the_defaults() -> None:
     sections = [line for line in text.splitlines() if line and not line.startswith(" ") and line.endswith(":")]
     assert sections == ["Positional arguments:", "Looks:", "Where it goes:", "Speed:", "Options:"]
     assert " ".join(text.split()).count("[dark-red|blue] Of the paint. [default: blue]") == 1
+    assert "--title TEXT Above it. --json" in " ".join(text.split())
     assert (made.name, made.short_help) == ("paint", "Paint things.")

@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,23 @@ def asked(answer: bytes, *arguments: object) -> tuple[int, bytes]:
     return status, bytes(said)
 
 
+def test_ctrl_c_at_a_question_ends_with_130(folder: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    options = ["shard", folder, tmp_path / "out", "--shard-size", "10", "--jobs", "1"]
+    command: list[Any] = ["setsid", "--ctty", sys.executable, "-m", "fastdata", *options]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as running:
+        os.close(theirs)
+        said = bytearray()
+        while b"[y/N]" not in said and (chunk := read_terminal(ours)):
+            said += chunk
+        while running.poll() is None:
+            os.write(ours, b"\x03")  # again, since one that comes just before Python waits is lost
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(2)
+    os.close(ours)
+    assert (running.returncode, b"[y/N]" in said) == (130, True)
+
+
 @pytest.mark.slow
 def test_whoever_sits_at_a_terminal_is_asked_about_a_size_that_is_surely_a_mistake(
     folder: Path, tmp_path: Path
@@ -103,10 +121,18 @@ def test_whoever_sits_at_a_terminal_is_asked_about_a_size_that_is_surely_a_mista
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("fastdata re", "report"), ("fastdata report --sam", "--samples"), ("fastdata doc", "doctor")],
+    [
+        ("fastdata re", "plain,report"),
+        ("fastdata report --sam", "plain,--samples"),
+        ("fastdata doc", "plain,doctor"),
+        ("fastdata report pho", "file,pho"),
+        ("fastdata index a.tar b", "file,b"),
+        ("fastdata shard a b --labels ta", "file,ta"),
+        ("fastdata shard a.csv b --root pho", "file,pho"),
+    ],
 )
-def test_bash_completes_commands_and_options(words: str, expected: str) -> None:
+def test_bash_completes_commands_options_and_paths(words: str, expected: str) -> None:
     known = {"_FASTDATA_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     command = [sys.executable, "-m", "fastdata"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | known)
-    assert f"plain,{expected}" in done.stdout.split()
+    assert expected in done.stdout.split()

@@ -21,6 +21,11 @@ def test_each_letter_is_drawn_as_itself() -> None:
     assert drawn("Ro\u0308cke") == drawn("Röcke")  # as macOS writes it in names of files
 
 
+def test_no_font_is_made_for_each_text() -> None:
+    assert lettering("Röcke", 20).font is lettering("Rücke", 20).font
+    assert lettering("a", 20).font is lettering("b", 20).font is not lettering("b", 21).font
+
+
 def test_without_a_font_of_the_systems_letters_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_installed", lambda name, size: None)
     assert lettering("Röcke", 11).text == "R\\xf6cke"

@@ -155,7 +155,7 @@ def test_damaged_images_are_told_of_unless_nobody_checks(fastdata: Command, tmp_
     for name, data in (("good", whole), ("bad", cut_short)):
         (tmp_path / "photos" / "class" / f"{name}.jpg").write_bytes(data)
     told = fastdata("shard", tmp_path / "photos", tmp_path / "checked")
-    assert "1 images are damaged" in told.out
+    assert "1 image is damaged" in told.out
     told = fastdata("shard", tmp_path / "photos", tmp_path / "plain", "--check", "none")
-    assert "images are damaged" not in told.out
+    assert "is damaged" not in told.out
     assert not any(shard.checked for shard in manifest.load(tmp_path / "plain" / "train.json").shards)

@@ -89,6 +89,18 @@ def test_shards_in_a_folder_are_to_be_named(fastdata: Command, dataset: Path, tm
     assert f"{dataset} holds shards: name them, as '{dataset}/*.tar'" in " ".join(done.err.replace("│", " ").split())
 
 
+def test_images_beside_a_tar_are_packed(fastdata: Command, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "1.jpg").write_bytes(jpeg(40, 30))
+    packed(source / "old.tar", [("2.jpg", jpeg(40, 30))])
+    done = fastdata("shard", source, tmp_path / "out", "--labels", "none", "--jobs", 1)
+    assert (done.status, keys_of(tmp_path / "out")) == (0, ["1"])
+    (source / "1.jpg").rename(source / "1.photo")
+    by_pattern = ["--labels", "none", "--pattern", "*.photo", "--jobs", 1]
+    assert fastdata("shard", source, tmp_path / "by pattern", *by_pattern).status == 0
+
+
 def test_of_shards_without_a_json_the_classes_have_no_names(fastdata: Command, tmp_path: Path) -> None:
     packed(tmp_path / "a.tar", [("1.jpg", jpeg(40, 30)), ("1.cls", b"7")])
     packed(tmp_path / "b.tar", [("2.jpg", jpeg(40, 30))])

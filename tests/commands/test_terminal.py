@@ -8,6 +8,7 @@ import pytest
 
 from fastdata.commands.terminal import printable
 from support.packed import copy_of
+from support.tars import packed
 
 
 @pytest.mark.parametrize(
@@ -29,11 +30,16 @@ def test_letters_that_the_terminal_lacks_are_escaped(folder: Path, tmp_path: Pat
     (named / "cat").rename(named / "Kätzchen")
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
 
-    def printed(*arguments: object) -> str:
+    def printed(*arguments: object, status: int = 0) -> str:
         command = [sys.executable, "-m", "fastdata", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, check=True, env=environment).stdout.decode("ascii")
+        done = subprocess.run(command, capture_output=True, env=environment)
+        assert done.returncode == status
+        return (done.stdout + done.stderr).decode("ascii")
 
-    printed("shard", named, tmp_path / "out", "--jobs", 1)
-    assert "K\\xe4tzchen 5" in printed("info", tmp_path / "out")
-    (found,) = json.loads(printed("info", tmp_path / "out", "--json"))
+    assert "f\\xfcr/train.json: 12 samples" in printed("shard", named, tmp_path / "für", "--jobs", 1)
+    assert "K\\xe4tzchen 5" in printed("info", tmp_path / "für")
+    (found,) = json.loads(printed("info", tmp_path / "für", "--json"))
     assert found["classes"] == {"Kätzchen": 5, "dog": 7}
+    packed(tmp_path / "k.tar", [("schön.jpg", b"no image")])
+    assert "sch\\xf6n" in printed("verify", tmp_path / "k.tar", "--decode", status=1)
+    assert "fastdata: no shard K\\xe4tzchen.tar" in printed("index", "Kätzchen.tar", status=1)

@@ -16,8 +16,7 @@ _SAMPLES = 512
 
 def ceiling(dataset: ImageDataset, threads: int, seconds: float) -> float:
     """Images/s of so many threads, on some of the samples that are good."""
-    count = min(_SAMPLES, dataset.num_samples)
-    groups = _prepared(dataset, np.linspace(0, dataset.num_samples - 1, count).astype(int).tolist())
+    groups = _prepared(dataset, *some_views(dataset.num_samples))
     if not groups:
         return 0.0
     until = time.perf_counter() + seconds
@@ -37,13 +36,21 @@ def ceiling(dataset: ImageDataset, threads: int, seconds: float) -> float:
         return sum(pool.map(decoded, range(threads)))
 
 
-def _prepared(dataset: ImageDataset, numbers: Sequence[int]) -> list[list[Prepared]]:
+def some_views(num_samples: int) -> tuple[list[int], list[int]]:
+    """Numbers of samples, evenly spread, and an epoch of each; few samples come in several epochs, since views differ
+    in what they cost, and a Loader decodes many."""
+    if num_samples >= _SAMPLES:
+        return np.linspace(0, num_samples - 1, _SAMPLES).astype(int).tolist(), [0] * _SAMPLES
+    return [i % num_samples for i in range(_SAMPLES)], [i // num_samples for i in range(_SAMPLES)]
+
+
+def _prepared(dataset: ImageDataset, numbers: Sequence[int], epochs: Sequence[int]) -> list[list[Prepared]]:
     """The samples in groups as a Loader's threads have them, in memory."""
     groups = []
-    left = list(numbers)
-    while left:
-        samples = dataset.prepare(left[:16], 0).samples
-        left = left[len(samples) :]
+    done = 0
+    while done < len(numbers):
+        samples = dataset.prepare(numbers[done : done + 16], epochs[done : done + 16]).samples
+        done += len(samples)
         good = [sample for sample in samples if not isinstance(sample, SampleError)]
         if good:
             groups.append(good)

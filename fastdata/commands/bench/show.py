@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fastdata.commands.bench.measuring import Report
+from fastdata.commands.bench.verdict import is_beaten
 from fastdata.commands.bench.ways import BATCH_SIZE, SIDE
 from fastdata.commands.outcome import check_out
 from fastdata.cpus import available_cpus
@@ -29,7 +30,8 @@ def show(report: Report, said: Iterable[str]) -> None:
     for decoder, speeds in report.by_threads.items():
         for threads, speed in speeds.items():
             table.add_row(f"{speed:,.0f}", f"Loader, decoder: {decoder}, threads: {threads}")
-    table.add_row(f"{report.ceiling:,.0f}", "the ceiling: as many threads, only decoding")
+    if not is_beaten(report):
+        table.add_row(f"{report.ceiling:,.0f}", "the ceiling: as many threads, only decoding")
     if report.against:
         table.add_section()
         table.add_row(f"{report.sampled:,.0f}", "Loader, on some of the photos")
@@ -77,7 +79,8 @@ def _figure(report: Report) -> "Figure":
     speeds, others, stages, gains = figure.subplots(2, 2).flat
     for decoder, by_threads in report.by_threads.items():
         speeds.plot(list(by_threads), list(by_threads.values()), marker="o", label=f"Loader, {decoder}")
-    speeds.axhline(report.ceiling, color=_OTHERS, linestyle="--", label="only decoding")
+    if not is_beaten(report):
+        speeds.axhline(report.ceiling, color=_OTHERS, linestyle="--", label="only decoding")
     speeds.set(title="images/s by threads", ylim=(0, None), xticks=list(next(iter(report.by_threads.values()))))
     speeds.legend()
     _bars(others, "images/s on some of the photos", {"Loader": report.sampled, **report.against}, "{:,.0f}")

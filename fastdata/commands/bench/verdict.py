@@ -8,6 +8,7 @@ from fastdata.loading.stats import Stage
 
 _WORTH = 1.05  # what gains less is not advised
 _NEAR = 0.85  # of the ceiling, from where on only decoding less helps
+_NOISE = 1.05  # times the ceiling, up to where a Loader may seem to be
 _SLOW = 1.1  # times as long, from where on a step beside a Loader is worth a word
 
 _IN_WORDS = {
@@ -50,6 +51,11 @@ def fastest(report: Report) -> tuple[str, int, float]:
     return max(each, key=lambda one: one[2])
 
 
+def is_beaten(report: Report) -> bool:
+    """Whether a Loader is faster than the ceiling by more than noise, so that this is none."""
+    return max(report.by_threads.get("cpu", {}).values(), default=0.0) > _NOISE * report.ceiling
+
+
 def _limits(report: Report) -> list[str]:
     stage, share = max(report.stages.items(), key=lambda each: each[1])
     where = ", over the network," if report.far and stage == Stage.READ.value else ""
@@ -63,7 +69,7 @@ def _limits(report: Report) -> list[str]:
         said.append(f"{threads} threads are {times:.2f} times as fast as {least}: {gain:.0%} of what they could be.")
     elif len(speeds) > 1:
         said.append(f"More threads than {threads} are no faster: something else may be using the CPUs.")
-    if decoder == "cpu" and report.ceiling:
+    if decoder == "cpu" and report.ceiling and not is_beaten(report):
         reached = best / report.ceiling
         rest = (
             "only decoding less makes it faster" if reached > _NEAR else "the rest goes into reading and handing over"
