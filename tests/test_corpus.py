@@ -99,7 +99,7 @@ def by_loader(dataset: Any, **options: Any) -> Verdicts:
 
 
 def by_workers(dataset: Any) -> Verdicts:
-    """By torch's DataLoader, which goes on after an error, and gives an error's message alone."""
+    """By torch's DataLoader, which goes on after an error, and gives the text of an error alone, with its traceback."""
     batches = iter(DataLoader(dataset, batch_size=1, num_workers=2, collate_fn=collate))
     verdicts: Verdicts = {}
     for number in range(dataset.num_samples):
@@ -108,7 +108,7 @@ def by_workers(dataset: Any) -> Verdicts:
             verdicts[dataset.key(number)] = images[0].permute(1, 2, 0).numpy()
         except DecodeError as error:
             named = f"sample {dataset.key(number)!r} in {dataset.where(number)}: "
-            verdicts[dataset.key(number)] = str(error).partition(named)[2] or f"not named: {error}"
+            verdicts[dataset.key(number)] = str(error).rstrip().partition(named)[2] or f"not named: {error}"
     return verdicts
 
 
