@@ -57,8 +57,7 @@ def interrupting_nobody() -> Iterator[None]:
 def beginning_for_others() -> Iterator[None]:
     """A block in which the calling thread, if it is one of these, begins threads that others use, too: they are as the
     process's first one."""
-    is_usual = hasattr(os, "SCHED_OTHER") and os.sched_getscheduler(os.getpid()) == os.SCHED_OTHER
-    changed = is_usual and _change_policy("SCHED_BATCH", "SCHED_OTHER")
+    changed = _has_policy(os.getpid(), "SCHED_OTHER") and _change_policy("SCHED_BATCH", "SCHED_OTHER")
     try:
         yield
     finally:
@@ -68,10 +67,15 @@ def beginning_for_others() -> Iterator[None]:
 
 def _change_policy(old: str, new: str) -> bool:
     """Changes the calling thread's policy, and says whether it has: Linux has these two, some sandboxes neither."""
-    if not hasattr(os, new):
-        return False
     with suppress(OSError):
-        if os.sched_getscheduler(0) == getattr(os, old):
+        if _has_policy(0, old):
             os.sched_setscheduler(0, getattr(os, new), os.sched_param(0))
             return True
+    return False
+
+
+def _has_policy(pid: int, name: str) -> bool:
+    """Of a process's first thread, or for 0 of this one; no where the system does not tell."""
+    with suppress(OSError):
+        return hasattr(os, name) and os.sched_getscheduler(pid) == getattr(os, name)
     return False

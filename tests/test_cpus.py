@@ -74,3 +74,14 @@ def test_who_has_another_policy_keeps_it() -> None:
 
     in_a_thread(work)
     assert found == [os.SCHED_IDLE] * 3
+
+
+def test_where_the_system_tells_no_policy_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int) -> int:
+        raise PermissionError(pid)
+
+    monkeypatch.setattr(os, "sched_getscheduler", refuse)
+    with beginning_for_others(), interrupting_nobody():
+        interrupt_nobody()
+    monkeypatch.undo()
+    assert policy() == os.SCHED_OTHER
