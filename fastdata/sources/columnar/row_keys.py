@@ -13,8 +13,8 @@ from fastdata.sources.paths import Paths, groups_of_equals, keys_of
 def keys_of_rows(store: ColumnStore, image: str, key: str | None) -> Sequence[str]:
     """The key of every row: of the column `key`, or of `__key__` where there is one; else of the images' paths.
 
-    A path is a key as a file's is in a folder. Where rows have no paths, or several one, their keys are those of
-    `store.numbered`. ValueError for a column of keys that is none, and for a key that is there twice.
+    A path is a key as a file's is in a folder. Where rows have no paths, or several share a key by them, their keys
+    are those of `store.numbered`. ValueError for a column of keys that is none, and for a key that is there twice.
     """
     column = KEY if key is None and KEY in store.kinds else key
     if column is not None:
@@ -24,8 +24,8 @@ def keys_of_rows(store: ColumnStore, image: str, key: str | None) -> Sequence[st
         if (paths.offsets[1:] > paths.offsets[:-1]).all():
             try:
                 return keys_of(paths)
-            except ValueError:
-                pass  # several rows have one path
+            except ValueError:  # paths that share a key are none: rows are told apart by their numbers
+                return store.numbered()
     return store.numbered()
 
 
