@@ -20,12 +20,11 @@ from fastdata.packing.pack import pack_by
 from fastdata.packing.parts import Part, commit, pack_part
 from fastdata.packing.plan import ShardCount
 from fastdata.packing.planning import make_table
-from fastdata.packing.publish import STAGING
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.table_file import open_table, store_table
+from fastdata.packing.table_file import open_table
 from fastdata.packing.task import write_task
 from fastdata.sources.folder import scan_classes
-from support.packed import copy_of, die_always, die_once_in_the_fourth, files_of
+from support.packed import copy_of, die_always, die_once_in_the_fourth, files_of, table_of_another_run
 from support.processes import PATIENCE, PYTHONPATH
 from support.servers import free_ports
 
@@ -160,9 +159,7 @@ def test_a_task_that_outlives_its_run_writes_nothing_into_the_next_ones(
     source: Source, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     """As one of a cluster that has lost sight of a worker, which has read the table before and begins late."""
-    staging = tmp_path / STAGING
-    staging.mkdir()
-    table = os.fspath(store_table(make_table(source, staging, Recipe(division=ShardCount(6), seed=1, shuffle=True))))
+    table = table_of_another_run(source, tmp_path)
     open_table(table)
     refused: list[PackError] = []
 
@@ -181,9 +178,7 @@ def test_a_task_that_outlives_its_run_writes_nothing_into_the_next_ones(
 def test_a_task_that_has_begun_when_the_next_run_begins_writes_nothing(
     source: Source, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
-    staging = tmp_path / STAGING
-    staging.mkdir()
-    table = os.fspath(store_table(make_table(source, staging, Recipe(division=ShardCount(6), seed=1, shuffle=True))))
+    table = table_of_another_run(source, tmp_path)
     begun = False
 
     def next_run(files: int, size: int) -> None:

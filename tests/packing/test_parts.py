@@ -19,13 +19,11 @@ from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack_by
 from fastdata.packing.parts import Part, PartDone, commit, pack_part, parse_part
 from fastdata.packing.plan import SamplesPerShard, ShardCount
-from fastdata.packing.planning import make_table
 from fastdata.packing.publish import STAGING
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.table_file import store_table
 from fastdata.packing.task import write_task
 from fastdata.sources.folder import scan_classes
-from support.packed import copy_of, files_of, losing_a_file_after
+from support.packed import copy_of, files_of, losing_a_file_after, table_of, table_of_another_run
 from support.processes import PYTHONPATH
 
 SPLIT = {"train": Fraction(2, 3), "val": Fraction(1, 3)}
@@ -154,10 +152,7 @@ def test_a_task_of_an_earlier_run_in_parts_writes_nothing_into_the_next_ones(
     source: Source, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     """As one of a cluster that has lost sight of a worker; a task of the same run, in another part, may come late."""
-    staging = tmp_path / STAGING
-    staging.mkdir()
-    former = os.fspath(store_table(make_table(source, staging, Recipe(division=ShardCount(6), seed=1, shuffle=True))))
-    same = os.fspath(store_table(make_table(source, staging, RECIPE)))
+    former, same = table_of_another_run(source, tmp_path), table_of(source, tmp_path, RECIPE)
     for index in range(2):
         pack_part(source, tmp_path, RECIPE, Part(index, 2), HERE)
         with pytest.raises(PackError, match=r"\.plan can't be opened"):

@@ -14,8 +14,10 @@ from fastdata.packing.engines import Processes
 from fastdata.packing.origins.source import Source
 from fastdata.packing.pack import pack_by
 from fastdata.packing.plan import ShardCount
+from fastdata.packing.planning import make_table
+from fastdata.packing.publish import STAGING
 from fastdata.packing.recipe import Recipe
-from fastdata.packing.table_file import open_table
+from fastdata.packing.table_file import open_table, store_table
 from fastdata.packing.write import Progress
 from fastdata.sources.shard import Shard
 
@@ -39,6 +41,18 @@ def packed(source: Source, directory: Path, recipe: Recipe = RECIPE, jobs: int =
     """The files of the dataset that these samples become."""
     pack_by(source, directory, recipe, Processes(jobs))
     return files_of(directory)
+
+
+def table_of_another_run(source: Source, directory: Path) -> str:
+    """What the tasks of a run with other options read, left in its staging folder."""
+    return table_of(source, directory, Recipe(division=ShardCount(6), seed=1, shuffle=True))
+
+
+def table_of(source: Source, directory: Path, recipe: Recipe) -> str:
+    """The same of a run by this recipe."""
+    staging = directory / STAGING
+    staging.mkdir(exist_ok=True)
+    return os.fspath(store_table(make_table(source, staging, recipe)))
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
