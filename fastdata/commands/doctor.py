@@ -17,6 +17,7 @@ from fastdata import __version__
 from fastdata.commands.doctor_storage import cache, object_stores
 from fastdata.commands.finding import Finding, in_gigabytes, version_of
 from fastdata.commands.terminal import printable
+from fastdata.compiled import is_turned_off
 from fastdata.cpus import available_cpus, cpu_model
 
 _PACKAGES = ("torch", "numpy", "pillow", "opencv-python-headless", "simplejpeg")
@@ -76,7 +77,7 @@ def _kernel() -> Iterator[Finding]:
     name = kernel_name()
     if name != "none":
         yield Finding("kernel", "good", f"compiled, {name}")
-    elif os.environ.get("FASTDATA_KERNEL"):
+    elif is_turned_off():
         yield Finding("kernel", "note", "turned off by FASTDATA_KERNEL", "unset FASTDATA_KERNEL, for twice the speed")
     else:
         remedy = "apt install gcc libjpeg-dev, then install fastdata again with FASTDATA_BUILD=yes, which says why not"

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fastdata.compiled import extension
 from fastdata.images.jobs import JOB, filter_of, program
 from fastdata.sample import Pixels
 from fastdata.transforms.transform import Transform
@@ -53,17 +54,7 @@ class Status(enum.IntEnum):
     INCOMPLETE = 9  # a progressive JPEG without all of its scans, which libjpeg would smooth
 
 
-def _import() -> ModuleType | None:
-    if os.environ.get("FASTDATA_KERNEL", "").lower() in ("no", "0", "off"):
-        return None
-    try:
-        from fastdata.images import _kernel
-    except ImportError:
-        return None
-    return _kernel
-
-
-KERNEL: Final = _import()
+KERNEL: Final = extension("fastdata.images._kernel")
 """The extension module, or None."""
 
 

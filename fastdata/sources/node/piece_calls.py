@@ -12,8 +12,9 @@ import os
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
+from fastdata.compiled import extension
 from fastdata.sources.node.byte_locks import try_lock, unlock
 
 REGION: Final = 1 << 20
@@ -178,18 +179,8 @@ def _put(fd: int, data: memoryview, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
-def _compiled() -> Calls | None:
-    if os.environ.get("FASTDATA_KERNEL", "").lower() in ("no", "0", "off"):
-        return None
-    try:
-        from fastdata.sources.node import _pieces
-    except ImportError:
-        return None
-    return _pieces
-
-
 IN_PYTHON: Final[Calls] = _InPython()
-COMPILED: Final[Calls | None] = _compiled()
+COMPILED: Final = cast("Calls | None", extension("fastdata.sources.node._pieces"))
 """Those of the extension, or None."""
 
 CALLS: Final[Calls] = COMPILED or IN_PYTHON
